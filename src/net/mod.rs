@@ -1,0 +1,11 @@
+//! Where a server is, who we are there, and how a connection is opened.
+//!
+//! For the edges only; nothing here knows what is said over the connection.
+
+mod dial;
+mod endpoint;
+mod secret;
+
+pub use dial::{Connection, dial};
+pub use endpoint::{Endpoint, Node, NodeUrlError};
+pub use secret::Secret;

@@ -1,0 +1,1 @@
+//! Joins being a replica of the source to writing to the target.

@@ -1,0 +1,215 @@
+//! What the parser makes of an RDB: the events it emits and the words they are made of.
+
+use bytes::Bytes;
+
+use crate::keyspace::{Db, StreamId, UnixMs};
+
+/// How deep the parser looks into a value; chosen per key, paid for only where asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Altitude {
+    /// The body as it stands in the file, for RESTORE: one [`Event::Body`].
+    ///
+    /// A body longer than `bytes_max` is delivered as [`Altitude::Elements`] from its first
+    /// element on, except for values that have no elements (modules): those are an error.
+    Raw {
+        /// The longest body, in bytes, that is delivered in one piece.
+        bytes_max: usize,
+    },
+    /// The logical content: [`Event::Part`]s, closed by [`Event::ValueEnd`].
+    Elements,
+    /// Nothing: the next event is [`Event::ValueEnd`].
+    Skip,
+}
+
+/// One thing the parser found.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Event {
+    /// The first nine bytes.
+    Header(Header),
+    /// An AUX field, e.g. `redis-ver`, `repl-stream-db`, `lua`.
+    Aux {
+        /// Its name, as written.
+        name: Bytes,
+        /// Its value as text.
+        value: Bytes,
+    },
+    /// The keys that follow belong to this db.
+    SelectDb(Db),
+    /// How many keys the db holds: a hint, never to be trusted.
+    ResizeDb {
+        /// Keys in the db.
+        keys: u64,
+        /// Keys with an expiry.
+        expires: u64,
+    },
+    /// The source of one function library, with its `#!` line.
+    Function {
+        /// What FUNCTION LOAD takes.
+        code: Bytes,
+    },
+    /// Data that a module keeps beside the keys; its content is skipped.
+    ModuleAux {
+        /// The nine characters of the module's name.
+        module: String,
+    },
+    /// A key. The value follows at the altitude then chosen.
+    Key(Key),
+    /// The whole body of a value as it stands in the file, without its type byte.
+    Body(Bytes),
+    /// One piece of a value's logical content.
+    Part(Part),
+    /// The value of the last [`Event::Key`] is complete.
+    ValueEnd,
+    /// The snapshot is complete and its checksum is right, if it has one.
+    End(Checksum),
+}
+
+/// The first nine bytes of an RDB.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Header {
+    /// Written with the `VALKEY` magic; type 22 and opcode 243 mean other things then.
+    pub valkey: bool,
+    /// The RDB version.
+    pub version: u16,
+}
+
+/// What an RDB says about a key before its value.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Key {
+    /// The key.
+    pub key: Bytes,
+    /// The type and encoding of its value.
+    pub value_type: ValueType,
+    /// Absolute expiry; may lie in the past.
+    pub expire_at_ms: Option<UnixMs>,
+    /// LRU: seconds since the last access, at the time of writing.
+    pub idle_s: Option<u64>,
+    /// LFU: the logarithmic access counter.
+    pub freq: Option<u8>,
+    /// Carries metadata of modules (KEY_META), which is skipped.
+    pub has_metadata: bool,
+}
+
+/// The type byte of a value, told apart by the family that wrote it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct ValueType {
+    /// The type byte, as in `spec/rdb.md` section 6.
+    pub byte: u8,
+    /// Read under the `VALKEY` magic (or a payload version from 80 on).
+    pub valkey: bool,
+}
+
+/// A byte string that may be stored as an integer.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Element {
+    /// As bytes.
+    Bytes(Bytes),
+    /// As an integer, which stands for its shortest decimal text.
+    Int(i64),
+}
+
+/// One piece of a value's logical content.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Part {
+    /// A whole string.
+    String(Element),
+    /// A string too long for one piece begins; chunks follow.
+    StringStart {
+        /// Its length in bytes.
+        len: u64,
+    },
+    /// The next bytes of the string.
+    StringChunk(Bytes),
+    /// The next element of a list.
+    ListElement(Element),
+    /// A member of a set.
+    SetMember(Element),
+    /// A member of a sorted set.
+    ZsetMember {
+        /// The member.
+        member: Element,
+        /// Its score; never NaN.
+        score: f64,
+    },
+    /// A field of a hash.
+    HashField {
+        /// The field.
+        field: Element,
+        /// Its value.
+        value: Element,
+        /// The field's own absolute expiry.
+        expire_at_ms: Option<UnixMs>,
+    },
+    /// A live entry of a stream, in ascending order.
+    StreamEntry {
+        /// Its id.
+        id: StreamId,
+        /// Field and value pairs in order; a field may repeat.
+        fields: Vec<(Element, Element)>,
+    },
+    /// The counters of a stream, after its entries.
+    StreamMeta(StreamMeta),
+    /// A consumer group begins; its pending entries and consumers follow.
+    StreamGroup(StreamGroup),
+    /// An entry delivered to a consumer and not acknowledged yet.
+    StreamPending(StreamPending),
+    /// A consumer of the last group. Its pending entries follow it.
+    StreamConsumer(StreamConsumer),
+}
+
+/// The counters of a stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StreamMeta {
+    /// How many live entries the stream says it has; old servers may be wrong by a few.
+    pub length: u64,
+    /// The last id generated.
+    pub last_id: StreamId,
+    /// The greatest id deleted (7.0+).
+    pub max_deleted_id: Option<StreamId>,
+    /// Entries ever added (7.0+).
+    pub entries_added: Option<u64>,
+}
+
+/// A consumer group.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StreamGroup {
+    /// Its name.
+    pub name: Bytes,
+    /// The last id delivered.
+    pub last_id: StreamId,
+    /// Entries read (7.0+); `None` when unknown.
+    pub entries_read: Option<u64>,
+}
+
+/// A consumer of a group.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StreamConsumer {
+    /// Its name.
+    pub name: Bytes,
+    /// When it last tried to read.
+    pub seen_at_ms: UnixMs,
+    /// When it last got something (7.2+); `None` when never or unknown.
+    pub active_at_ms: Option<UnixMs>,
+}
+
+/// An entry delivered to the last consumer and not acknowledged yet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StreamPending {
+    /// The entry, which may no longer exist.
+    pub id: StreamId,
+    /// When it was last delivered.
+    pub delivered_at_ms: UnixMs,
+    /// How often it was delivered.
+    pub delivery_count: u64,
+}
+
+/// What the end of an RDB said about its checksum.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Checksum {
+    /// Present and right.
+    Verified,
+    /// Written as zero: the server was told not to compute it.
+    Disabled,
+    /// The version is older than the checksum.
+    Absent,
+}

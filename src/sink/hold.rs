@@ -1,0 +1,70 @@
+//! Expiries that are held while the target is behind.
+//!
+//! A replica keeps an expired key until its primary deletes it; the target of a migration is a
+//! primary and does not. A key whose TTL the source renews while we are behind would be gone
+//! before the renewal arrives. So every expiry is written shifted far ahead by a constant, and
+//! shifted back ("released") once the stream has caught up.
+//!
+//! ```text
+//!  0            2^46 ms (year 4199)      2^47 ms (year 6429)         2^47 + 2^46 ms
+//!  |---- true ----|--- never shifted ------|-------- held --------------|--- never shifted ->
+//! ```
+//!
+//! The ranges do not overlap, so whether an expiry is held can be read from the expiry alone,
+//! by anyone, after any crash. (A true expiry between the years 6485 and 8658 would be mistaken
+//! for a held one; hash fields cannot go beyond 2^48 ms on any server.)
+
+use crate::keyspace::UnixMs;
+
+/// How far a held expiry is shifted.
+const SHIFT_MS: UnixMs = 1 << 47;
+
+/// True expiries from here on need no holding.
+const HELD_TRUE_MAX_MS: UnixMs = 1 << 46;
+
+/// Whether expiries are written as they are or held.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Hold {
+    /// Expiries are written true.
+    Released,
+    /// Expiries are written shifted.
+    Held,
+}
+
+impl Hold {
+    /// The expiry to write for a true one.
+    pub fn apply(self, expire_at_ms: UnixMs) -> UnixMs {
+        match self {
+            Hold::Held if expire_at_ms < HELD_TRUE_MAX_MS => expire_at_ms.max(0) + SHIFT_MS,
+            Hold::Held | Hold::Released => expire_at_ms,
+        }
+    }
+
+    /// The true expiry behind a held one; `None` when it is not held.
+    pub fn release(expire_at_ms: UnixMs) -> Option<UnixMs> {
+        (SHIFT_MS..SHIFT_MS + HELD_TRUE_MAX_MS)
+            .contains(&expire_at_ms)
+            .then(|| expire_at_ms - SHIFT_MS)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn held_expiries_come_back_and_others_stay() {
+        for (name, true_ms, written_ms, released) in [
+            ("now", 1_795_000_000_000, 142_532_488_355_328, true),
+            ("the epoch", 0, SHIFT_MS, true),
+            ("before the epoch", -5, SHIFT_MS, true),
+            ("year 9999", 253_402_300_799_000, 253_402_300_799_000, false),
+            ("year 4200", 70_380_000_000_000, 70_380_000_000_000, false),
+        ] {
+            assert_eq!(Hold::Held.apply(true_ms), written_ms, "{name}");
+            assert_eq!(Hold::Released.apply(true_ms), true_ms, "{name}");
+            let back = Hold::release(written_ms);
+            assert_eq!(back, released.then_some(true_ms.max(0)), "{name}");
+        }
+    }
+}

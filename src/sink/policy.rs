@@ -1,0 +1,30 @@
+//! What the operator decides about the write path.
+
+/// What to do with a key that exists on the target already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Conflict {
+    /// The source's value replaces it.
+    Replace,
+    /// The target's value stays; the key is counted as skipped.
+    Skip,
+    /// The run stops and names the key.
+    Fail,
+}
+
+/// What to do with what cannot be said on the target, such as a field's expiry on an old server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnLossy {
+    /// The run stops and names the key.
+    Fail,
+    /// It is left out, counted and named.
+    Drop,
+}
+
+/// What to do with PUBLISH and SPUBLISH in the stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Publish {
+    /// They are sent to the target, as the source would send them to a replica.
+    Forward,
+    /// They are left out and counted.
+    Drop,
+}
