@@ -11,8 +11,12 @@
 //! ```
 //!
 //! The ranges do not overlap, so whether an expiry is held can be read from the expiry alone,
-//! by anyone, after any crash. (A true expiry between the years 6485 and 8658 would be mistaken
-//! for a held one; hash fields cannot go beyond 2^48 ms on any server.)
+//! by anyone, after any crash. (A true expiry between the years 6429 and 8658 would be mistaken
+//! for a held one.)
+//!
+//! Expiries of hash fields have a scale of their own, because HPEXPIREAT of Redis refuses 2^46 ms
+//! and more (`HFE_MAX_ABS_TIME_MSEC`, redis 7.4 t_hash.c): fields are shifted by 2^45 ms, and true
+//! ones from 2^44 ms (year 2527) on are not.
 
 use crate::keyspace::UnixMs;
 
@@ -21,6 +25,12 @@ const SHIFT_MS: UnixMs = 1 << 47;
 
 /// True expiries from here on need no holding.
 const HELD_TRUE_MAX_MS: UnixMs = 1 << 46;
+
+/// How far a held expiry of a hash field is shifted.
+const FIELD_SHIFT_MS: UnixMs = 1 << 45;
+
+/// True expiries of hash fields from here on need no holding.
+const FIELD_HELD_TRUE_MAX_MS: UnixMs = 1 << 44;
 
 /// Whether expiries are written as they are or held.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,7 +42,7 @@ pub enum Hold {
 }
 
 impl Hold {
-    /// The expiry to write for a true one.
+    /// The expiry of a key to write for a true one.
     pub fn apply(self, expire_at_ms: UnixMs) -> UnixMs {
         match self {
             Hold::Held if expire_at_ms < HELD_TRUE_MAX_MS => expire_at_ms.max(0) + SHIFT_MS,
@@ -40,11 +50,28 @@ impl Hold {
         }
     }
 
-    /// The true expiry behind a held one; `None` when it is not held.
+    /// The true expiry of a key behind a held one; `None` when it is not held.
     pub fn release(expire_at_ms: UnixMs) -> Option<UnixMs> {
         (SHIFT_MS..SHIFT_MS + HELD_TRUE_MAX_MS)
             .contains(&expire_at_ms)
             .then(|| expire_at_ms - SHIFT_MS)
+    }
+
+    /// The expiry of a hash field to write for a true one.
+    pub fn apply_field(self, expire_at_ms: UnixMs) -> UnixMs {
+        match self {
+            Hold::Held if expire_at_ms < FIELD_HELD_TRUE_MAX_MS => {
+                expire_at_ms.max(0) + FIELD_SHIFT_MS
+            }
+            Hold::Held | Hold::Released => expire_at_ms,
+        }
+    }
+
+    /// The true expiry of a hash field behind a held one; `None` when it is not held.
+    pub fn release_field(expire_at_ms: UnixMs) -> Option<UnixMs> {
+        (FIELD_SHIFT_MS..FIELD_SHIFT_MS + FIELD_HELD_TRUE_MAX_MS)
+            .contains(&expire_at_ms)
+            .then(|| expire_at_ms - FIELD_SHIFT_MS)
     }
 }
 
@@ -64,6 +91,21 @@ mod tests {
             assert_eq!(Hold::Held.apply(true_ms), written_ms, "{name}");
             assert_eq!(Hold::Released.apply(true_ms), true_ms, "{name}");
             let back = Hold::release(written_ms);
+            assert_eq!(back, released.then_some(true_ms.max(0)), "{name}");
+        }
+    }
+
+    #[test]
+    fn held_expiries_of_fields_come_back_and_are_accepted_by_servers() {
+        for (name, true_ms, written_ms, released) in [
+            ("now", 1_795_000_000_000, 36_979_372_088_832, true),
+            ("before the epoch", -5, FIELD_SHIFT_MS, true),
+            ("year 2600", 19_880_899_200_000, 19_880_899_200_000, false),
+        ] {
+            assert_eq!(Hold::Held.apply_field(true_ms), written_ms, "{name}");
+            assert_eq!(Hold::Released.apply_field(true_ms), true_ms, "{name}");
+            assert!(written_ms < 1 << 46, "{name}");
+            let back = Hold::release_field(written_ms);
             assert_eq!(back, released.then_some(true_ms.max(0)), "{name}");
         }
     }

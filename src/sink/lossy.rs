@@ -1,0 +1,55 @@
+//! What a target cannot hold, by kind and key.
+
+use std::fmt;
+
+use bytes::Bytes;
+
+use crate::keyspace::Escaped;
+
+/// A kind of thing that cannot be said on a target.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Loss {
+    /// The own expiry of a hash field (before Redis 7.4, Valkey 9.0).
+    FieldExpiry,
+    /// A function library (before 7.0).
+    Function,
+    /// A message to a shard channel (before 7.0).
+    ShardMessage,
+    /// A vector set (elsewhere than on Redis 8.0 or later).
+    VectorSet,
+    /// The result of a geo search by box, or of one that takes any hit (before 6.2).
+    GeoSearch,
+    /// A pending entry of a consumer whose stream entry was deleted (from 7.0 on).
+    PendingOfDeletedEntry,
+    /// A value of a module, or of a type that this program does not know.
+    UnknownValue,
+}
+
+impl fmt::Display for Loss {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Loss::FieldExpiry => "the expiry of a hash field",
+            Loss::Function => "a function library",
+            Loss::ShardMessage => "a message to a shard channel",
+            Loss::VectorSet => "a vector set",
+            Loss::GeoSearch => "a geo search by box or for any hit",
+            Loss::PendingOfDeletedEntry => "a pending stream entry that was deleted",
+            Loss::UnknownValue => "a value of a type it does not know",
+        })
+    }
+}
+
+/// One thing that could not be said on the target.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lossy {
+    /// What is left out.
+    pub loss: Loss,
+    /// The key it belongs to; empty where it belongs to none.
+    pub key: Bytes,
+}
+
+impl fmt::Display for Lossy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({})", self.loss, Escaped(&self.key))
+    }
+}

@@ -1,0 +1,212 @@
+//! What a command of the replication stream becomes on the target.
+//!
+//! Most commands are forwarded as they are. This room knows the others: those that an older or
+//! another server does not know, those that a server accepts only from its primary, those whose
+//! meaning depends on when they are executed (relative expiries), and those that are not data.
+//!
+//! ```text
+//!   Command ──► table (by name) ──► rule of its data type ──► Outcome ──► Verdict + commands
+//!               keys (by name)  ──► which arguments are keys
+//! ```
+//!
+//! - A rule rewrites only a syntax that it understands in full; everything else passes unchanged,
+//!   and the target's error reply stops the run with the command's name.
+//! - A command stands in the stream because it was performed. Its conditions (NX, XX, GT, LT, IFEQ,
+//!   FNX, FXX) are therefore dropped wherever they spoke of the command as a whole, and kept
+//!   where they speak of each member or field.
+//! - The commands appended for one command of the source belong into one transaction.
+//! - Lua is used where no plain command says the same. It declares its keys and runs on Redis 5.0
+//!   and later; older targets refuse what they do not know.
+//! - Bookkeeping that the target has no notion of is left out without being a loss: the counters
+//!   of streams before 7.0, duplicate detection of XADD elsewhere than on Redis 8.6.
+//!
+//! SELECT, MULTI, EXEC, PING and REPLCONF are the frame of the stream and never arrive here.
+
+mod bitmap;
+mod error;
+mod expiry;
+mod function;
+mod generic;
+mod geo;
+mod hash;
+mod keys;
+mod list;
+mod payload;
+mod pubsub;
+mod scene;
+mod script;
+mod stream;
+mod stream_add;
+mod string;
+mod table;
+#[cfg(test)]
+mod tests;
+mod zset;
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+
+pub use error::Untranslatable;
+pub use keys::{Keys, keys};
+
+use crate::{
+    keyspace::{Db, UnixMs},
+    resp::Command,
+    sink::{Hold, Loss, Lossy, OnLossy, Publish, Target},
+};
+use scene::{Outcome, Scene};
+
+/// What is known of a command besides its bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Context {
+    /// The db it belongs to.
+    pub db: Db,
+    /// When it was received, by the target's clock; relative expiries count from here.
+    pub received_at_ms: UnixMs,
+}
+
+/// What became of a command.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// The commands that say it were appended, unchanged or rewritten.
+    Forwarded,
+    /// Nothing was appended, and nothing is missing on the target.
+    Dropped(DropReason),
+    /// Something is lost, which the policy allows; what can be said of the rest was appended.
+    Lossy(Lossy),
+}
+
+/// Why a command was dropped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum DropReason {
+    /// A Sentinel's announcement of itself, which would mislead the target's own Sentinels.
+    SentinelHello,
+    /// PUBLISH or SPUBLISH, which the policy leaves out.
+    PublishPolicy,
+    /// SCRIPT FLUSH: the target's scripts may belong to others, and a stale one does no harm.
+    ScriptFlush,
+    /// An XADD that the source recognized as a duplicate, and that added nothing there either.
+    DuplicateEntry,
+    /// Settings and records of duplicate detection, which the target does not have.
+    DuplicateDetection,
+    /// It takes away what nothing on the target has, such as a field's expiry on an old server.
+    NothingToDo,
+}
+
+/// How many commands went which way.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Passed as they were.
+    pub unchanged: u64,
+    /// Said in other words.
+    pub rewritten: u64,
+    /// Dropped, by reason.
+    pub dropped: BTreeMap<DropReason, u64>,
+    /// Of which something was lost, by kind.
+    pub lossy: BTreeMap<Loss, u64>,
+}
+
+/// Turns commands of the source into commands for one target.
+#[derive(Debug)]
+pub struct Translator {
+    target: Target,
+    hold: Hold,
+    publish: Publish,
+    on_lossy: OnLossy,
+    counts: Counts,
+}
+
+impl Translator {
+    /// Makes a translator for a target.
+    pub fn new(target: Target, hold: Hold, publish: Publish, on_lossy: OnLossy) -> Translator {
+        Translator {
+            target,
+            hold,
+            publish,
+            on_lossy,
+            counts: Counts::default(),
+        }
+    }
+
+    /// Writes expiries held or true from the next command on.
+    pub fn set_hold(&mut self, hold: Hold) {
+        self.hold = hold;
+    }
+
+    /// How many commands went which way so far.
+    pub fn counts(&self) -> &Counts {
+        &self.counts
+    }
+
+    /// Appends what the target is to execute for `command`, in order.
+    ///
+    /// All of it belongs into one transaction. A command that passes unchanged is moved to `out`
+    /// without being copied.
+    ///
+    /// # Errors
+    ///
+    /// When something would be lost and the policy is to stop; `out` is left as it was.
+    pub fn translate(
+        &mut self,
+        command: Command,
+        context: &Context,
+        out: &mut Vec<Command>,
+    ) -> Result<Verdict, Untranslatable> {
+        let Some(rule) = table::rule(command.name()) else {
+            self.counts.unchanged += 1;
+            out.push(command);
+            return Ok(Verdict::Forwarded);
+        };
+        let scene = Scene {
+            target: &self.target,
+            hold: self.hold,
+            publish: self.publish,
+            received_at_ms: context.received_at_ms,
+            db: context.db,
+        };
+        let len = out.len();
+        match rule(&scene, &command, out) {
+            Outcome::Unchanged => {
+                self.counts.unchanged += 1;
+                out.push(command);
+                Ok(Verdict::Forwarded)
+            }
+            Outcome::Rewritten => {
+                self.counts.rewritten += 1;
+                Ok(Verdict::Forwarded)
+            }
+            Outcome::Dropped(reason) => {
+                *self.counts.dropped.entry(reason).or_default() += 1;
+                Ok(Verdict::Dropped(reason))
+            }
+            Outcome::Lossy(loss) => {
+                let key = shown_key(&command);
+                if self.on_lossy == OnLossy::Fail {
+                    out.truncate(len);
+                    return Err(self.untranslatable(&command, key, loss));
+                }
+                *self.counts.lossy.entry(loss).or_default() += 1;
+                Ok(Verdict::Lossy(Lossy { loss, key }))
+            }
+        }
+    }
+
+    fn untranslatable(&self, command: &Command, key: Bytes, loss: Loss) -> Untranslatable {
+        Untranslatable {
+            command: String::from_utf8_lossy(command.name()).to_ascii_uppercase(),
+            key,
+            loss,
+            target: error::name_of(&self.target),
+        }
+    }
+}
+
+/// What a message about a command names: its first key, else its first argument.
+fn shown_key(command: &Command) -> Bytes {
+    let first = keys(command).of(command).next();
+    first
+        .or_else(|| command.args().get(1))
+        .cloned()
+        .unwrap_or_default()
+}

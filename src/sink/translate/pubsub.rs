@@ -1,0 +1,34 @@
+//! Messages.
+
+use crate::{
+    resp::Command,
+    sink::{Loss, Publish},
+};
+
+use super::{
+    DropReason,
+    scene::{Outcome, Scene},
+};
+
+/// The channel on which Sentinels announce themselves through the servers they watch.
+const SENTINEL_CHANNEL: &[u8] = b"__sentinel__:hello";
+
+/// `PUBLISH channel message`.
+pub(super) fn publish(scene: &Scene<'_>, command: &Command, _: &mut Vec<Command>) -> Outcome {
+    if command.arg(1) == SENTINEL_CHANNEL {
+        return Outcome::Dropped(DropReason::SentinelHello);
+    }
+    match scene.publish {
+        Publish::Forward => Outcome::Unchanged,
+        Publish::Drop => Outcome::Dropped(DropReason::PublishPolicy),
+    }
+}
+
+/// `SPUBLISH channel message` (7.0). Subscribers of PUBLISH would not hear it, so it is no stand-in.
+pub(super) fn spublish(scene: &Scene<'_>, _: &Command, _: &mut Vec<Command>) -> Outcome {
+    match scene.publish {
+        Publish::Drop => Outcome::Dropped(DropReason::PublishPolicy),
+        Publish::Forward if scene.target.has_common(7, 0) => Outcome::Unchanged,
+        Publish::Forward => Outcome::Lossy(Loss::ShardMessage),
+    }
+}
