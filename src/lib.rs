@@ -28,5 +28,7 @@ pub mod sync;
 
 pub mod pipeline;
 
+pub mod telemetry;
+
 pub mod cli;
 pub mod config;

@@ -1,5 +1,36 @@
 //! What the program runs on, already valid.
+//!
+//! Settings come in four layers; each beats the ones below it, setting by setting:
+//!
+//! ```text
+//!  flag          --queue-bytes-max 64mb          layer::Layer made by the command line
+//!  environment   KEYFERRY_QUEUE_BYTES_MAX=64mb   env
+//!  file          queue-bytes-max = "64mb"        file
+//!  default                                       setting::SETTINGS
+//!        \____ Settings: text and origin of each ____/
+//!                      |  resolve: parse, check contradictions
+//!                 SyncConfig
+//! ```
+//!
+//! [`SETTINGS`] is the one table of names, help and defaults; flags, variables and keys of the
+//! file are all read from it. Error texts never hold a password.
 
+mod duration;
+mod env;
+mod error;
+mod file;
+mod layer;
 mod migration;
+mod password;
+mod resolve;
+mod setting;
+mod show;
+mod size;
 
+pub use env::from_env;
+pub use error::ConfigError;
+pub use file::from_file;
+pub use layer::{Layer, Origin, Settings};
 pub use migration::{Migration, Mode};
+pub use resolve::{ProgressStyle, SyncConfig, Talk};
+pub use setting::{Group, Kind, SETTINGS, Setting};

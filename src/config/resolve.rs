@@ -1,0 +1,463 @@
+//! From texts to values: parses every setting and refuses contradictions.
+
+use std::{str::FromStr, time::Duration};
+
+use crate::{
+    net::{Node, Secret},
+    sink::{Conflict, OnLossy, Publish},
+    telemetry::LogFormat,
+};
+
+use super::{
+    ConfigError, Kind, Migration, Mode, Settings, duration,
+    layer::{Given, Origin},
+    password::{self, MASK},
+    setting, size,
+};
+
+/// When progress is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ProgressStyle {
+    /// Bars on a terminal, log lines elsewhere.
+    Auto,
+    /// Not at all.
+    Never,
+}
+
+/// How the program talks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Talk {
+    /// The summary is JSON.
+    pub json: bool,
+    /// When progress is shown.
+    pub progress: ProgressStyle,
+    /// The form of log lines.
+    pub log_format: LogFormat,
+    /// `error`, `warn`, `info`, `debug` or `trace`.
+    pub log_level: &'static str,
+}
+
+/// Everything one run of `keyferry sync` was asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SyncConfig {
+    /// What is moved.
+    pub migration: Migration,
+    /// Flushing the target was agreed to beforehand.
+    pub yes: bool,
+    /// How the program talks.
+    pub talk: Talk,
+}
+
+impl SyncConfig {
+    /// Makes a configuration of the settings.
+    ///
+    /// # Errors
+    /// The first setting that cannot be parsed, or settings that contradict each other.
+    pub fn of(settings: &Settings) -> Result<SyncConfig, ConfigError> {
+        let migration = migration(settings)?;
+        contradictions(settings, &migration)?;
+        Ok(SyncConfig {
+            migration,
+            yes: settings.switch("yes")?,
+            talk: Talk::of(settings)?,
+        })
+    }
+
+    /// Refuses passwords that `keyferry config` has masked.
+    ///
+    /// # Errors
+    /// A password is `***`.
+    pub fn refuse_masked(&self) -> Result<(), ConfigError> {
+        for (side, node) in [
+            ("source", &self.migration.source),
+            ("target", &self.migration.target),
+        ] {
+            if node.password.as_ref().is_some_and(|p| p.reveal() == MASK) {
+                return Err(ConfigError::new(
+                    format!("the password of the {side} is {MASK}"),
+                    "that is how `keyferry config` masks a password, not the password itself",
+                    format!("set {}", variable(&format!("{side}-password"))),
+                ));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Talk {
+    /// Reads the settings of the output group.
+    ///
+    /// # Errors
+    /// The first setting that cannot be parsed.
+    pub fn of(settings: &Settings) -> Result<Talk, ConfigError> {
+        Ok(Talk {
+            json: settings.switch("json")?,
+            progress: match settings.choice("progress")? {
+                Some("never") => ProgressStyle::Never,
+                _ => ProgressStyle::Auto,
+            },
+            log_format: match settings.choice("log-format")? {
+                Some("json") => LogFormat::Json,
+                _ => LogFormat::Text,
+            },
+            log_level: settings.choice("log-level")?.unwrap_or("info"),
+        })
+    }
+}
+
+fn migration(settings: &Settings) -> Result<Migration, ConfigError> {
+    Ok(Migration {
+        source: node(settings, "source")?,
+        target: node(settings, "target")?,
+        mode: match settings.choice("mode")? {
+            Some("full") => Mode::Full,
+            _ => Mode::FullIncremental,
+        },
+        until_caught_up: settings.switch("until-caught-up")?,
+        on_conflict: match settings.choice("on-conflict")? {
+            Some("replace") => Some(Conflict::Replace),
+            Some("skip") => Some(Conflict::Skip),
+            Some(_) => Some(Conflict::Fail),
+            None => None,
+        },
+        flush_target: settings.switch("flush-target")?,
+        on_lossy: match settings.choice("on-lossy")? {
+            Some("drop") => OnLossy::Drop,
+            _ => OnLossy::Fail,
+        },
+        publish: match settings.choice("publish")? {
+            Some("drop") => Publish::Drop,
+            _ => Publish::Forward,
+        },
+        lanes: settings.number("lanes")?,
+        restore_bytes_max: settings.number("restore-bytes-max")?,
+        queue_bytes_max: settings.number("queue-bytes-max")?,
+        window_bytes_max: settings.number("window-bytes-max")?,
+        retry_for: settings.duration("retry-for")?,
+        connect_timeout: settings.duration("connect-timeout")?,
+        source_timeout: settings.duration("source-timeout")?,
+        announce_ip: settings.announce_ip()?,
+        announce_port: settings.number("announce-port")?,
+    })
+}
+
+fn contradictions(settings: &Settings, migration: &Migration) -> Result<(), ConfigError> {
+    let of = |name| settings.label(name);
+    if migration.source.endpoint == migration.target.endpoint {
+        return Err(ConfigError::new(
+            "source and target are the same server",
+            format!("both are {}", migration.source.endpoint),
+            "check --source and --target",
+        ));
+    }
+    if migration.flush_target && migration.on_conflict.is_some() {
+        return Err(ConfigError::new(
+            format!(
+                "{} and {} contradict each other",
+                of("flush-target"),
+                of("on-conflict")
+            ),
+            "after a flush there is no key left that could be in conflict",
+            "give one of them",
+        ));
+    }
+    if migration.until_caught_up && migration.mode == Mode::Full {
+        return Err(ConfigError::new(
+            format!(
+                "{} and {} full contradict each other",
+                of("until-caught-up"),
+                of("mode")
+            ),
+            "without the stream there is nothing to catch up with",
+            "leave one of them out; --mode full ends by itself after the snapshot",
+        ));
+    }
+    Ok(())
+}
+
+/// The server of one side with the password that holds for it.
+fn node(settings: &Settings, side: &str) -> Result<Node, ConfigError> {
+    let Some(given) = settings.given(side) else {
+        return Err(ConfigError::new(
+            format!("no {side} is given"),
+            format!(
+                "neither --{side}, {} nor the configuration file names one",
+                variable(side)
+            ),
+            format!("add --{side} redis://host:port"),
+        ));
+    };
+    let mut node = Node::from_str(&given.text).map_err(|error| {
+        settings.unusable(side, &error.to_string(), &format!("correct --{side}"))
+    })?;
+    if let Some(password) = password::of(settings, side)? {
+        node.password = Some(password);
+    }
+    match (&node.user, &node.password) {
+        (Some(_), None) => Err(ConfigError::new(
+            format!("the {side} has a user and no password"),
+            "AUTH needs both",
+            format!(
+                "set {} or --{side}-password-file; for a user without password any text will do",
+                variable(&format!("{side}-password")),
+            ),
+        )),
+        _ => Ok(node),
+    }
+}
+
+fn variable(name: &str) -> String {
+    setting::find(name)
+        .map(|s| s.variable())
+        .unwrap_or_default()
+}
+
+/// Typed access. Defaults of the table are parsed like everything else, so that a bad one shows.
+impl Settings {
+    fn switch(&self, name: &str) -> Result<bool, ConfigError> {
+        let text = self
+            .given(name)
+            .map_or("false", |given| given.text.as_str());
+        match text.to_ascii_lowercase().as_str() {
+            "true" | "yes" | "on" | "1" => Ok(true),
+            "false" | "no" | "off" | "0" => Ok(false),
+            _ => Err(self.unusable(name, "it is neither true nor false", "write true or false")),
+        }
+    }
+
+    fn choice(&self, name: &str) -> Result<Option<&'static str>, ConfigError> {
+        let (Some(given), Some(Kind::Choice(words))) = (self.given(name), kind(name)) else {
+            return Ok(None);
+        };
+        match words.iter().find(|word| **word == given.text) {
+            Some(word) => Ok(Some(word)),
+            None => {
+                let why = format!("`{}` is not one of its words", given.text.escape_debug());
+                Err(self.unusable(name, &why, &format!("write one of: {}", words.join(", "))))
+            }
+        }
+    }
+
+    /// A count, or a size in bytes.
+    fn number<T: TryFrom<u64>>(&self, name: &str) -> Result<T, ConfigError> {
+        let text = self.given(name).map_or("", |given| given.text.as_str());
+        let (number, min, max) = match kind(name) {
+            Some(Kind::Size { min, max }) => (size::parse(text), min, max),
+            Some(Kind::Count { min, max }) => {
+                let digits = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+                let number = text.parse().ok().filter(|_| digits);
+                (
+                    number.ok_or_else(|| "it is not a whole number".into()),
+                    min,
+                    max,
+                )
+            }
+            _ => (Err("it is not a number".into()), 0, 0),
+        };
+        let next = format!("give {min} to {max}");
+        let number = number.map_err(|why| self.unusable(name, &why, &next))?;
+        let in_range = (min..=max).contains(&number);
+        T::try_from(number)
+            .ok()
+            .filter(|_| in_range)
+            .ok_or_else(|| self.unusable(name, &format!("{number} is out of range"), &next))
+    }
+
+    fn duration(&self, name: &str) -> Result<Duration, ConfigError> {
+        let text = self.given(name).map_or("", |given| given.text.as_str());
+        let next = "write a number and ms, s, m, h or d: 250ms, 30s, 5m";
+        let duration = duration::parse(text).map_err(|why| self.unusable(name, &why, next))?;
+        match kind(name) {
+            Some(Kind::Duration { zero: false }) if duration.is_zero() => {
+                Err(self.unusable(name, "it must be longer than nothing", next))
+            }
+            _ => Ok(duration),
+        }
+    }
+
+    /// What `REPLCONF ip-address` takes: a short word.
+    fn announce_ip(&self) -> Result<Option<String>, ConfigError> {
+        let Some(given) = self.given("announce-ip") else {
+            return Ok(None);
+        };
+        let text = &given.text;
+        // redis 6.2 replication.c replconfCommand refuses more than NET_HOST_STR_LEN bytes.
+        if text.is_empty() || text.len() > 255 || !text.bytes().all(|b| b.is_ascii_graphic()) {
+            let why = "it is empty, too long, or holds spaces or special characters";
+            return Err(self.unusable("announce-ip", why, "give an IP address or a host name"));
+        }
+        Ok(Some(text.clone()))
+    }
+
+    /// An error about one setting that says where its text came from.
+    fn unusable(&self, name: &str, why: &str, next: &str) -> ConfigError {
+        ConfigError::new(format!("{} cannot be used", self.label(name)), why, next)
+    }
+
+    /// How the setting was called where it was set.
+    fn label(&self, name: &str) -> String {
+        match self.given(name).map(|given| given.origin) {
+            Some(Origin::Environment) => variable(name),
+            Some(Origin::File(line)) => format!("`{name}` (configuration file, line {line})"),
+            Some(Origin::Flag | Origin::Default) | None => format!("--{name}"),
+        }
+    }
+
+    /// The text of a setting with every password masked.
+    pub(super) fn masked(&self, name: &str, given: &Given) -> String {
+        match kind(name) {
+            Some(Kind::Secret) => Secret::new(&*given.text).to_string(),
+            Some(Kind::Url) => match Node::from_str(&given.text) {
+                Ok(node) => node.masked_url(),
+                Err(_) => MASK.to_owned(),
+            },
+            _ => given.text.clone(),
+        }
+    }
+}
+
+fn kind(name: &str) -> Option<Kind> {
+    setting::find(name).map(|setting| setting.kind)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Layer;
+
+    fn config(settings: &[(&str, &str)]) -> Result<SyncConfig, ConfigError> {
+        let mut layer = Layer::default();
+        for (name, text) in [("source", "redis://a"), ("target", "redis://b")]
+            .iter()
+            .chain(settings)
+        {
+            layer.set(setting::find(name).unwrap(), *text, Origin::Flag);
+        }
+        SyncConfig::of(&Settings::of([layer]))
+    }
+
+    #[test]
+    fn defaults_are_valid() {
+        let config = config(&[]).unwrap_or_else(|e| panic!("{e}"));
+        let migration = &config.migration;
+        assert_eq!(migration.mode, Mode::FullIncremental);
+        assert_eq!(migration.on_conflict, None);
+        assert_eq!(migration.on_lossy, OnLossy::Fail);
+        assert_eq!(migration.publish, Publish::Forward);
+        assert_eq!((migration.lanes, migration.announce_port), (2, 0));
+        assert_eq!(migration.restore_bytes_max, 1 << 20);
+        assert_eq!(migration.queue_bytes_max, 32 << 20);
+        assert_eq!(migration.window_bytes_max, 4 << 20);
+        assert_eq!(migration.retry_for, Duration::from_secs(60));
+        assert_eq!(migration.connect_timeout, Duration::from_secs(5));
+        assert_eq!(migration.source_timeout, Duration::from_secs(60));
+        assert!(!config.yes && !migration.flush_target && !migration.until_caught_up);
+        assert_eq!(config.talk.log_level, "info");
+    }
+
+    #[test]
+    fn refuses_what_cannot_run() {
+        for (name, settings, error) in [
+            (
+                "same server",
+                &[("target", "valkey://a:6379")][..],
+                "the same server",
+            ),
+            (
+                "flush and conflict",
+                &[("flush-target", "true"), ("on-conflict", "skip")],
+                "contradict",
+            ),
+            (
+                "caught up in full",
+                &[("mode", "full"), ("until-caught-up", "true")],
+                "contradict",
+            ),
+            ("mode", &[("mode", "both")], "--mode cannot be used"),
+            ("switch", &[("yes", "maybe")], "--yes cannot be used"),
+            (
+                "no lanes",
+                &[("lanes", "0")],
+                "--lanes cannot be used: 0 is out of range",
+            ),
+            ("lanes", &[("lanes", "two")], "not a whole number"),
+            ("signed", &[("lanes", "+2")], "not a whole number"),
+            ("many lanes", &[("lanes", "65")], "out of range"),
+            (
+                "nothing to restore",
+                &[("restore-bytes-max", "0")],
+                "out of range",
+            ),
+            ("no queue", &[("queue-bytes-max", "0")], "out of range"),
+            ("no window", &[("window-bytes-max", "0kb")], "out of range"),
+            ("size", &[("window-bytes-max", "4xb")], "a size is"),
+            ("port", &[("announce-port", "65536")], "out of range"),
+            (
+                "no time",
+                &[("connect-timeout", "0s")],
+                "longer than nothing",
+            ),
+            (
+                "no patience",
+                &[("source-timeout", "0")],
+                "longer than nothing",
+            ),
+            ("duration", &[("retry-for", "60")], "a duration is"),
+            (
+                "announce-ip",
+                &[("announce-ip", "a b")],
+                "--announce-ip cannot be used",
+            ),
+            (
+                "url",
+                &[("source", "rediss://a")],
+                "--source cannot be used: rediss",
+            ),
+            (
+                "user alone",
+                &[("source", "redis://u@a")],
+                "a user and no password",
+            ),
+        ] {
+            let shown = config(settings).err().expect(name).to_string();
+            assert!(shown.contains(error), "{name}: {shown}");
+        }
+        assert_eq!(
+            config(&[("retry-for", "0")]).unwrap().migration.retry_for,
+            Duration::ZERO
+        );
+    }
+
+    #[test]
+    fn servers_are_required_and_errors_name_the_layer() {
+        let error = SyncConfig::of(&Settings::of([])).unwrap_err();
+        assert!(error.why.contains("KEYFERRY_SOURCE"), "{error:?}");
+        for (origin, label) in [
+            (Origin::Flag, "--lanes"),
+            (Origin::Environment, "KEYFERRY_LANES"),
+            (Origin::File(7), "`lanes` (configuration file, line 7)"),
+        ] {
+            let mut layer = Layer::default();
+            for (name, text) in [
+                ("source", "redis://a"),
+                ("target", "redis://b"),
+                ("lanes", "x"),
+            ] {
+                layer.set(setting::find(name).unwrap(), text, origin);
+            }
+            let error = SyncConfig::of(&Settings::of([layer])).unwrap_err();
+            assert!(error.what.starts_with(label), "{error:?}");
+        }
+    }
+
+    #[test]
+    fn a_password_replaces_that_of_the_url_and_a_masked_one_is_refused() {
+        let found = config(&[("source", "redis://u:old@a"), ("source-password", "new")]).unwrap();
+        let password = found.migration.source.password.as_ref().unwrap();
+        assert_eq!(password.reveal(), "new");
+        assert!(!format!("{found:?}").contains("new"));
+        assert!(found.refuse_masked().is_ok());
+        let masked = config(&[("target", "redis://u:***@b")]).unwrap();
+        assert!(masked.refuse_masked().unwrap_err().what.contains("target"));
+    }
+}

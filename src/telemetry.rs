@@ -1,0 +1,103 @@
+//! Log set-up, and the names, units and descriptions of every metric.
+//!
+//! Metrics go to whatever recorder of the `metrics` crate the process has installed; without one
+//! they cost next to nothing and go nowhere. A key or a server is never a label.
+
+use metrics::{Unit, describe_counter, describe_gauge};
+use tracing_subscriber::{EnvFilter, fmt::MakeWriter};
+
+/// The form of log lines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// Sends log lines of at least `level` (`error` to `trace`) to `writer`.
+///
+/// Libraries below us log from `warn` on only, unless the level is `trace`. A second call in a
+/// process changes nothing.
+pub fn log_to<W>(format: LogFormat, level: &str, colour: bool, writer: W)
+where
+    W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
+{
+    let filter = match level {
+        "error" | "trace" => EnvFilter::new(level),
+        level => EnvFilter::new(format!("warn,keyferry={level}")),
+    };
+    let lines = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_target(false)
+        .with_ansi(colour)
+        .with_writer(writer);
+    // Fails only when the process logs already, which is as good.
+    let _ = match format {
+        LogFormat::Text => lines.try_init(),
+        LogFormat::Json => lines.json().flatten_event(true).try_init(),
+    };
+}
+
+macro_rules! metrics {
+    ($($name:ident = $text:literal, $kind:ident, $unit:ident, $description:literal;)*) => {
+        $(#[doc = $description] pub const $name: &str = $text;)*
+
+        /// Tells the recorder the unit and the description of every metric.
+        pub fn describe_metrics() {
+            $($kind!($name, Unit::$unit, $description);)*
+        }
+
+        #[cfg(test)]
+        const NAMES: &[&str] = &[$($name),*];
+    };
+}
+
+metrics! {
+    KEYS_READ = "keyferry_keys_read_total", describe_counter, Count,
+        "Keys read from the snapshot.";
+    KEYS_WRITTEN = "keyferry_keys_written_total", describe_counter, Count,
+        "Keys of the snapshot that the target has confirmed, by value type (label `type`).";
+    FUNCTIONS_WRITTEN = "keyferry_functions_written_total", describe_counter, Count,
+        "Function libraries that the target has confirmed.";
+    SKIPPED = "keyferry_skipped_total", describe_counter, Count,
+        "Keys and commands left out, by reason (label `reason`).";
+    COMMANDS_APPLIED = "keyferry_commands_applied_total", describe_counter, Count,
+        "Commands of the stream that the target has confirmed.";
+    SOURCE_BYTES = "keyferry_source_bytes_total", describe_counter, Bytes,
+        "Bytes received from the source, snapshot and stream.";
+    SNAPSHOT_BYTES = "keyferry_snapshot_bytes_total", describe_counter, Bytes,
+        "Bytes of the snapshot received.";
+    TARGET_BYTES = "keyferry_target_bytes_total", describe_counter, Bytes,
+        "Bytes sent to the target.";
+    TARGET_ERRORS = "keyferry_target_errors_total", describe_counter, Count,
+        "Error replies of the target, those that were retried included.";
+    RETRIES = "keyferry_retries_total", describe_counter, Count,
+        "Commands sent again after a passing error.";
+    OFFSET_SOURCE = "keyferry_source_offset_bytes", describe_gauge, Bytes,
+        "The last known replication offset of the source.";
+    OFFSET_RECEIVED = "keyferry_received_offset_bytes", describe_gauge, Bytes,
+        "The offset up to which the stream was received.";
+    OFFSET_APPLIED = "keyferry_applied_offset_bytes", describe_gauge, Bytes,
+        "The offset up to which the target has confirmed the stream.";
+    LAG_BYTES = "keyferry_lag_bytes", describe_gauge, Bytes,
+        "Offset of the source minus applied offset.";
+    LAG_SECONDS = "keyferry_lag_seconds", describe_gauge, Seconds,
+        "Age of the state of the source that the target is known to hold.";
+    EXPIRIES_HELD = "keyferry_expiries_held", describe_gauge, Count,
+        "Expiries written shifted and not released yet.";
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_carry_prefix_and_unit() {
+        for name in NAMES {
+            assert!(name.starts_with("keyferry_"), "{name}");
+            let unit = ["_total", "_bytes", "_seconds", "_held"];
+            assert!(unit.iter().any(|unit| name.ends_with(unit)), "{name}");
+        }
+    }
+}
