@@ -1,21 +1,23 @@
 //! What the parser makes of an RDB: the events it emits and the words they are made of.
 
-use bytes::Bytes;
+use bytes::{BufMut, Bytes};
 
 use crate::keyspace::{Db, StreamId, UnixMs};
 
 /// How deep the parser looks into a value; chosen per key, paid for only where asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Altitude {
-    /// The body as it stands in the file, for RESTORE: one [`Event::Body`].
+    /// The body as it stands in the file, for RESTORE: one [`Event::Body`] and nothing else.
     ///
     /// A body longer than `bytes_max` is delivered as [`Altitude::Elements`] from its first
-    /// element on, except for values that have no elements (modules): those are an error.
+    /// element on, except for values that have no elements (modules): those are delivered whole
+    /// up to `Limits::module_body_max`, beyond which they are an error.
     Raw {
         /// The longest body, in bytes, that is delivered in one piece.
         bytes_max: usize,
     },
-    /// The logical content: [`Event::Part`]s, closed by [`Event::ValueEnd`].
+    /// The logical content: [`Event::Part`]s, closed by [`Event::ValueEnd`]. The value of a
+    /// module has none: an error.
     Elements,
     /// Nothing: the next event is [`Event::ValueEnd`].
     Skip,
@@ -54,7 +56,8 @@ pub enum Event {
     },
     /// A key. The value follows at the altitude then chosen.
     Key(Key),
-    /// The whole body of a value as it stands in the file, without its type byte.
+    /// The whole body of a value as it stands in the file, without its type byte. Nothing else
+    /// of this value follows.
     Body(Bytes),
     /// One piece of a value's logical content.
     Part(Part),
@@ -108,6 +111,52 @@ pub enum Element {
     Int(i64),
 }
 
+impl Element {
+    /// The length of the byte string, in bytes.
+    pub fn len(&self) -> usize {
+        match self {
+            Self::Bytes(bytes) => bytes.len(),
+            Self::Int(value) => itoa::Buffer::new().format(*value).len(),
+        }
+    }
+
+    /// Whether the byte string is empty.
+    pub fn is_empty(&self) -> bool {
+        matches!(self, Self::Bytes(bytes) if bytes.is_empty())
+    }
+
+    /// Appends the byte string, an integer as decimal text.
+    pub fn write_to(&self, out: &mut impl BufMut) {
+        match self {
+            Self::Bytes(bytes) => out.put_slice(bytes),
+            Self::Int(value) => out.put_slice(itoa::Buffer::new().format(*value).as_bytes()),
+        }
+    }
+
+    /// The byte string: shared where it is one, written where it is an integer.
+    pub fn to_bytes(&self) -> Bytes {
+        self.clone().into_bytes()
+    }
+
+    /// The byte string, see [`Element::to_bytes`].
+    pub fn into_bytes(self) -> Bytes {
+        match self {
+            Self::Bytes(bytes) => bytes,
+            Self::Int(value) => {
+                Bytes::copy_from_slice(itoa::Buffer::new().format(value).as_bytes())
+            }
+        }
+    }
+
+    /// The integer it is or spells out, as servers read integers in packed encodings.
+    pub(crate) fn as_int(&self) -> Option<i64> {
+        match self {
+            Self::Bytes(bytes) => std::str::from_utf8(bytes).ok()?.parse().ok(),
+            Self::Int(value) => Some(*value),
+        }
+    }
+}
+
 /// One piece of a value's logical content.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Part {
@@ -118,7 +167,7 @@ pub enum Part {
         /// Its length in bytes.
         len: u64,
     },
-    /// The next bytes of the string.
+    /// The next bytes of the string: `Limits::chunk_bytes_max` of them, the last chunk excepted.
     StringChunk(Bytes),
     /// The next element of a list.
     ListElement(Element),
@@ -149,12 +198,33 @@ pub enum Part {
     },
     /// The counters of a stream, after its entries.
     StreamMeta(StreamMeta),
-    /// A consumer group begins; its pending entries and consumers follow.
+    /// A consumer group begins; its consumers follow.
     StreamGroup(StreamGroup),
-    /// An entry delivered to a consumer and not acknowledged yet.
-    StreamPending(StreamPending),
     /// A consumer of the last group. Its pending entries follow it.
     StreamConsumer(StreamConsumer),
+    /// An entry delivered to the last consumer and not acknowledged yet.
+    StreamPending(StreamPending),
+    /// The last group is complete.
+    StreamGroupEnd(StreamGroupEnd),
+    /// How the stream recognises repeated XADDs of the same producer (8.6+), after its groups.
+    /// Present for every stream of such a server, also when nothing uses it.
+    StreamIdempotency(StreamIdempotency),
+    /// An XADD that the stream would recognise if it were repeated.
+    StreamIdempotentId {
+        /// Who added it.
+        producer: Bytes,
+        /// How the producer named it.
+        idempotent_id: Bytes,
+        /// The entry it made.
+        id: StreamId,
+    },
+    /// The lifetime counters of the recognition; the last part of such a stream.
+    StreamIdempotencyEnd {
+        /// How many idempotent ids were ever added.
+        ids_added: u64,
+        /// How many repetitions were recognised.
+        duplicates: u64,
+    },
 }
 
 /// The counters of a stream.
@@ -201,6 +271,29 @@ pub struct StreamPending {
     pub delivered_at_ms: UnixMs,
     /// How often it was delivered.
     pub delivery_count: u64,
+}
+
+/// What was odd about the pending entries of a group, in files of servers with a bug.
+///
+/// Such entries are not delivered as [`Part::StreamPending`]: the first consumer that claims an
+/// entry has it, and an entry that no consumer claims is nobody's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct StreamGroupEnd {
+    /// How many entries no consumer claims.
+    pub pending_unowned: u64,
+    /// How often an entry was claimed that an earlier consumer has.
+    pub pending_contested: u64,
+}
+
+/// How a stream recognises repeated XADDs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StreamIdempotency {
+    /// For how many seconds an id is remembered.
+    pub duration_s: u64,
+    /// How many ids are remembered per producer.
+    pub entries_max: u64,
+    /// How many producers there are.
+    pub producers: u64,
 }
 
 /// What the end of an RDB said about its checksum.

@@ -1,11 +1,44 @@
 //! The RDB format: bytes in, typed events out.
 //!
 //! No sockets, clocks, files or tasks; nothing is reserved by a length that was not checked.
+//!
+//! - [`Parser`] reads a whole RDB as it arrives; [`ValueParser`] one value whose body is at hand.
+//! - [`payload`] checks and builds what RESTORE and FUNCTION RESTORE take.
+//! - [`convert_stream`] and [`PlainEncoder`] say a value in a form that older servers take.
+//!
+//! Inside: `opcode` says what stands in a file and how each type is laid out, `walk` finds the
+//! end of a value by that, `value` reads its content, `packed` the blobs that small collections
+//! are kept in; `length`, `lzf` and `crc64` are the primitives.
+//!
+//! The format is defined by what servers write: redis `rdb.c`, `rdb.h`. Measured on Redis 2.8 to
+//! 8.6 and Valkey 7.2 to 9.1.
 #![deny(clippy::indexing_slicing)]
 
+mod convert;
+mod crc64;
+mod cursor;
+mod error;
 mod event;
+mod header;
+mod length;
+mod limits;
+mod lzf;
+mod opcode;
+mod packed;
+mod parser;
+pub mod payload;
+mod plain;
+mod value;
+mod walk;
 
+pub use convert::convert_stream;
+pub use error::{Error, ErrorKind};
 pub use event::{
-    Altitude, Checksum, Element, Event, Header, Key, Part, StreamConsumer, StreamGroup, StreamMeta,
-    StreamPending, ValueType,
+    Altitude, Checksum, Element, Event, Header, Key, Part, StreamConsumer, StreamGroup,
+    StreamGroupEnd, StreamIdempotency, StreamMeta, StreamPending, ValueType,
 };
+pub use limits::Limits;
+pub use parser::Parser;
+pub use plain::{FieldExpiry, NoPlainEncoding, PlainEncoder};
+pub use value::ValueParser;
+pub use value::module::module_name;

@@ -1,0 +1,27 @@
+//! How large things may get before the parser gives up on them.
+
+/// Caps on what is held in one piece, in bytes.
+///
+/// Whatever they are, memory is only taken for bytes that have arrived: a length that lies costs
+/// nothing but the error.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// The longest string value that is delivered in one piece; longer ones come in chunks of
+    /// exactly this size, the last one excepted.
+    pub chunk_bytes_max: usize,
+    /// The longest string: a key, a value, an element or a packed blob. Elements and blobs are
+    /// held whole. Servers hold up to 512 MiB unless `proto-max-bulk-len` says otherwise.
+    pub string_bytes_max: u64,
+    /// The longest body of a module's value, which can only be delivered whole.
+    pub module_body_max: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            chunk_bytes_max: 1 << 20,
+            string_bytes_max: 512 << 20,
+            module_body_max: 512 << 20,
+        }
+    }
+}

@@ -1,0 +1,86 @@
+//! Function libraries: their source in one string (Redis 7.0+), or in the parts that release
+//! candidates of 7.0 wrote.
+
+use bytes::{BufMut, Bytes, BytesMut};
+
+use crate::rdb::cursor::{Cursor, Stop};
+use crate::rdb::limits::Limits;
+
+/// A library of a release candidate that is being read: name, engine, whether there is a
+/// description, description, code without its first line.
+#[derive(Debug, Default)]
+pub(crate) struct PreGaFunction {
+    name: Option<Bytes>,
+    engine: Option<Bytes>,
+    described: Option<bool>,
+}
+
+impl PreGaFunction {
+    /// The source as FUNCTION LOAD takes it. The description has no place in it and is dropped.
+    pub(crate) fn next(&mut self, cursor: &mut Cursor<'_>, limits: &Limits) -> Result<Bytes, Stop> {
+        loop {
+            let (Some(name), Some(engine)) = (&self.name, &self.engine) else {
+                let text = cursor.text(limits)?;
+                let part = if self.name.is_none() {
+                    &mut self.name
+                } else {
+                    &mut self.engine
+                };
+                *part = Some(text);
+                cursor.commit();
+                continue;
+            };
+            match self.described {
+                None => self.described = Some(cursor.length()? != 0),
+                Some(true) => {
+                    cursor.string(limits)?;
+                    self.described = Some(false);
+                }
+                Some(false) => {
+                    let code = cursor.text(limits)?;
+                    return Ok(source(name, engine, &code));
+                }
+            }
+            cursor.commit();
+        }
+    }
+}
+
+fn source(name: &[u8], engine: &[u8], code: &[u8]) -> Bytes {
+    let mut source = BytesMut::with_capacity(name.len() + engine.len() + code.len() + 9);
+    source.put_slice(b"#!");
+    source.put_slice(&engine.to_ascii_lowercase());
+    source.put_slice(b" name=");
+    source.put_slice(name);
+    source.put_slice(b"\n");
+    source.put_slice(code);
+    source.freeze()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn puts_the_first_line_before_the_code() {
+        for (name, bytes) in [
+            ("plain", &b"\x03lib\x03LUA\x00\x04code"[..]),
+            ("described", b"\x03lib\x03LUA\x01\x05words\x04code"),
+        ] {
+            let bytes = Bytes::copy_from_slice(bytes);
+            let mut function = PreGaFunction::default();
+            // Byte by byte: what was read is kept.
+            let (mut pos, mut end) = (0, 0);
+            let source = loop {
+                let part = bytes.slice(..end);
+                let mut cursor = Cursor::new(&part, 0, pos);
+                match function.next(&mut cursor, &Limits::default()) {
+                    Ok(source) => break source,
+                    Err(stop) => assert_eq!(stop, Stop::More, "{name}"),
+                }
+                (pos, end) = (cursor.committed(), end + 1);
+            };
+            assert_eq!(source, &b"#!lua name=lib\ncode"[..], "{name}");
+        }
+    }
+}

@@ -1,0 +1,355 @@
+//! Streams (types 15, 19, 21, 26): nodes of entries, counters, groups with their pending entries
+//! and consumers, and from 8.6 on what recognises repeated XADDs (redis rdb.c rdbSaveObject).
+//!
+//! ```text
+//! len n | n * (str node id, str listpack) | len length | last id
+//! from 19:  first id | greatest deleted id | len entries added
+//! len n | n * group
+//! from 26:  len duration | len size | len n | n * (producer, ids) | len added | len duplicates
+//!
+//! group:    str name | last id | from 19: len entries read
+//!           len n | n * (id, ms delivered, len count)            the pending entries of the group
+//!           len n | n * consumer
+//! consumer: str name | ms seen | from 21: ms active | len n | n * id
+//! ```
+//!
+//! The pending entries of a group have to be kept until its consumers have claimed them: the one
+//! place where more than an element is held, 33 bytes for at least 25 bytes of input.
+
+mod node;
+mod pending;
+
+pub(crate) use node::Node;
+
+use crate::keyspace::StreamId;
+use crate::rdb::cursor::{Cursor, Stop};
+use crate::rdb::event::{
+    Part, StreamConsumer, StreamGroup, StreamGroupEnd, StreamIdempotency, StreamMeta,
+    StreamPending, ValueType,
+};
+use crate::rdb::limits::Limits;
+
+use pending::{Claim, Pending};
+
+/// A stream that is being read.
+#[derive(Debug)]
+pub(crate) struct Stream {
+    form: Form,
+    step: Step,
+    nodes_left: u64,
+    last_node: Option<StreamId>,
+    last_entry: Option<StreamId>,
+    groups_left: u64,
+    consumers_left: u64,
+    pending: Pending,
+    group_end: StreamGroupEnd,
+    producers_left: u64,
+}
+
+/// Which optional fields a stream type has.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Form {
+    /// From type 19 on: first and greatest deleted id, entries added, entries read.
+    pub(crate) counters: bool,
+    /// From type 21 on: when a consumer last got something.
+    pub(crate) active: bool,
+    /// From type 26 on: the idempotency section.
+    pub(crate) idempotency: bool,
+}
+
+#[derive(Debug)]
+enum Step {
+    Start,
+    Nodes,
+    Entries(Box<Node>),
+    Counters,
+    GroupCount,
+    Groups,
+    PendingCount,
+    Pending { left: u64 },
+    ConsumerCount,
+    Consumers,
+    OwnedCount,
+    Owned { left: u64 },
+    Idempotency,
+    Producers,
+    ProducerIds { producer: bytes::Bytes, left: u64 },
+    IdempotencyEnd,
+    Done,
+}
+
+impl Form {
+    pub(crate) fn of(value_type: ValueType) -> Option<Self> {
+        let (counters, active, idempotency) = match (value_type.byte, value_type.valkey) {
+            (15, _) => (false, false, false),
+            (19, _) => (true, false, false),
+            (21, _) => (true, true, false),
+            (26, false) => (true, true, true),
+            _ => return None,
+        };
+        Some(Self {
+            counters,
+            active,
+            idempotency,
+        })
+    }
+}
+
+impl Stream {
+    pub(crate) fn new(value_type: ValueType) -> Option<Self> {
+        Some(Self {
+            form: Form::of(value_type)?,
+            step: Step::Start,
+            nodes_left: 0,
+            last_node: None,
+            last_entry: None,
+            groups_left: 0,
+            consumers_left: 0,
+            pending: Pending::default(),
+            group_end: StreamGroupEnd::default(),
+            producers_left: 0,
+        })
+    }
+
+    pub(crate) fn next(
+        &mut self,
+        cursor: &mut Cursor<'_>,
+        limits: &Limits,
+    ) -> Result<Option<Part>, Stop> {
+        while !matches!(self.step, Step::Done) {
+            if let Some(part) = self.advance(cursor, limits)? {
+                return Ok(Some(part));
+            }
+            cursor.commit();
+        }
+        Ok(None)
+    }
+
+    /// Takes one step, which may or may not make a part.
+    fn advance(&mut self, cursor: &mut Cursor<'_>, limits: &Limits) -> Result<Option<Part>, Stop> {
+        match &mut self.step {
+            Step::Start => {
+                self.nodes_left = cursor.count()?;
+                self.step = Step::Nodes;
+            }
+            Step::Nodes if self.nodes_left == 0 => self.step = Step::Counters,
+            Step::Nodes => {
+                let node = Node::read(cursor, limits)?;
+                if self.last_node >= Some(node.id()) {
+                    return Err(cursor.corrupt("the nodes of a stream do not ascend"));
+                }
+                self.last_node = Some(node.id());
+                self.nodes_left -= 1;
+                self.step = Step::Entries(Box::new(node));
+            }
+            Step::Entries(node) => {
+                let Some((id, fields)) = node.next_entry()? else {
+                    self.step = Step::Nodes;
+                    return Ok(None);
+                };
+                if self.last_entry >= Some(id) {
+                    return Err(cursor.corrupt("the entries of a stream do not ascend"));
+                }
+                self.last_entry = Some(id);
+                return Ok(Some(Part::StreamEntry { id, fields }));
+            }
+            Step::Counters => {
+                let meta = self.counters(cursor)?;
+                self.step = Step::GroupCount;
+                return Ok(Some(Part::StreamMeta(meta)));
+            }
+            _ => return self.advance_group(cursor, limits),
+        }
+        Ok(None)
+    }
+
+    fn advance_group(
+        &mut self,
+        cursor: &mut Cursor<'_>,
+        limits: &Limits,
+    ) -> Result<Option<Part>, Stop> {
+        match &mut self.step {
+            Step::GroupCount => {
+                self.groups_left = cursor.count()?;
+                self.step = Step::Groups;
+            }
+            Step::Groups if self.groups_left == 0 => {
+                self.step = if self.form.idempotency {
+                    Step::Idempotency
+                } else {
+                    Step::Done
+                };
+            }
+            Step::Groups => {
+                let group = self.group(cursor, limits)?;
+                self.groups_left -= 1;
+                self.group_end = StreamGroupEnd::default();
+                self.step = Step::PendingCount;
+                return Ok(Some(Part::StreamGroup(group)));
+            }
+            Step::PendingCount => {
+                self.pending = Pending::default();
+                self.step = Step::Pending {
+                    left: cursor.count()?,
+                };
+            }
+            Step::Pending { left: 0 } => {
+                let sorted = self.pending.sort();
+                sorted.map_err(|flaw| cursor.corrupt(flaw.0))?;
+                self.step = Step::ConsumerCount;
+            }
+            Step::Pending { left } => {
+                let id = cursor.stream_id()?;
+                let (delivered_at_ms, delivery_count) = (cursor.ms()?, cursor.length()?);
+                *left -= 1;
+                self.pending.push(StreamPending {
+                    id,
+                    delivered_at_ms,
+                    delivery_count,
+                });
+            }
+            Step::ConsumerCount => {
+                self.consumers_left = cursor.count()?;
+                self.step = Step::Consumers;
+            }
+            Step::Consumers if self.consumers_left == 0 => {
+                self.group_end.pending_unowned = self.pending.unclaimed();
+                self.pending = Pending::default();
+                self.step = Step::Groups;
+                return Ok(Some(Part::StreamGroupEnd(self.group_end)));
+            }
+            Step::Consumers => {
+                let consumer = self.consumer(cursor, limits)?;
+                self.consumers_left -= 1;
+                self.step = Step::OwnedCount;
+                return Ok(Some(Part::StreamConsumer(consumer)));
+            }
+            Step::OwnedCount => {
+                self.step = Step::Owned {
+                    left: cursor.count()?,
+                }
+            }
+            Step::Owned { left: 0 } => self.step = Step::Consumers,
+            Step::Owned { left } => {
+                let id = cursor.stream_id()?;
+                *left -= 1;
+                match self.pending.claim(id) {
+                    Claim::First(pending) => return Ok(Some(Part::StreamPending(pending))),
+                    Claim::Again => self.group_end.pending_contested += 1,
+                    Claim::Unknown => {
+                        let what = "a consumer owns an entry that is not pending in its group";
+                        return Err(cursor.corrupt(what));
+                    }
+                }
+            }
+            _ => return self.advance_idempotency(cursor, limits),
+        }
+        Ok(None)
+    }
+
+    fn advance_idempotency(
+        &mut self,
+        cursor: &mut Cursor<'_>,
+        limits: &Limits,
+    ) -> Result<Option<Part>, Stop> {
+        match &mut self.step {
+            Step::Idempotency => {
+                let (duration_s, entries_max) = (cursor.length()?, cursor.length()?);
+                let producers = cursor.count()?;
+                self.producers_left = producers;
+                self.step = Step::Producers;
+                let config = StreamIdempotency {
+                    duration_s,
+                    entries_max,
+                    producers,
+                };
+                return Ok(Some(Part::StreamIdempotency(config)));
+            }
+            Step::Producers if self.producers_left == 0 => self.step = Step::IdempotencyEnd,
+            Step::Producers => {
+                let producer = cursor.text(limits)?;
+                self.step = Step::ProducerIds {
+                    producer,
+                    left: cursor.count()?,
+                };
+                self.producers_left -= 1;
+            }
+            Step::ProducerIds { left: 0, .. } => self.step = Step::Producers,
+            Step::ProducerIds { producer, left } => {
+                let idempotent_id = cursor.text(limits)?;
+                let id = id_of_lengths(cursor)?;
+                *left -= 1;
+                let producer = producer.clone();
+                return Ok(Some(Part::StreamIdempotentId {
+                    producer,
+                    idempotent_id,
+                    id,
+                }));
+            }
+            Step::IdempotencyEnd => {
+                let (ids_added, duplicates) = (cursor.length()?, cursor.length()?);
+                self.step = Step::Done;
+                return Ok(Some(Part::StreamIdempotencyEnd {
+                    ids_added,
+                    duplicates,
+                }));
+            }
+            // All others were taken care of on the way here.
+            _ => self.step = Step::Done,
+        }
+        Ok(None)
+    }
+
+    fn counters(&self, cursor: &mut Cursor<'_>) -> Result<StreamMeta, Stop> {
+        let (length, last_id) = (cursor.length()?, id_of_lengths(cursor)?);
+        let mut meta = StreamMeta {
+            length,
+            last_id,
+            max_deleted_id: None,
+            entries_added: None,
+        };
+        if self.form.counters {
+            // The first id, which the entries say themselves.
+            id_of_lengths(cursor)?;
+            meta.max_deleted_id = Some(id_of_lengths(cursor)?);
+            meta.entries_added = Some(cursor.length()?);
+        }
+        Ok(meta)
+    }
+
+    fn group(&self, cursor: &mut Cursor<'_>, limits: &Limits) -> Result<StreamGroup, Stop> {
+        let (name, last_id) = (cursor.text(limits)?, id_of_lengths(cursor)?);
+        let entries_read = match self.form.counters {
+            // Servers store -1 where they do not know.
+            true => Some(cursor.length()?).filter(|count| *count != u64::MAX),
+            false => None,
+        };
+        Ok(StreamGroup {
+            name,
+            last_id,
+            entries_read,
+        })
+    }
+
+    fn consumer(&self, cursor: &mut Cursor<'_>, limits: &Limits) -> Result<StreamConsumer, Stop> {
+        let (name, seen_at_ms) = (cursor.text(limits)?, cursor.ms()?);
+        let active_at_ms = match self.form.active {
+            // Servers store -1 for never.
+            true => Some(cursor.ms()?).filter(|time| *time != -1),
+            false => None,
+        };
+        Ok(StreamConsumer {
+            name,
+            seen_at_ms,
+            active_at_ms,
+        })
+    }
+}
+
+/// A stream id as two lengths.
+pub(crate) fn id_of_lengths(cursor: &mut Cursor<'_>) -> Result<StreamId, Stop> {
+    Ok(StreamId {
+        ms: cursor.length()?,
+        seq: cursor.length()?,
+    })
+}

@@ -1,0 +1,87 @@
+//! Strings (type 0): in one piece, or in chunks when they are long, inflated as they arrive.
+
+use crate::rdb::cursor::{Cursor, Stop};
+use crate::rdb::event::{Element, Part};
+use crate::rdb::length::Prefix;
+use crate::rdb::limits::Limits;
+use crate::rdb::lzf::Inflater;
+use crate::rdb::opcode::TYPE_STRING;
+
+/// A string that is being read.
+#[derive(Debug)]
+pub(crate) enum StringValue {
+    Start,
+    /// Raw bytes are left to deliver.
+    Raw(u64),
+    Inflate(Box<Inflater>),
+    Done,
+}
+
+impl StringValue {
+    pub(crate) fn new(byte: u8) -> Option<Self> {
+        (byte == TYPE_STRING).then_some(Self::Start)
+    }
+
+    pub(crate) fn next(
+        &mut self,
+        cursor: &mut Cursor<'_>,
+        limits: &Limits,
+    ) -> Result<Option<Part>, Stop> {
+        match self {
+            Self::Start => self.start(cursor, limits).map(Some),
+            Self::Raw(0) | Self::Done => Ok(None),
+            Self::Raw(left) => {
+                let chunk = (*left).min(limits.chunk_bytes_max.max(1) as u64);
+                let bytes = cursor.slice(chunk as usize)?;
+                *left -= chunk;
+                Ok(Some(Part::StringChunk(bytes)))
+            }
+            Self::Inflate(inflater) => inflate(inflater, cursor),
+        }
+    }
+
+    fn start(&mut self, cursor: &mut Cursor<'_>, limits: &Limits) -> Result<Part, Stop> {
+        let start = cursor.pos();
+        let (len, chunked) = match cursor.string_prefix(limits)? {
+            Prefix::Int(value) => {
+                *self = Self::Done;
+                return Ok(Part::String(Element::Int(value)));
+            }
+            Prefix::Raw(len) => (len, Self::Raw(len)),
+            Prefix::Lzf {
+                compressed,
+                original,
+            } => {
+                let inflater = Inflater::new(compressed, original, limits.chunk_bytes_max);
+                (original, Self::Inflate(Box::new(inflater)))
+            }
+        };
+        if len > limits.chunk_bytes_max as u64 {
+            *self = chunked;
+            return Ok(Part::StringStart { len });
+        }
+        cursor.rewind(start);
+        let string = cursor.string(limits)?;
+        *self = Self::Done;
+        Ok(Part::String(string))
+    }
+}
+
+fn inflate(inflater: &mut Inflater, cursor: &mut Cursor<'_>) -> Result<Option<Part>, Stop> {
+    loop {
+        if let Some(chunk) = inflater.take_chunk() {
+            return Ok(Some(Part::StringChunk(chunk)));
+        }
+        if inflater.is_done() {
+            return Ok(None);
+        }
+        let used = inflater
+            .feed(cursor.rest())
+            .map_err(|flaw| cursor.corrupt(flaw.0))?;
+        if used == 0 {
+            return Err(Stop::More);
+        }
+        cursor.pass(used as u64);
+        cursor.commit();
+    }
+}

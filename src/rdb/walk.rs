@@ -1,0 +1,193 @@
+//! Finds the end of a value without decoding it.
+//!
+//! The layout of every value type is a short program of [`Op`]s; walking runs it over the bytes,
+//! reading lengths and passing over what they announce. A walk can stop at any byte and go on
+//! when more have arrived, without looking at anything twice.
+
+use super::cursor::{Cursor, Stop};
+use super::length::{self, Prefix};
+
+/// One step through a layout.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Op {
+    /// A string in any encoding.
+    Str,
+    /// A length or another variable-length integer.
+    Len,
+    /// So many of them.
+    Lens(u8),
+    /// So many bytes.
+    Fixed(u8),
+    /// A score as text behind its length (type 3).
+    Score,
+    /// A count, then so many times this.
+    Repeat(&'static [Op]),
+    /// The items of a module up to their end mark.
+    Items,
+}
+
+/// How deep layouts nest: a stream's groups, their consumers, the ids of those.
+const DEPTH_MAX: usize = 4;
+
+/// Where a walk through a layout stands.
+#[derive(Debug)]
+pub(crate) struct Walk {
+    frames: [Frame; DEPTH_MAX],
+    /// How many of the frames are in use.
+    depth: usize,
+    /// Bytes to pass over before the next step.
+    skip: u64,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Frame {
+    ops: &'static [Op],
+    at: usize,
+    /// How often `ops` still has to be run, this time included.
+    times: u64,
+}
+
+const UNUSED: Frame = Frame {
+    ops: &[],
+    at: 0,
+    times: 0,
+};
+
+/// How far a walk came.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Walked {
+    /// To the end.
+    All,
+    /// The end lies behind the offset that was given.
+    TooFar,
+}
+
+impl Walk {
+    /// Walks through `ops` once.
+    pub(crate) fn new(ops: &'static [Op]) -> Self {
+        Self::times(ops, 1)
+    }
+
+    /// Walks through `ops` so many times.
+    pub(crate) fn times(ops: &'static [Op], times: u64) -> Self {
+        let mut walk = Self {
+            frames: [UNUSED; DEPTH_MAX],
+            depth: 0,
+            skip: 0,
+        };
+        walk.push(ops, times);
+        walk
+    }
+
+    /// Walks on, up to the end or to where the end is known to lie behind `end_max`.
+    pub(crate) fn run(&mut self, cursor: &mut Cursor<'_>, end_max: u64) -> Result<Walked, Stop> {
+        loop {
+            if self.skip > end_max.saturating_sub(cursor.offset()) {
+                return Ok(Walked::TooFar);
+            }
+            self.skip -= cursor.pass(self.skip);
+            cursor.commit();
+            if self.skip > 0 {
+                return Err(Stop::More);
+            }
+            if cursor.offset() > end_max {
+                return Ok(Walked::TooFar);
+            }
+            let Some(op) = self.next_op() else {
+                return Ok(Walked::All);
+            };
+            self.step(op, cursor)?;
+        }
+    }
+
+    /// The step to take next. It is done only with [`Walk::advance`].
+    fn next_op(&mut self) -> Option<Op> {
+        loop {
+            let top = self.depth.checked_sub(1)?;
+            let frame = self.frames.get_mut(top)?;
+            if frame.times > 0 {
+                if let Some(op) = frame.ops.get(frame.at) {
+                    return Some(*op);
+                }
+                frame.times -= 1;
+                frame.at = 0;
+            }
+            if frame.times == 0 {
+                self.depth = top;
+            }
+        }
+    }
+
+    fn step(&mut self, op: Op, cursor: &mut Cursor<'_>) -> Result<(), Stop> {
+        match op {
+            Op::Str => self.skip = string_size(cursor)?,
+            Op::Len => drop(cursor.length()?),
+            Op::Lens(count) => {
+                for _ in 0..count {
+                    cursor.length()?;
+                }
+            }
+            Op::Fixed(size) => self.skip = size.into(),
+            Op::Score => self.skip = score_size(cursor.u8()?),
+            Op::Repeat(ops) => {
+                let times = cursor.count()?;
+                self.advance();
+                self.push(ops, times);
+                return Ok(());
+            }
+            Op::Items => match cursor.length()? {
+                0 => {}
+                item => return self.item(item, cursor),
+            },
+        }
+        self.advance();
+        Ok(())
+    }
+
+    /// One item of a module; the walk stays where it is, for the next one.
+    fn item(&mut self, item: u64, cursor: &mut Cursor<'_>) -> Result<(), Stop> {
+        match item {
+            // A signed or an unsigned integer.
+            1 | 2 => drop(cursor.length()?),
+            // A float, a double.
+            3 => self.skip = 4,
+            4 => self.skip = 8,
+            5 => self.skip = string_size(cursor)?,
+            _ => return Err(cursor.corrupt("undefined item in the data of a module")),
+        }
+        Ok(())
+    }
+
+    fn advance(&mut self) {
+        if let Some(frame) = self
+            .depth
+            .checked_sub(1)
+            .and_then(|top| self.frames.get_mut(top))
+        {
+            frame.at += 1;
+        }
+    }
+
+    fn push(&mut self, ops: &'static [Op], times: u64) {
+        if let Some(frame) = self.frames.get_mut(self.depth) {
+            *frame = Frame { ops, at: 0, times };
+            self.depth += 1;
+        } else {
+            debug_assert!(false, "a layout nests deeper than DEPTH_MAX");
+        }
+    }
+}
+
+/// How many bytes of a string follow what it begins with.
+fn string_size(cursor: &mut Cursor<'_>) -> Result<u64, Stop> {
+    Ok(match cursor.parse(length::prefix)? {
+        Prefix::Raw(size) => size,
+        Prefix::Int(_) => 0,
+        Prefix::Lzf { compressed, .. } => compressed,
+    })
+}
+
+/// How many bytes of a score follow its first one: 253 to 255 stand for NaN and the infinities.
+fn score_size(first: u8) -> u64 {
+    if first > 252 { 0 } else { first.into() }
+}
