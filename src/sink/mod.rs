@@ -8,6 +8,7 @@ mod lossy;
 mod policy;
 mod target;
 
+pub mod rebuild;
 pub mod translate;
 
 pub use hold::Hold;

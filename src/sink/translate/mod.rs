@@ -49,6 +49,7 @@ use bytes::Bytes;
 
 pub use error::Untranslatable;
 pub use keys::{Keys, keys};
+pub(in crate::sink) use stream::create_consumer_by_reading;
 
 use crate::{
     keyspace::{Db, UnixMs},
