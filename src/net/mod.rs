@@ -2,10 +2,12 @@
 //!
 //! For the edges only; nothing here knows what is said over the connection.
 
+mod client;
 mod dial;
 mod endpoint;
 mod secret;
 
+pub(crate) use client::client;
 pub use dial::{Connection, dial};
 pub use endpoint::{Endpoint, Node, NodeUrlError};
 pub use secret::Secret;

@@ -11,7 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::telemetry;
+use crate::{rdb::ValueType, telemetry};
 
 use super::Lag;
 
@@ -83,6 +83,20 @@ impl KeyType {
         KeyType::Module,
     ];
 
+    /// The type of values that an RDB has under this type byte.
+    pub fn of(value_type: ValueType) -> KeyType {
+        match value_type.byte {
+            0 => KeyType::String,
+            1 | 10 | 14 | 18 => KeyType::List,
+            2 | 11 | 20 => KeyType::Set,
+            3 | 5 | 12 | 17 => KeyType::Zset,
+            _ if value_type.is_stream() => KeyType::Stream,
+            _ if value_type.is_module() => KeyType::Module,
+            // What remains are the many encodings of hashes.
+            _ => KeyType::Hash,
+        }
+    }
+
     /// Its name, as `TYPE` spells it (and `module`).
     pub fn name(self) -> &'static str {
         match self {
@@ -104,6 +118,8 @@ pub enum SkipReason {
     Conflict,
     /// The key had expired already.
     Expired,
+    /// The key has no element; no server keeps such a key.
+    Empty,
     /// The target cannot hold it and `on-lossy` is `drop`.
     Lossy,
     /// A PUBLISH or SPUBLISH and `publish` is `drop`.
@@ -114,9 +130,10 @@ pub enum SkipReason {
 
 impl SkipReason {
     /// All of them, in the order they are shown.
-    pub const ALL: [SkipReason; 5] = [
+    pub const ALL: [SkipReason; 6] = [
         SkipReason::Conflict,
         SkipReason::Expired,
+        SkipReason::Empty,
         SkipReason::Lossy,
         SkipReason::Publish,
         SkipReason::SentinelHello,
@@ -127,6 +144,7 @@ impl SkipReason {
         match self {
             SkipReason::Conflict => "conflict",
             SkipReason::Expired => "expired",
+            SkipReason::Empty => "empty",
             SkipReason::Lossy => "lossy",
             SkipReason::Publish => "publish",
             SkipReason::SentinelHello => "sentinel_hello",
@@ -468,9 +486,10 @@ mod tests {
         let skipped = [
             ("conflict", 10),
             ("expired", 11),
-            ("lossy", 12),
-            ("publish", 13),
-            ("sentinel_hello", 14),
+            ("empty", 12),
+            ("lossy", 13),
+            ("publish", 14),
+            ("sentinel_hello", 15),
         ];
         assert_eq!(sample.skipped, skipped);
     }

@@ -96,10 +96,40 @@ pub struct Key {
 /// The type byte of a value, told apart by the family that wrote it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct ValueType {
-    /// The type byte, as in `spec/rdb.md` section 6.
+    /// The type byte, as in rdb.h (`RDB_TYPE_...`).
     pub byte: u8,
     /// Read under the `VALKEY` magic (or a payload version from 80 on).
     pub valkey: bool,
+}
+
+impl ValueType {
+    /// A type that means the same in both families.
+    pub const fn common(byte: u8) -> ValueType {
+        ValueType {
+            byte,
+            valkey: false,
+        }
+    }
+
+    /// Whether it is a string.
+    pub fn is_string(self) -> bool {
+        self.byte == 0
+    }
+
+    /// Whether it is a stream of any version.
+    pub fn is_stream(self) -> bool {
+        matches!(self.byte, 15 | 19 | 21 | 26)
+    }
+
+    /// Whether it is the value of a module.
+    pub fn is_module(self) -> bool {
+        self.byte == 7
+    }
+
+    /// Whether it is a hash whose fields can have their own expiry.
+    pub fn has_field_expiry(self) -> bool {
+        matches!(self.byte, 22..=25)
+    }
 }
 
 /// A byte string that may be stored as an integer.
@@ -225,6 +255,33 @@ pub enum Part {
         /// How many repetitions were recognised.
         duplicates: u64,
     },
+}
+
+impl Part {
+    /// How many bytes of content it carries, about.
+    pub fn len(&self) -> usize {
+        match self {
+            Part::String(element) | Part::ListElement(element) | Part::SetMember(element) => {
+                element.len()
+            }
+            Part::ZsetMember { member, .. } => member.len() + 8,
+            Part::HashField { field, value, .. } => field.len() + value.len(),
+            Part::StringChunk(bytes) => bytes.len(),
+            Part::StreamEntry { fields, .. } => fields
+                .iter()
+                .map(|(field, value)| field.len() + value.len())
+                .sum(),
+            Part::StringStart { .. }
+            | Part::StreamMeta(_)
+            | Part::StreamGroup(_)
+            | Part::StreamConsumer(_)
+            | Part::StreamPending(_)
+            | Part::StreamGroupEnd(_)
+            | Part::StreamIdempotency(_)
+            | Part::StreamIdempotentId { .. }
+            | Part::StreamIdempotencyEnd { .. } => 0,
+        }
+    }
 }
 
 /// The counters of a stream.

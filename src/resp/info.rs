@@ -2,6 +2,8 @@
 
 use std::{collections::BTreeMap, ops::Bound, str::FromStr};
 
+use crate::keyspace::Db;
+
 /// The reply to `INFO`, by field name.
 ///
 /// ```
@@ -44,6 +46,20 @@ impl Info {
             .split(',')
             .filter_map(|pair| pair.split_once('='))
             .find_map(|(found, value)| (found == part).then_some(value))
+    }
+
+    /// The databases that hold keys, and how many, from the section `keyspace`.
+    pub fn keyspace(&self) -> Vec<(Db, u64)> {
+        let mut keyspace: Vec<(Db, u64)> = self
+            .starting_with("db")
+            .filter_map(|(name, _)| {
+                let db = name.strip_prefix("db")?.parse().ok()?;
+                let keys = self.part(name, "keys")?.parse().ok()?;
+                Some((Db(db), keys))
+            })
+            .collect();
+        keyspace.sort();
+        keyspace
     }
 
     /// All fields whose name begins with `prefix`, in the order of their names.
@@ -92,6 +108,7 @@ mod tests {
         assert_eq!(info.part("slave0", "ort"), None);
         let dbs: Vec<&str> = info.starting_with("db").map(|(name, _)| name).collect();
         assert_eq!(dbs, ["db0", "db12"]);
+        assert_eq!(info.keyspace(), [(Db(0), 2), (Db(12), 9)]);
     }
 
     #[test]

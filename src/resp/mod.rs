@@ -14,6 +14,7 @@
 
 mod command;
 mod decode;
+mod encode;
 mod error;
 mod info;
 mod input;
@@ -23,6 +24,7 @@ mod reply_error;
 
 pub use command::Command;
 pub use decode::{CommandDecoder, Decoded};
+pub use encode::Encoder;
 pub use error::{Error, ErrorKind};
 pub use info::Info;
 pub use limits::Limits;

@@ -21,6 +21,8 @@ pub enum Loss {
     GeoSearch,
     /// A pending entry of a consumer whose stream entry was deleted (from 7.0 on).
     PendingOfDeletedEntry,
+    /// What modules keep beside an ordinary key (8.6).
+    ModuleMetadata,
     /// A value of a module, or of a type that this program does not know.
     UnknownValue,
 }
@@ -34,6 +36,7 @@ impl fmt::Display for Loss {
             Loss::VectorSet => "a vector set",
             Loss::GeoSearch => "a geo search by box or for any hit",
             Loss::PendingOfDeletedEntry => "a pending stream entry that was deleted",
+            Loss::ModuleMetadata => "the metadata of a module",
             Loss::UnknownValue => "a value of a type it does not know",
         })
     }

@@ -1,17 +1,42 @@
 //! Writing to the target.
 //!
 //! Nothing here knows where a command came from, the snapshot or the stream.
+//!
+//! - [`Admin`] finds out what the target is ([`Target`]) and does the administrative work.
+//! - [`ValueWriter`] turns keys and values into batches, [`TransactionBuilder`] commands into
+//!   transactions; [`Translator`] says what a command becomes on this target.
+//! - [`Lane`] is a connection: it sends batches, matches every reply to its command, waits out
+//!   passing refusals and stops at the others.
+//! - [`Hold`] keeps keys from expiring while the target is behind, [`Release`] ends that.
 
+mod admin;
+mod batch;
+mod error;
 mod hold;
 mod line;
+mod judge;
+mod lane;
+mod loss_log;
 mod lossy;
 mod policy;
+mod release;
 mod target;
+mod transaction;
+mod value;
 
 pub mod rebuild;
 pub mod translate;
 
 pub use hold::Hold;
 pub use lossy::{Loss, Lossy};
+pub use admin::Admin;
+pub use batch::{Batch, Named};
+pub use error::{Error, ErrorKind};
+pub use lane::{Confirmed, Lane, LaneConfig, LaneEnded, LaneEvent};
+pub use loss_log::LossLog;
 pub use policy::{Conflict, OnLossy, Publish};
+pub use release::{Due, Release, ReleaseStep};
 pub use target::{Flavor, Target};
+pub use transaction::TransactionBuilder;
+pub use translate::Translator;
+pub use value::{LeftOut, ValueConfig, ValueWriter};

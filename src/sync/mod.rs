@@ -25,6 +25,7 @@ mod error;
 mod handshake;
 mod link;
 mod position;
+mod side;
 mod stream;
 mod transfer;
 
@@ -33,5 +34,6 @@ pub use error::{Error, ErrorKind, Recovery};
 pub use handshake::{Handshake, HandshakeConfig, HandshakeStep, Start};
 pub use link::{Link, LinkConfig, LinkReader, LinkWriter, Notice};
 pub use position::{Position, ReplOffset, Replid, ReplidError};
+pub use side::Side;
 pub use stream::{Resumable, StreamDecoder, StreamItem};
 pub use transfer::{Framing, SnapshotEnd, Transfer, TransferStep};

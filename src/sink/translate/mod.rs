@@ -203,6 +203,22 @@ impl Translator {
     }
 }
 
+/// Whether the command may give fields of a hash their own expiry.
+pub fn may_expire_fields(command: &Command) -> bool {
+    [
+        "HPEXPIREAT",
+        "HEXPIREAT",
+        "HPEXPIRE",
+        "HEXPIRE",
+        "HSETEX",
+        "HGETEX",
+        "RESTORE",
+        "RESTORE-ASKING",
+    ]
+    .iter()
+    .any(|name| command.is(name))
+}
+
 /// What a message about a command names: its first key, else its first argument.
 fn shown_key(command: &Command) -> Bytes {
     let first = keys(command).of(command).next();

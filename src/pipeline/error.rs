@@ -1,0 +1,101 @@
+//! Why a migration failed, on whose side, and what to do next.
+
+use crate::{net::Endpoint, rdb, sink, sync};
+
+/// Whose failure it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Side {
+    /// The source failed, or the connection to it.
+    Source,
+    /// The target failed, or the connection to it.
+    Target,
+    /// A resource of this machine failed, or the run was cut short here.
+    Local,
+    /// What was asked for cannot be done.
+    Usage,
+}
+
+/// Why a migration failed.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The source, or the link to it.
+    #[error(transparent)]
+    Source(#[from] sync::Error),
+    /// The snapshot is damaged or incomplete.
+    #[error("source {endpoint} sent a snapshot that cannot be used: {error}")]
+    Snapshot {
+        /// The source.
+        endpoint: Endpoint,
+        /// What is wrong, at which offset, in which key.
+        error: Box<rdb::Error>,
+        /// What ended the link, if it ended within the snapshot.
+        link: Option<Box<sync::Error>>,
+    },
+    /// The target, or the connection to it.
+    #[error(transparent)]
+    Target(#[from] sink::Error),
+    /// The conflict policy skipped more keys than can be remembered.
+    #[error("more than {keys} keys were skipped, too many to remember for the stream")]
+    SkippedTooMany {
+        /// How many were remembered.
+        keys: usize,
+    },
+    /// The run was stopped before the target had everything.
+    #[error("stopped before the snapshot was complete: the target holds only a part of it")]
+    Interrupted,
+    /// The question whether the target may be emptied was answered with no.
+    #[error("the target was not flushed")]
+    FlushDeclined,
+}
+
+impl Error {
+    /// Whose failure it is.
+    pub fn side(&self) -> Side {
+        match self {
+            Error::Source(_) | Error::Snapshot { .. } => Side::Source,
+            Error::Target(_) => Side::Target,
+            Error::SkippedTooMany { .. } | Error::Interrupted => Side::Local,
+            Error::FlushDeclined => Side::Usage,
+        }
+    }
+
+    /// Why it failed; may be empty.
+    pub fn why(&self) -> String {
+        match self {
+            Error::Source(error) => error.why(),
+            Error::Snapshot {
+                link: Some(link), ..
+            } => format!("the link ended: {link}"),
+            Error::Snapshot { .. } => "the bytes that arrived are not a whole RDB".into(),
+            Error::Target(error) => error.why(),
+            Error::SkippedTooMany { .. } => {
+                "the stream must leave alone what the snapshot left alone, so its names are kept in memory".into()
+            }
+            Error::Interrupted => "a stop was requested".into(),
+            Error::FlushDeclined => "the question was answered with no".into(),
+        }
+    }
+
+    /// What to do next.
+    pub fn next(&self) -> String {
+        match self {
+            Error::Source(error) => error.next(),
+            Error::Snapshot { link: Some(_), .. } => {
+                "see the source's log for the reason (client-output-buffer-limit replica, a failed fork, a full disk), then run again with --on-conflict replace or --flush-target".into()
+            }
+            Error::Snapshot { .. } => {
+                "run again with --on-conflict replace or --flush-target; if it fails at the same key, check the source's memory and that key".into()
+            }
+            Error::Target(error) => error.next(),
+            Error::SkippedTooMany { .. } => {
+                "run again with --on-conflict replace, or without the stream: --mode full".into()
+            }
+            Error::Interrupted => {
+                "run again with --on-conflict replace or --flush-target: what is there is written again".into()
+            }
+            Error::FlushDeclined => {
+                "run again without --flush-target, with --on-conflict if the target keeps its keys".into()
+            }
+        }
+    }
+}

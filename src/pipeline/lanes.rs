@@ -1,0 +1,164 @@
+//! The lanes to the target, and what they report.
+
+use std::{collections::HashSet, sync::Arc};
+
+use bytes::Bytes;
+use tokio::sync::mpsc;
+
+use crate::{
+    keyspace::Db,
+    sink::{self, Batch, Confirmed, Lane, LaneConfig, LaneEvent},
+};
+
+use super::{Error, KeyType, Progress, SkipReason};
+
+/// The memory that the names of skipped keys may take: what the conflict policy left alone in
+/// the snapshot must be left alone in the stream.
+const SKIPPED_BYTES_MAX: usize = 256 * 1024 * 1024;
+/// What a name costs in the set beside its bytes.
+const SKIPPED_OVERHEAD_BYTES: usize = 64;
+
+/// Keys that the target had and kept.
+#[derive(Debug, Default)]
+pub(super) struct Skipped {
+    keys: HashSet<(Db, Bytes)>,
+    bytes: usize,
+}
+
+impl Skipped {
+    /// Whether nothing was skipped.
+    pub(super) fn is_empty(&self) -> bool {
+        self.keys.is_empty()
+    }
+
+    /// Whether this key was skipped.
+    pub(super) fn contains(&self, db: Db, key: &Bytes) -> bool {
+        self.keys.contains(&(db, key.clone()))
+    }
+
+    fn add(&mut self, db: Db, key: &Bytes) -> Result<(), Error> {
+        // A copy of its own: the name is a slice of a buffer that would live as long.
+        let key = Bytes::copy_from_slice(key);
+        self.bytes += key.len() + SKIPPED_OVERHEAD_BYTES;
+        if self.bytes > SKIPPED_BYTES_MAX {
+            return Err(Error::SkippedTooMany {
+                keys: self.keys.len(),
+            });
+        }
+        self.keys.insert((db, key));
+        Ok(())
+    }
+}
+
+/// Some lanes to one target.
+#[derive(Debug)]
+pub(super) struct Lanes {
+    lanes: Vec<Lane>,
+    events: mpsc::UnboundedReceiver<LaneEvent>,
+    progress: Arc<Progress>,
+    skipped: Skipped,
+    remembers_skipped: bool,
+}
+
+impl Lanes {
+    /// Opens `count` lanes; `remembers_skipped` keeps the names of keys that were skipped.
+    pub(super) async fn open(
+        config: &LaneConfig,
+        count: usize,
+        remembers_skipped: bool,
+        progress: Arc<Progress>,
+    ) -> Result<Lanes, sink::Error> {
+        let (sender, events) = mpsc::unbounded_channel();
+        let mut lanes = Vec::with_capacity(count);
+        for _ in 0..count {
+            lanes.push(Lane::open(config.clone(), sender.clone()).await?);
+        }
+        Ok(Lanes {
+            lanes,
+            events,
+            progress,
+            skipped: Skipped::default(),
+            remembers_skipped,
+        })
+    }
+
+    /// Hands a batch to a lane, waiting for room, and takes note of what is confirmed meanwhile.
+    pub(super) async fn send(&mut self, lane: usize, batch: Batch) -> Result<(), Error> {
+        let sent = match self.lanes.get(lane) {
+            Some(lane) => lane.send(batch).await,
+            None => Ok(()),
+        };
+        while let Ok(event) = self.events.try_recv() {
+            self.note(event)?;
+        }
+        if sent.is_err() {
+            // The lane has said why before it ended.
+            while let Some(event) = self.events.recv().await {
+                self.note(event)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits for the next report. May be dropped midway: nothing is lost.
+    ///
+    /// # Errors
+    /// The end of a lane.
+    pub(super) async fn next(&mut self) -> Result<Option<Confirmed>, Error> {
+        match self.events.recv().await {
+            Some(event) => self.note(event),
+            None => Ok(None),
+        }
+    }
+
+    /// Lets all lanes finish what they were given.
+    ///
+    /// # Errors
+    /// The end of a lane before that.
+    pub(super) async fn finish(mut self) -> Result<Skipped, Error> {
+        for lane in std::mem::take(&mut self.lanes) {
+            lane.finish().await;
+            while let Ok(event) = self.events.try_recv() {
+                self.note(event)?;
+            }
+        }
+        Ok(self.skipped)
+    }
+
+    fn count(&self, confirmed: &Confirmed) {
+        let progress = &self.progress;
+        for (value_type, keys) in &confirmed.keys {
+            progress.count_keys_written(KeyType::of(*value_type), *keys);
+        }
+        progress.count_skipped(SkipReason::Conflict, confirmed.skipped.len() as u64);
+        progress.functions.add(confirmed.functions);
+        progress.commands.add(confirmed.commands);
+        progress.bytes_written.add(confirmed.bytes);
+        progress.retries.add(confirmed.retries);
+        progress.errors.add(confirmed.retries);
+    }
+
+    fn note(&mut self, event: LaneEvent) -> Result<Option<Confirmed>, Error> {
+        match event {
+            LaneEvent::Confirmed(confirmed) => {
+                self.count(&confirmed);
+                if self.remembers_skipped {
+                    for (db, key) in &confirmed.skipped {
+                        self.skipped.add(*db, key)?;
+                    }
+                }
+                return Ok(Some(confirmed));
+            }
+            LaneEvent::Waiting(why) => {
+                tracing::warn!("waiting because {why}");
+                self.progress.wait_because(Some(why));
+            }
+            LaneEvent::Recovered => {
+                tracing::info!("the target takes commands again");
+                self.progress.wait_because(None);
+            }
+            LaneEvent::Failed(error) => return Err(Error::Target(error)),
+        }
+        Ok(None)
+    }
+}

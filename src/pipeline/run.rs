@@ -1,0 +1,287 @@
+//! A migration from its beginning to its end.
+
+use std::sync::Arc;
+
+use crate::{
+    config::{Migration, Mode},
+    net::Node,
+    sink::{
+        Admin, Conflict, ErrorKind, Hold, LaneConfig, LossLog, Target, Translator, ValueConfig,
+    },
+    sync::{Link, LinkConfig, Notice, ReplOffset, Side, Start},
+};
+
+use super::{
+    Consent, Ended, Error, Outcome, Phase, Progress, StopSignal,
+    clock::SourceClock,
+    follow::{self, End, Means, follow},
+    lanes::Lanes,
+    snapshot,
+    source::{SourceFeed, watch_offset},
+};
+
+/// Runs a migration to its end.
+///
+/// `consent` is asked before the target is emptied. `stop` ends the run: while following,
+/// everything received is applied first; before the snapshot is complete, the run fails.
+pub async fn run(
+    migration: &Migration,
+    progress: Arc<Progress>,
+    stop: StopSignal,
+    consent: Consent,
+) -> Outcome {
+    let mut run = Run {
+        migration,
+        progress,
+        stop,
+        replid: None,
+        snapshot_offset: None,
+    };
+    let result = run.to_the_end(&consent).await;
+    if result.is_ok() {
+        run.progress.enter(Phase::Done);
+    }
+    Outcome {
+        replid: run.replid,
+        snapshot_offset: run.snapshot_offset,
+        result,
+    }
+}
+
+struct Run<'a> {
+    migration: &'a Migration,
+    progress: Arc<Progress>,
+    stop: StopSignal,
+    replid: Option<String>,
+    snapshot_offset: Option<u64>,
+}
+
+impl Run<'_> {
+    async fn to_the_end(&mut self, consent: &Consent) -> Result<Ended, Error> {
+        let stop = self.stop.clone();
+        let (feed, clock, copied) = tokio::select! {
+            copied = self.copy(consent) => copied?,
+            () = stop.requested() => return Err(Error::Interrupted),
+        };
+        match copied {
+            Some(copied) => self.follow(feed, clock, copied).await,
+            None => Ok(Ended::Complete),
+        }
+    }
+
+    /// Brings the snapshot to the target. May be dropped midway: the target then holds a part.
+    async fn copy(
+        &mut self,
+        consent: &Consent,
+    ) -> Result<(SourceFeed, SourceClock, Option<Copied>), Error> {
+        let migration = self.migration;
+        let mut admin = Admin::open(&migration.target, migration.connect_timeout).await?;
+        let target = Arc::new(admin.probe().await?);
+        tracing::info!(target = %migration.target.endpoint, flavor = ?target.flavor, version = ?target.version, "the target");
+        self.prepare(&mut admin, consent).await?;
+
+        let mut side = Side::open(&migration.source, migration.connect_timeout).await;
+        let clock = SourceClock::new(match &mut side {
+            Some(side) => side.time().await,
+            None => None,
+        });
+        let keys = match &mut side {
+            Some(side) => side.keys().await,
+            None => None,
+        };
+        self.progress.keys_total.set(keys.unwrap_or(0));
+
+        let (link, offset) = self.join().await?;
+        if migration.flush_target {
+            admin.flush().await?;
+        }
+        let mut feed = SourceFeed::start(
+            link,
+            migration.source.endpoint.clone(),
+            offset,
+            migration.queue_bytes_max,
+            clock,
+            Arc::clone(&self.progress),
+        );
+        let hold = match migration.mode {
+            Mode::Full => Hold::Released,
+            Mode::FullIncremental => Hold::Held,
+        };
+        let config = ValueConfig {
+            endpoint: migration.target.endpoint.clone(),
+            conflict: self.conflict(),
+            on_lossy: migration.on_lossy,
+            hold,
+            restore_bytes_max: migration.restore_bytes_max,
+            lanes: migration.lanes,
+        };
+        let remembers = migration.mode == Mode::FullIncremental;
+        let lanes = self.lanes(migration.lanes, remembers).await?;
+        let applied = snapshot::apply(
+            &mut feed,
+            Arc::clone(&target),
+            config,
+            clock,
+            lanes,
+            &self.progress,
+        )
+        .await?;
+        tracing::info!(
+            keys = self.progress.keys_read.get(),
+            "the snapshot is on the target"
+        );
+        let copied = (migration.mode == Mode::FullIncremental).then_some(Copied {
+            admin,
+            target,
+            side,
+            hold,
+            applied,
+            offset,
+        });
+        Ok((feed, clock, copied))
+    }
+
+    /// Makes sure that the target may be written to, and that nothing of an aborted run is left.
+    async fn prepare(&self, admin: &mut Admin, consent: &Consent) -> Result<(), Error> {
+        let migration = self.migration;
+        admin.remove_staging(migration.lanes).await?;
+        let keys = admin.keys().await?;
+        if keys == 0 {
+            return Ok(());
+        }
+        if migration.flush_target {
+            return match consent.to_flush(keys).await {
+                true => Ok(()),
+                false => Err(Error::FlushDeclined),
+            };
+        }
+        match migration.on_conflict {
+            Some(_) => Ok(()),
+            None => {
+                let kind = ErrorKind::NotEmpty { keys };
+                Err(Error::Target(kind.at(&migration.target.endpoint)))
+            }
+        }
+    }
+
+    /// Joins the source as a replica.
+    async fn join(&mut self) -> Result<(Link, ReplOffset), Error> {
+        let migration = self.migration;
+        let Node {
+            endpoint,
+            user,
+            password,
+        } = migration.source.clone();
+        let config = LinkConfig {
+            endpoint,
+            user,
+            password,
+            announce_ip: migration.announce_ip.clone(),
+            announce_port: migration.announce_port,
+            connect_timeout: migration.connect_timeout,
+            source_timeout: migration.source_timeout,
+            retry_for: migration.retry_for,
+        };
+        self.progress.enter(Phase::WaitingForSnapshot);
+        let progress = Arc::clone(&self.progress);
+        let mut notice = |notice: Notice| match notice {
+            Notice::Waiting { kind, pause } => {
+                tracing::warn!("waiting because the source {kind}; next try in {pause:?}");
+                progress.wait_because(Some(format!("the source {kind}")));
+            }
+            Notice::SnapshotPending => {
+                tracing::info!("the source prepares its snapshot");
+            }
+            Notice::PasswordUnused => {
+                tracing::warn!("the source needs no password; the one given was not used");
+            }
+        };
+        let (link, start) = Link::open(&config, None, &mut notice).await?;
+        self.progress.wait_because(None);
+        let offset = match start {
+            Start::FullResync(position) | Start::Continue(position) => {
+                self.replid = Some(position.replid.to_string());
+                position.offset
+            }
+            Start::Sync => {
+                tracing::warn!("the source knows SYNC only: the stream can never be continued");
+                ReplOffset::default()
+            }
+        };
+        self.snapshot_offset = Some(offset.get());
+        self.progress.received_offset.set(offset.get());
+        self.progress.applied_offset.set(offset.get());
+        Ok((link, offset))
+    }
+
+    async fn follow(
+        &mut self,
+        mut feed: SourceFeed,
+        clock: SourceClock,
+        copied: Copied,
+    ) -> Result<Ended, Error> {
+        let migration = self.migration;
+        let endpoint = migration.target.endpoint.clone();
+        let translator = Translator::new(
+            (*copied.target).clone(),
+            copied.hold,
+            migration.publish,
+            migration.on_lossy,
+        );
+        let end = follow(
+            follow::Start {
+                offset: copied.offset,
+                db: copied.applied.stream_db,
+                first: copied.applied.rest,
+                received_at_ms: clock.now_ms(),
+                skipped: copied.applied.skipped,
+                hold: copied.hold,
+                held_fields: copied.applied.held_fields,
+            },
+            Means {
+                feed: &mut feed,
+                lanes: self.lanes(1, false).await?,
+                admin: copied.admin,
+                target: copied.target,
+                translator,
+                losses: LossLog::new(endpoint, migration.on_lossy),
+                source_offset: copied.side.map(watch_offset),
+                until_caught_up: migration.until_caught_up,
+                progress: &self.progress,
+                stop: self.stop.clone(),
+            },
+        )
+        .await?;
+        Ok(match end {
+            End::CaughtUp => Ended::Complete,
+            End::Stopped => Ended::Stopped,
+        })
+    }
+
+    async fn lanes(&self, count: usize, remembers_skipped: bool) -> Result<Lanes, Error> {
+        let config = LaneConfig {
+            node: self.migration.target.clone(),
+            connect_timeout: self.migration.connect_timeout,
+            window_bytes_max: self.migration.window_bytes_max,
+            retry_for: self.migration.retry_for,
+            conflict: self.conflict(),
+        };
+        let progress = Arc::clone(&self.progress);
+        Ok(Lanes::open(&config, count, remembers_skipped, progress).await?)
+    }
+
+    /// The conflict policy; on a target that was empty there is nothing to be in conflict with.
+    fn conflict(&self) -> Conflict {
+        self.migration.on_conflict.unwrap_or(Conflict::Replace)
+    }
+}
+
+/// What following needs of the copied snapshot.
+struct Copied {
+    admin: Admin,
+    target: Arc<Target>,
+    side: Option<Side>,
+    hold: Hold,
+    applied: snapshot::Applied,
+    offset: ReplOffset,
+}

@@ -1,0 +1,223 @@
+//! The administrative side of the target: what it is, what it holds, emptying it, its clock.
+
+use std::time::Duration;
+
+use redis::{FromRedisValue, RedisError, aio::MultiplexedConnection};
+
+use crate::{
+    keyspace::{Db, UnixMs},
+    net::{self, Endpoint, Node},
+    resp::Info,
+};
+
+use super::{
+    error::{Error, ErrorKind},
+    target::{Flavor, Target},
+    value::staging_key,
+};
+
+/// The oldest server whose RESTORE can be given what a migration needs (ABSTTL, IDLETIME, FREQ).
+const OLDEST: (u16, u16) = (5, 0);
+
+/// What a server holds in one argument unless told otherwise (`proto-max-bulk-len`).
+const BULK_BYTES_MAX_DEFAULT: u64 = 512 * 1024 * 1024;
+
+/// An ordinary client connection to the target.
+#[derive(Debug, Clone)]
+pub struct Admin {
+    endpoint: Endpoint,
+    connection: MultiplexedConnection,
+}
+
+impl Admin {
+    /// Connects and logs in.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Admin`].
+    pub async fn open(node: &Node, connect_timeout: Duration) -> Result<Admin, Error> {
+        match net::client(node, connect_timeout).await {
+            Ok(connection) => Ok(Admin {
+                endpoint: node.endpoint.clone(),
+                connection,
+            }),
+            Err(source) if source.is_io_error() || source.is_timeout() => {
+                let error = std::io::Error::other(source);
+                Err(ErrorKind::Connect(error).at(&node.endpoint))
+            }
+            Err(source) => Err(ErrorKind::Admin {
+                purpose: "log in",
+                source,
+            }
+            .at(&node.endpoint)),
+        }
+    }
+
+    /// Finds out what the target is and what it therefore understands.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Admin`], [`ErrorKind::TooOld`], [`ErrorKind::Replica`].
+    pub async fn probe(&mut self) -> Result<Target, Error> {
+        let info: String = self.ask("tell what it is", &["INFO"]).await?;
+        let info = Info::parse(&info);
+        let (flavor, version) = match info.get("valkey_version") {
+            Some(version) => (Flavor::Valkey, version),
+            None => (Flavor::Redis, info.get("redis_version").unwrap_or("")),
+        };
+        let numbers = release(version)
+            .ok_or_else(|| ErrorKind::Answer("INFO server").at(&self.endpoint))?;
+        if flavor == Flavor::Redis && (numbers.0, numbers.1) < OLDEST {
+            return Err(ErrorKind::TooOld(version.to_string()).at(&self.endpoint));
+        }
+        if info.get("role") == Some("slave") {
+            return Err(ErrorKind::Replica.at(&self.endpoint));
+        }
+        Ok(Target {
+            flavor,
+            version: numbers,
+            modules: self.modules().await,
+            bulk_bytes_max: self
+                .setting("proto-max-bulk-len")
+                .await
+                .unwrap_or(BULK_BYTES_MAX_DEFAULT),
+            databases: self.setting("databases").await.unwrap_or(u32::MAX),
+        })
+    }
+
+    /// Counts the keys of all databases.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Admin`].
+    pub async fn keys(&mut self) -> Result<u64, Error> {
+        Ok(self.keyspace().await?.iter().map(|(_, keys)| keys).sum())
+    }
+
+    /// Removes what an aborted run may have left under the staging names of `lanes` lanes.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Admin`].
+    pub async fn remove_staging(&mut self, lanes: usize) -> Result<(), Error> {
+        for (db, _) in self.keyspace().await? {
+            let mut pipe = redis::pipe();
+            pipe.cmd("SELECT").arg(db.0).ignore();
+            let unlink = pipe.cmd("UNLINK");
+            for lane in 0..lanes {
+                unlink.arg(staging_key(lane).as_ref());
+            }
+            let removed: Result<Vec<u64>, _> = pipe.query_async(&mut self.connection).await;
+            removed.map_err(|source| self.refused("remove staging keys", source))?;
+        }
+        Ok(())
+    }
+
+    /// Empties all databases.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Admin`].
+    pub async fn flush(&mut self) -> Result<(), Error> {
+        self.ask("be emptied", &["FLUSHALL"]).await
+    }
+
+    /// Reads the target's clock.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Admin`].
+    pub async fn time(&mut self) -> Result<UnixMs, Error> {
+        let (seconds, micros): (i64, i64) = self.ask("tell the time", &["TIME"]).await?;
+        Ok(seconds.saturating_mul(1000).saturating_add(micros / 1000))
+    }
+
+    /// The connection, for those of this room that page through the keyspace.
+    pub(super) fn connection(&mut self) -> &mut MultiplexedConnection {
+        &mut self.connection
+    }
+
+    /// The databases that hold keys, with their number of keys.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Admin`].
+    pub(super) async fn keyspace(&mut self) -> Result<Vec<(Db, u64)>, Error> {
+        let info: String = self.ask("count its keys", &["INFO", "keyspace"]).await?;
+        Ok(Info::parse(&info).keyspace())
+    }
+
+    /// An error of an administrative command whose purpose reads as in "refused to ...".
+    pub(super) fn refused(&self, purpose: &'static str, source: RedisError) -> Error {
+        ErrorKind::Admin { purpose, source }.at(&self.endpoint)
+    }
+
+    /// Names of the loaded modules; none where the list may not be read.
+    async fn modules(&mut self) -> Vec<String> {
+        let listed: Result<Vec<redis::Value>, _> = redis::cmd("MODULE")
+            .arg("LIST")
+            .query_async(&mut self.connection)
+            .await;
+        let mut names: Vec<String> = listed
+            .unwrap_or_default()
+            .into_iter()
+            .filter_map(|entry| {
+                let fields = std::collections::HashMap::<String, redis::Value>::from_redis_value(
+                    entry,
+                )
+                .ok()?;
+                let name = fields.get("name")?.clone();
+                Some(String::from_redis_value(name).ok()?.to_lowercase())
+            })
+            .collect();
+        names.sort();
+        names
+    }
+
+    /// A number of the configuration; `None` where it may not be read.
+    async fn setting<T: std::str::FromStr>(&mut self, name: &str) -> Option<T> {
+        let answer: Result<Vec<String>, _> = redis::cmd("CONFIG")
+            .arg("GET")
+            .arg(name)
+            .query_async(&mut self.connection)
+            .await;
+        answer.ok()?.get(1)?.parse().ok()
+    }
+
+    async fn ask<T: FromRedisValue>(
+        &mut self,
+        purpose: &'static str,
+        words: &[&str],
+    ) -> Result<T, Error> {
+        let mut command = redis::Cmd::new();
+        for word in words {
+            command.arg(*word);
+        }
+        let answer = command.query_async(&mut self.connection).await;
+        answer.map_err(|source| self.refused(purpose, source))
+    }
+}
+
+/// Reads `7.0.15` (and `255.255.255`, `8.0.2-rc1`).
+fn release(version: &str) -> Option<(u16, u16, u16)> {
+    let mut numbers = version.split('.').map(|number| {
+        let digits = number.len() - number.trim_start_matches(|c: char| c.is_ascii_digit()).len();
+        number.get(..digits)?.parse().ok()
+    });
+    let major = numbers.next()??;
+    let minor = numbers.next()??;
+    let patch = numbers.next().flatten().unwrap_or(0);
+    Some((major, minor, patch))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_releases() {
+        for (text, numbers) in [
+            ("7.0.15", Some((7, 0, 15))),
+            ("8.0.2-rc1", Some((8, 0, 2))),
+            ("9.1", Some((9, 1, 0))),
+            ("", None),
+            ("seven", None),
+            ("99999.1.1", None),
+        ] {
+            assert_eq!(release(text), numbers, "{text}");
+        }
+    }
+}

@@ -1,0 +1,163 @@
+//! What travels to a lane: many commands in one piece, and what their replies must be.
+//!
+//! ```text
+//!  Batch    bytes  |MSET ...|SET ...|MULTI ... EXEC|RESTORE ...|
+//!           requests    0       1         2              3        each knows where its bytes end
+//! ```
+
+use bytes::{Buf, Bytes};
+
+use crate::{
+    keyspace::{Db, Escaped},
+    rdb::ValueType,
+    resp::Command,
+};
+
+use super::translate::keys;
+
+/// Commands for one lane, in order, all for the same db at their start.
+#[derive(Debug)]
+pub struct Batch {
+    pub(super) segments: Vec<Bytes>,
+    pub(super) requests: Vec<Request>,
+    /// The db the first command is meant for.
+    pub(super) db: Db,
+    /// The db that is selected when all commands were executed.
+    pub(super) db_after: Db,
+    /// Is sent only when everything before it in the lane is confirmed.
+    pub(super) after_confirmed: bool,
+    /// The stream offset that is applied once this batch is confirmed.
+    pub(super) applied_offset: Option<u64>,
+}
+
+impl Batch {
+    /// Its size in bytes.
+    pub fn len(&self) -> usize {
+        self.requests.last().map_or(0, |request| request.end)
+    }
+
+    /// Whether there is nothing in it.
+    pub fn is_empty(&self) -> bool {
+        self.requests.is_empty()
+    }
+}
+
+/// One thing asked of the target, sent again as a whole or not at all.
+#[derive(Debug)]
+pub(super) struct Request {
+    /// Where its bytes end, counted from the start of the batch.
+    pub(super) end: usize,
+    pub(super) shape: Shape,
+    pub(super) commands: Vec<Named>,
+    pub(super) writes: Writes,
+}
+
+/// How many replies a request gets, and what they mean.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Shape {
+    /// One command; any reply that is not an error is right.
+    Plain,
+    /// One command that leaves an existing key alone and says so: a null, 0 or BUSYKEY.
+    IfAbsent,
+    /// MULTI, the named commands, EXEC.
+    Transaction,
+    /// The same; its last but one command is a RENAMENX that says 0 when the key exists.
+    TransactionIfAbsent,
+}
+
+/// A command as an error message names it.
+#[derive(Debug, Clone)]
+pub struct Named {
+    /// Its name.
+    pub command: Bytes,
+    /// Its first key; empty when it has none.
+    pub key: Bytes,
+    /// Where it ends in the replication stream, if it comes from there.
+    pub offset: Option<u64>,
+}
+
+impl Named {
+    /// Names a command of the stream that ends at `offset`, or another one.
+    pub fn of(command: &Command, offset: Option<u64>) -> Named {
+        let key = keys(command).of(command).next().cloned();
+        Named {
+            command: command.args().first().cloned().unwrap_or_default(),
+            key: key.unwrap_or_default(),
+            offset,
+        }
+    }
+}
+
+impl std::fmt::Display for Named {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}", self.command.escape_ascii())?;
+        if !self.key.is_empty() {
+            write!(f, " {}", Escaped(&self.key))?;
+        }
+        if let Some(offset) = self.offset {
+            write!(f, " at offset {offset}")?;
+        }
+        Ok(())
+    }
+}
+
+/// What a request completes once it is confirmed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Writes {
+    /// A part of something; nothing to count.
+    Part,
+    /// This many keys with values of this type.
+    Keys { value_type: ValueType, count: u64 },
+    /// A function library.
+    Function,
+    /// This many commands of the stream.
+    Commands(u64),
+}
+
+impl Request {
+    /// How many replies it gets.
+    pub(super) fn replies(&self) -> usize {
+        match self.shape {
+            Shape::Plain | Shape::IfAbsent => 1,
+            Shape::Transaction | Shape::TransactionIfAbsent => self.commands.len() + 2,
+        }
+    }
+}
+
+/// Returns the bytes from `start` to `end` of what `segments` hold together, without copying.
+pub(super) fn slice(segments: &[Bytes], start: usize, end: usize) -> Vec<Bytes> {
+    let mut skip = start;
+    let mut left = end.saturating_sub(start);
+    let mut found = Vec::new();
+    for segment in segments {
+        if left == 0 {
+            break;
+        }
+        let mut piece = segment.clone();
+        let skipped = skip.min(piece.len());
+        piece.advance(skipped);
+        skip -= skipped;
+        piece.truncate(left);
+        left -= piece.len();
+        if !piece.is_empty() {
+            found.push(piece);
+        }
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn slices_across_segments() {
+        let segments = [Bytes::from("abc"), Bytes::from(""), Bytes::from("defg")];
+        for start in 0..=7 {
+            for end in start..=7 {
+                let whole = &b"abcdefg"[start..end];
+                assert_eq!(slice(&segments, start, end).concat(), whole, "{start}..{end}");
+            }
+        }
+    }
+}

@@ -1,0 +1,216 @@
+//! What can go wrong on the target's side.
+
+use std::{error::Error as _, fmt, io, time::Duration};
+
+use bytes::Bytes;
+
+use crate::{
+    keyspace::{Db, Escaped},
+    net::Endpoint,
+    rdb,
+    resp::{self, ReplyError},
+};
+
+use super::{batch::Named, lossy::Lossy, translate::Untranslatable};
+
+/// A failure on the target's side.
+#[derive(Debug)]
+pub struct Error {
+    /// The target.
+    pub endpoint: Endpoint,
+    /// What happened.
+    pub kind: ErrorKind,
+}
+
+/// What happened on the target's side.
+#[derive(Debug, thiserror::Error)]
+pub enum ErrorKind {
+    /// No connection could be opened.
+    #[error("cannot be reached")]
+    Connect(#[source] io::Error),
+    /// An administrative command failed: what it was for, and why.
+    #[error("refused to {purpose}")]
+    Admin {
+        /// What the command was for, as in "refused to ...".
+        purpose: &'static str,
+        /// What the client library said.
+        #[source]
+        source: redis::RedisError,
+    },
+    /// A reply to an administrative command is not what that command answers.
+    #[error("gave an answer to {0} that cannot be understood")]
+    Answer(&'static str),
+    /// The target is older than what keyferry writes to.
+    #[error("is version {0}, which is older than 5.0")]
+    TooOld(String),
+    /// The target is a replica and takes no writes.
+    #[error("is a replica")]
+    Replica,
+    /// The target has keys and nobody said what to do with them.
+    #[error("is not empty: it has {keys} keys")]
+    NotEmpty {
+        /// How many keys it has in all databases.
+        keys: u64,
+    },
+    /// The source has a db that the target has not.
+    #[error("has only {databases} databases, and the source uses db {db}")]
+    NoSuchDb {
+        /// The db that is missing.
+        db: Db,
+        /// How many there are.
+        databases: u32,
+    },
+    /// The connection was lost with commands in flight.
+    #[error("closed the connection while {unconfirmed} bytes were not confirmed")]
+    Lost {
+        /// Bytes sent and not answered.
+        unconfirmed: usize,
+        /// What the operating system said; `None` for an orderly close.
+        #[source]
+        source: Option<io::Error>,
+    },
+    /// Login was refused.
+    #[error("refused the login: {0}")]
+    Login(ReplyError),
+    /// A command was refused for good.
+    #[error("refused {command} in db {db}: {reply}")]
+    Refused {
+        /// The command.
+        command: Named,
+        /// The db it was sent for.
+        db: Db,
+        /// What the target said.
+        reply: ReplyError,
+    },
+    /// A transient refusal lasted too long.
+    #[error("kept refusing {command} in db {db} for {waited:?}: {reply}")]
+    RefusedTooLong {
+        /// The command.
+        command: Named,
+        /// The db it was sent for.
+        db: Db,
+        /// What the target said last.
+        reply: ReplyError,
+        /// How long it was waited for.
+        waited: Duration,
+    },
+    /// A key exists and the policy is to fail then.
+    #[error("has {command} already, in db {db}")]
+    KeyExists {
+        /// The command that found it.
+        command: Named,
+        /// The db of the key.
+        db: Db,
+    },
+    /// Something cannot be said on the target and the policy is to fail then.
+    #[error("cannot hold {} of key {} in db {db}", .lossy.loss, Escaped(&.lossy.key))]
+    Lossy {
+        /// What would be lost, and of which key.
+        lossy: Lossy,
+        /// The db of the key.
+        db: Db,
+    },
+    /// The same for a command of the stream.
+    #[error("cannot take a command of db {db} at offset {offset}: {error}")]
+    Untranslatable {
+        /// The command and what would be lost.
+        error: Untranslatable,
+        /// The db it is for.
+        db: Db,
+        /// Where it ends in the stream.
+        offset: u64,
+    },
+    /// A reply is not RESP, or not one that the command can have.
+    #[error("sent a reply that cannot be understood")]
+    Reply(#[source] Option<resp::Error>),
+    /// A value of the source cannot be read while it is rebuilt for the target.
+    #[error("cannot be sent key {}: its value cannot be read", Escaped(.key))]
+    Value {
+        /// The key.
+        key: Bytes,
+        /// What is wrong with the value.
+        #[source]
+        source: rdb::Error,
+    },
+    /// A key was skipped by the conflict policy, and a command of the stream needs it together
+    /// with others that were not.
+    #[error("cannot take {command} in db {db}: some of its keys were skipped")]
+    MixedSkip {
+        /// The command.
+        command: Named,
+        /// Its db.
+        db: Db,
+    },
+}
+
+impl ErrorKind {
+    /// Adds where it happened.
+    pub fn at(self, endpoint: &Endpoint) -> Error {
+        Error {
+            endpoint: endpoint.clone(),
+            kind: self,
+        }
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "target {} {}", self.endpoint, self.kind)
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.kind.source()
+    }
+}
+
+impl Error {
+    /// Why it happened, for the operator; empty when the message says it all.
+    pub fn why(&self) -> String {
+        let mut why = Vec::new();
+        let mut source = self.kind.source();
+        while let Some(error) = source {
+            why.push(error.to_string());
+            source = error.source();
+        }
+        why.join(": ")
+    }
+
+    /// What to do next.
+    pub fn next(&self) -> String {
+        let hint = match &self.kind {
+            ErrorKind::Connect(_) => {
+                "check that the target listens there and that no firewall is in between"
+            }
+            ErrorKind::Admin { .. } => {
+                "check the target's user: it needs +info +config|get +select +flushall +time and the write commands"
+            }
+            ErrorKind::Answer(_) => "check that the target is a Redis or Valkey server, not a proxy",
+            ErrorKind::TooOld(_) => "use a target of version 5.0 or newer",
+            ErrorKind::Replica => "give the primary's address as --target",
+            ErrorKind::NotEmpty { .. } => {
+                "say what to do with its keys: --on-conflict replace|skip|fail, or --flush-target"
+            }
+            ErrorKind::NoSuchDb { .. } => "raise `databases` in the target's configuration",
+            ErrorKind::Lost { .. } => {
+                "see the target's log for the reason; run again once it is up, with --on-conflict replace or --flush-target"
+            }
+            ErrorKind::Login(reply) => reply.kind.hint(),
+            ErrorKind::Refused { reply, .. } => reply.kind.hint(),
+            ErrorKind::RefusedTooLong { reply, .. } => reply.kind.hint(),
+            ErrorKind::KeyExists { .. } => {
+                "run again with --on-conflict replace or skip, or with --flush-target"
+            }
+            ErrorKind::Lossy { .. } | ErrorKind::Untranslatable { .. } => {
+                "run again with --on-lossy drop to leave that out, or use a target that has it"
+            }
+            ErrorKind::Reply(_) => "check that nothing between keyferry and the target changes the bytes",
+            ErrorKind::Value { .. } => "check the source: DUMP and MEMORY USAGE of that key",
+            ErrorKind::MixedSkip { .. } => {
+                "run again with --on-conflict replace, or without the stream: --mode full"
+            }
+        };
+        hint.to_string()
+    }
+}

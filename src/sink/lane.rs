@@ -1,0 +1,553 @@
+//! A lane: one connection to the target, its batches in order, its bounded window.
+//!
+//! ```text
+//!  batches ──► [waiting] ──► outgoing bytes ──► target
+//!                               │ in flight: requests without their replies yet
+//!  events  ◄── judge ◄── replies ◄────────────────
+//! ```
+//!
+//! The window bounds the bytes in flight. A request that is refused for a passing reason (OOM,
+//! LOADING, BUSY ...) halts the lane: nothing more is sent until everything in flight has been
+//! answered, then what was refused is sent again, in order, until it is taken or the deadline
+//! passes. What must not overtake an unconfirmed request stands in a batch that asks to be sent
+//! only after everything before it is confirmed.
+
+use std::{
+    collections::VecDeque,
+    io,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use bytes::{Buf, Bytes, BytesMut};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf},
+    sync::mpsc,
+};
+
+use crate::{
+    keyspace::Db,
+    net::{Connection, Node, dial},
+    resp::{self, Encoder, Reply, ReplyDecoder, ReplyError},
+};
+
+use super::{
+    batch::{self, Batch, Named, Request, Writes},
+    error::{Error, ErrorKind},
+    judge::{Verdict, judge, named},
+    policy::Conflict,
+};
+
+/// Batches that wait for room in the window. Two keep the lane busy while the next is built.
+const BATCHES_WAITING_MAX: usize = 2;
+
+/// The longest pause between two tries of what was refused.
+const BACKOFF_MAX: Duration = Duration::from_secs(2);
+const BACKOFF_MIN: Duration = Duration::from_millis(50);
+
+/// What a lane needs to know.
+#[derive(Debug, Clone)]
+pub struct LaneConfig {
+    /// The target.
+    pub node: Node,
+    /// How long opening the connection may take.
+    pub connect_timeout: Duration,
+    /// Bytes sent and not confirmed, at the most.
+    pub window_bytes_max: usize,
+    /// How long passing refusals are waited out.
+    pub retry_for: Duration,
+    /// What to do when a key exists.
+    pub conflict: Conflict,
+}
+
+/// What a lane reports.
+#[derive(Debug)]
+pub enum LaneEvent {
+    /// A batch is confirmed.
+    Confirmed(Confirmed),
+    /// The target refuses for a passing reason; the lane waits.
+    Waiting(String),
+    /// It takes commands again.
+    Recovered,
+    /// The lane has ended for good.
+    Failed(Error),
+}
+
+/// What a confirmed batch has done.
+#[derive(Debug, Default)]
+pub struct Confirmed {
+    /// Keys written, with the type of their values.
+    pub keys: Vec<(crate::rdb::ValueType, u64)>,
+    /// Keys that the target had and kept.
+    pub skipped: Vec<(Db, Bytes)>,
+    /// Function libraries loaded.
+    pub functions: u64,
+    /// Commands of the stream.
+    pub commands: u64,
+    /// Bytes sent.
+    pub bytes: u64,
+    /// Requests that were refused and will be sent again.
+    pub retries: u64,
+    /// The stream offset that is applied.
+    pub applied_offset: Option<u64>,
+}
+
+/// The sending end of a lane. The lane ends when it is dropped and everything is confirmed.
+#[derive(Debug)]
+pub struct Lane {
+    batches: mpsc::Sender<Batch>,
+    task: tokio::task::JoinHandle<()>,
+}
+
+/// The lane has ended; its last event says why.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LaneEnded;
+
+impl Lane {
+    /// Connects and starts the lane.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Connect`], [`ErrorKind::Login`].
+    pub async fn open(
+        config: LaneConfig,
+        events: mpsc::UnboundedSender<LaneEvent>,
+    ) -> Result<Lane, Error> {
+        let connection = connect(&config).await?;
+        let (reader, writer) = tokio::io::split(connection);
+        let (batches, waiting) = mpsc::channel(BATCHES_WAITING_MAX);
+        let endpoint = config.node.endpoint.clone();
+        let driver = Driver {
+            reader,
+            writer,
+            config: Arc::new(config),
+            events: events.clone(),
+            decoder: ReplyDecoder::new(resp::Limits::default()),
+            inbound: BytesMut::with_capacity(64 * 1024),
+            outgoing: VecDeque::new(),
+            in_flight: VecDeque::new(),
+            in_flight_bytes: 0,
+            held_back: None,
+            refused: Vec::new(),
+            retry: None,
+            db: Db(0),
+        };
+        let task = tokio::spawn(async move {
+            if let Err(kind) = driver.run(waiting).await {
+                // Nobody listens only when the whole migration has ended already.
+                let _ = events.send(LaneEvent::Failed(kind.at(&endpoint)));
+            }
+        });
+        Ok(Lane { batches, task })
+    }
+
+    /// Hands over a batch, waiting for room. May be dropped midway: the batch is then not sent.
+    ///
+    /// # Errors
+    /// [`LaneEnded`] when the lane has failed.
+    pub async fn send(&self, batch: Batch) -> Result<(), LaneEnded> {
+        self.batches.send(batch).await.map_err(|_| LaneEnded)
+    }
+
+    /// Lets the lane finish what it was given and waits for its end. Whether all went well is
+    /// in its events.
+    pub async fn finish(self) {
+        drop(self.batches);
+        // A panic in the task has been reported by the panic hook already.
+        let _ = self.task.await;
+    }
+}
+
+async fn connect(config: &LaneConfig) -> Result<Connection, Error> {
+    let endpoint = &config.node.endpoint;
+    let mut connection = dial(endpoint, config.connect_timeout)
+        .await
+        .map_err(|error| ErrorKind::Connect(error).at(endpoint))?;
+    let Some(password) = &config.node.password else {
+        return Ok(connection);
+    };
+    let mut auth = Encoder::default();
+    match &config.node.user {
+        Some(user) => auth.words(&[b"AUTH", user.as_bytes(), password.reveal().as_bytes()]),
+        None => auth.words(&[b"AUTH", password.reveal().as_bytes()]),
+    }
+    let lost = |error: io::Error| ErrorKind::Connect(error).at(endpoint);
+    for segment in auth.take() {
+        connection.write_all(&segment).await.map_err(lost)?;
+    }
+    let mut decoder = ReplyDecoder::new(resp::Limits::default());
+    let mut inbound = BytesMut::new();
+    loop {
+        let read = tokio::time::timeout(config.connect_timeout, connection.read_buf(&mut inbound));
+        let read = read
+            .await
+            .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
+        if read.map_err(lost)? == 0 {
+            return Err(lost(io::ErrorKind::UnexpectedEof.into()));
+        }
+        decoder.feed(inbound.split().freeze());
+        match decoder.next() {
+            Ok(None) => {}
+            Ok(Some(Reply::Error(reply))) => return Err(ErrorKind::Login(reply).at(endpoint)),
+            Ok(Some(_)) => return Ok(connection),
+            Err(error) => return Err(ErrorKind::Reply(Some(error)).at(endpoint)),
+        }
+    }
+}
+
+/// The task behind a lane.
+struct Driver {
+    config: Arc<LaneConfig>,
+    reader: ReadHalf<Connection>,
+    writer: WriteHalf<Connection>,
+    events: mpsc::UnboundedSender<LaneEvent>,
+    decoder: ReplyDecoder,
+    inbound: BytesMut,
+    outgoing: VecDeque<Bytes>,
+    in_flight: VecDeque<InFlight>,
+    in_flight_bytes: usize,
+    /// A batch that came from the queue and must wait until all before it is confirmed.
+    held_back: Option<Batch>,
+    refused: Vec<Refused>,
+    retry: Option<Retrying>,
+    /// The db that will be selected once everything outgoing is executed.
+    db: Db,
+}
+
+/// A batch that was sent, and how far its replies have come.
+struct InFlight {
+    batch: Batch,
+    /// The request whose replies come next.
+    next: usize,
+    replies: Vec<Reply>,
+    /// A SELECT was sent before it.
+    selected: bool,
+    done: Confirmed,
+}
+
+/// A request to be sent again.
+struct Refused {
+    segments: Vec<Bytes>,
+    request: Request,
+    db: Db,
+    db_after: Db,
+    applied_offset: Option<u64>,
+    reply: ReplyError,
+}
+
+/// The state of waiting out a passing refusal.
+struct Retrying {
+    since: Instant,
+    at: Option<Instant>,
+    backoff: Duration,
+}
+
+impl Driver {
+    async fn run(mut self, mut waiting: mpsc::Receiver<Batch>) -> Result<(), ErrorKind> {
+        let mut open = true;
+        while open || !self.is_idle() {
+            let wants_batch = open && self.held_back.is_none() && self.has_room();
+            let retry_at = self.retry_at();
+            tokio::select! {
+                read = self.reader.read_buf(&mut self.inbound) => {
+                    if read.map_err(|error| self.lost(Some(error)))? == 0 {
+                        return Err(self.lost(None));
+                    }
+                    self.take_replies()?;
+                }
+                written = write_some(&mut self.writer, &self.outgoing), if !self.outgoing.is_empty() => {
+                    let written = written.map_err(|error| self.lost(Some(error)))?;
+                    if written == 0 {
+                        return Err(self.lost(None));
+                    }
+                    advance(&mut self.outgoing, written);
+                }
+                batch = waiting.recv(), if wants_batch => match batch {
+                    Some(batch) => self.held_back = Some(batch),
+                    None => open = false,
+                },
+                () = sleep_until(retry_at), if retry_at.is_some() => self.send_refused(),
+            }
+            self.send_held_back();
+        }
+        Ok(())
+    }
+
+    fn is_idle(&self) -> bool {
+        self.is_confirmed() && self.held_back.is_none()
+    }
+
+    fn is_confirmed(&self) -> bool {
+        self.in_flight.is_empty() && self.refused.is_empty()
+    }
+
+    fn has_room(&self) -> bool {
+        self.refused.is_empty() && self.in_flight_bytes < self.config.window_bytes_max
+    }
+
+    fn send_held_back(&mut self) {
+        let ready = match &self.held_back {
+            Some(batch) if batch.after_confirmed => self.is_confirmed(),
+            Some(_) => self.refused.is_empty(),
+            None => false,
+        };
+        if let Some(batch) = self.held_back.take_if(|_| ready) {
+            self.send(batch);
+        }
+    }
+
+    fn send(&mut self, batch: Batch) {
+        let selected = batch.db != self.db;
+        if selected {
+            let mut select = Encoder::default();
+            select.begin(2);
+            select.arg(b"SELECT");
+            select.int_arg(batch.db.0.into());
+            self.outgoing.extend(select.take());
+        }
+        self.db = batch.db_after;
+        self.outgoing.extend(batch.segments.iter().cloned());
+        self.in_flight_bytes += batch.len();
+        self.in_flight.push_back(InFlight {
+            batch,
+            next: 0,
+            replies: Vec::new(),
+            selected,
+            done: Confirmed::default(),
+        });
+    }
+
+    fn take_replies(&mut self) -> Result<(), ErrorKind> {
+        self.decoder.feed(self.inbound.split().freeze());
+        while let Some(reply) = self
+            .decoder
+            .next()
+            .map_err(|error| ErrorKind::Reply(Some(error)))?
+        {
+            self.take_reply(reply)?;
+        }
+        Ok(())
+    }
+
+    fn take_reply(&mut self, reply: Reply) -> Result<(), ErrorKind> {
+        let Some(front) = self.in_flight.front_mut() else {
+            return Err(ErrorKind::Reply(None));
+        };
+        if std::mem::take(&mut front.selected) {
+            return match reply {
+                Reply::Error(reply) => Err(select_refused(front.batch.db, reply)),
+                _ => Ok(()),
+            };
+        }
+        front.replies.push(reply);
+        let Some(request) = front.batch.requests.get(front.next) else {
+            return Err(ErrorKind::Reply(None));
+        };
+        if front.replies.len() < request.replies() {
+            return Ok(());
+        }
+        let verdict = judge(request, &mut front.replies);
+        front.replies.clear();
+        front.next += 1;
+        self.act_on(verdict)?;
+        self.close_front();
+        Ok(())
+    }
+
+    /// Acts on the verdict about the request before `next` of the front batch.
+    fn act_on(&mut self, verdict: Verdict) -> Result<(), ErrorKind> {
+        let Some(front) = self.in_flight.front_mut() else {
+            return Ok(());
+        };
+        let index = front.next - 1;
+        let db = front.batch.db;
+        let Some(request) = front.batch.requests.get(index) else {
+            return Ok(());
+        };
+        match verdict {
+            Verdict::Done => front.done.count(&request.writes),
+            Verdict::KeyExists if self.config.conflict == Conflict::Skip => {
+                let key = named(request, 0).key;
+                front.done.skipped.push((db, key));
+            }
+            Verdict::KeyExists => {
+                let command = named(request, 0);
+                return Err(ErrorKind::KeyExists { command, db });
+            }
+            Verdict::Again(reply) => {
+                front.done.retries += 1;
+                self.refuse(index, reply)?;
+            }
+            Verdict::Refused(at, reply) => {
+                let command = named(request, at);
+                return Err(ErrorKind::Refused { command, db, reply });
+            }
+            Verdict::Unexpected(_) => return Err(ErrorKind::Reply(None)),
+        }
+        Ok(())
+    }
+
+    /// Keeps request `index` of the front batch for another try.
+    fn refuse(&mut self, index: usize, reply: ReplyError) -> Result<(), ErrorKind> {
+        let Some(front) = self.in_flight.front_mut() else {
+            return Ok(());
+        };
+        let start = index
+            .checked_sub(1)
+            .and_then(|before| front.batch.requests.get(before))
+            .map_or(0, |before| before.end);
+        let Some(request) = front.batch.requests.get_mut(index) else {
+            return Ok(());
+        };
+        let taken = Request {
+            end: request.end - start,
+            shape: request.shape,
+            commands: std::mem::take(&mut request.commands),
+            writes: std::mem::replace(&mut request.writes, Writes::Part),
+        };
+        let segments = batch::slice(&front.batch.segments, start, request.end);
+        let (db, db_after) = (front.batch.db, front.batch.db_after);
+        let applied_offset = front.batch.applied_offset.take();
+        let retry = self.retry.get_or_insert_with(|| {
+            let why = format!("the target refuses {}: {reply}", named(&taken, 0));
+            let _ = self.events.send(LaneEvent::Waiting(why));
+            Retrying {
+                since: Instant::now(),
+                at: None,
+                backoff: BACKOFF_MIN,
+            }
+        });
+        if retry.since.elapsed() > self.config.retry_for {
+            return Err(ErrorKind::RefusedTooLong {
+                command: named(&taken, 0),
+                db,
+                reply,
+                waited: self.config.retry_for,
+            });
+        }
+        self.refused.push(Refused {
+            segments,
+            request: taken,
+            db,
+            db_after,
+            applied_offset,
+            reply,
+        });
+        Ok(())
+    }
+
+    /// Reports and drops the front batch once all its replies are in.
+    fn close_front(&mut self) {
+        let complete = |front: &InFlight| front.next == front.batch.requests.len();
+        if !self.in_flight.front().is_some_and(complete) {
+            return;
+        }
+        let Some(mut front) = self.in_flight.pop_front() else {
+            return;
+        };
+        self.in_flight_bytes -= front.batch.len();
+        front.done.bytes = front.batch.len() as u64;
+        front.done.applied_offset = front.batch.applied_offset;
+        let _ = self.events.send(LaneEvent::Confirmed(front.done));
+        if self.in_flight.is_empty() {
+            self.settle();
+        }
+    }
+
+    /// Everything sent has been answered: plans the next try, or goes on.
+    fn settle(&mut self) {
+        let Some(retry) = &mut self.retry else {
+            return;
+        };
+        if self.refused.is_empty() {
+            self.retry = None;
+            let _ = self.events.send(LaneEvent::Recovered);
+            return;
+        }
+        retry.at = Some(Instant::now() + retry.backoff);
+        retry.backoff = (retry.backoff * 2).min(BACKOFF_MAX);
+    }
+
+    fn retry_at(&self) -> Option<Instant> {
+        self.retry.as_ref().and_then(|retry| retry.at)
+    }
+
+    /// Sends again what was refused, each request as a batch of its own.
+    fn send_refused(&mut self) {
+        if let Some(retry) = &mut self.retry {
+            retry.at = None;
+        }
+        for refused in std::mem::take(&mut self.refused) {
+            tracing::debug!(reply = %refused.reply, "sending again");
+            self.send(Batch {
+                segments: refused.segments,
+                requests: vec![refused.request],
+                db: refused.db,
+                db_after: refused.db_after,
+                after_confirmed: false,
+                applied_offset: refused.applied_offset,
+            });
+        }
+    }
+
+    fn lost(&self, source: Option<io::Error>) -> ErrorKind {
+        ErrorKind::Lost {
+            unconfirmed: self.in_flight_bytes,
+            source,
+        }
+    }
+}
+
+impl Confirmed {
+    fn count(&mut self, writes: &Writes) {
+        match writes {
+            Writes::Part => {}
+            Writes::Keys { value_type, count } => match self.keys.last_mut() {
+                Some((last, sum)) if last == value_type => *sum += count,
+                _ => self.keys.push((*value_type, *count)),
+            },
+            Writes::Function => self.functions += 1,
+            Writes::Commands(count) => self.commands += count,
+        }
+    }
+}
+
+fn select_refused(db: Db, reply: ReplyError) -> ErrorKind {
+    let command = Named {
+        command: "SELECT".into(),
+        key: Bytes::new(),
+        offset: None,
+    };
+    ErrorKind::Refused { command, db, reply }
+}
+
+/// Writes what the socket takes. May be dropped midway: nothing is written then.
+async fn write_some(
+    writer: &mut WriteHalf<Connection>,
+    outgoing: &VecDeque<Bytes>,
+) -> io::Result<usize> {
+    const SLICES_MAX: usize = 16;
+    let mut slices = [io::IoSlice::new(&[]); SLICES_MAX];
+    let mut used = 0;
+    for (slice, bytes) in slices.iter_mut().zip(outgoing) {
+        *slice = io::IoSlice::new(bytes);
+        used += 1;
+    }
+    writer.write_vectored(slices.get(..used).unwrap_or(&[])).await
+}
+
+fn advance(outgoing: &mut VecDeque<Bytes>, mut written: usize) {
+    while let Some(front) = outgoing.front_mut() {
+        if front.len() > written {
+            front.advance(written);
+            return;
+        }
+        written -= front.len();
+        outgoing.pop_front();
+    }
+}
+
+async fn sleep_until(at: Option<Instant>) {
+    if let Some(at) = at {
+        tokio::time::sleep_until(at.into()).await;
+    }
+}

@@ -1,0 +1,689 @@
+//! How a value is written, chosen per key from what the target takes.
+//!
+//! ```text
+//!  string, no expiry, may replace ──► gathered into MSET
+//!  string otherwise               ──► SET with its expiry in the same command
+//!  body that RESTORE takes        ──► RESTORE of the body as it stands
+//!  stream of a newer type         ──► RESTORE of the body in an older type
+//!  small value of another type    ──► RESTORE in the plain encoding that every server takes
+//!  everything larger              ──► chunks under a staging name, then RENAME
+//! ```
+//!
+//! The first four are one command, so readers of the target never see half a value. The staging
+//! name belongs to the lane, so one lane stages one value at a time.
+
+use std::{collections::VecDeque, sync::Arc};
+
+use bytes::Bytes;
+
+use crate::{
+    keyspace::{Db, UnixMs},
+    net::Endpoint,
+    rdb::{self, Altitude, Event, Part, PlainEncoder, ValueType},
+    resp::{Command, Encoder},
+};
+
+use super::{
+    batch::{Batch, Named, Request, Shape, Writes},
+    error::{Error, ErrorKind},
+    hold::Hold,
+    loss_log::LossLog,
+    lossy::Loss,
+    policy::{Conflict, OnLossy},
+    rebuild::{ChunkLimits, Rebuild},
+    target::Target,
+};
+
+/// A batch is handed over when it has this many bytes.
+const BATCH_BYTES: usize = 128 * 1024;
+/// A batch is handed over when it has this many requests.
+const BATCH_REQUESTS: usize = 2048;
+/// Strings gathered into one MSET: more make no difference to any server.
+const MSET_PAIRS_MAX: u64 = 64;
+/// Strings from here on get a SET of their own.
+const MSET_VALUE_BYTES_MAX: usize = 16 * 1024;
+/// How large the commands are that build a value under its staging name.
+const CHUNK: ChunkLimits = ChunkLimits {
+    bytes_max: 64 * 1024,
+    elements_max: 1024,
+};
+/// The RDB type of a plain string.
+const STRING: u8 = 0;
+
+/// How values are written.
+#[derive(Debug, Clone)]
+pub struct ValueConfig {
+    /// Where errors say they happened.
+    pub endpoint: Endpoint,
+    /// What to do with keys that exist.
+    pub conflict: Conflict,
+    /// What to do with what the target cannot hold.
+    pub on_lossy: OnLossy,
+    /// Whether expiries are held.
+    pub hold: Hold,
+    /// The longest value written by one RESTORE, in bytes.
+    pub restore_bytes_max: usize,
+    /// How many lanes the keys are spread over.
+    pub lanes: usize,
+}
+
+/// What was left out, by reason.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct LeftOut {
+    /// Keys that had expired before they could be written.
+    pub expired: u64,
+    /// Keys without a single element, which no server can hold.
+    pub empty: u64,
+}
+
+/// Turns keys and their values into batches for the lanes.
+#[derive(Debug)]
+pub struct ValueWriter {
+    target: Arc<Target>,
+    config: ValueConfig,
+    lanes: Vec<LaneBuffer>,
+    ready: VecDeque<(usize, Batch)>,
+    value: Option<Value>,
+    left_out: LeftOut,
+    losses: LossLog,
+    held_fields: bool,
+}
+
+/// The key whose value is being read.
+#[derive(Debug)]
+struct Value {
+    key: rdb::Key,
+    db: Db,
+    lane: usize,
+    way: Way,
+}
+
+/// How the value being read is written.
+#[derive(Debug)]
+enum Way {
+    /// It is not.
+    Ignored,
+    /// As one string.
+    String,
+    /// By RESTORE from its body; nothing has come yet.
+    Restore,
+    /// Its parts are gathered until they are known to be few or many.
+    Gathered { parts: Vec<Part>, bytes: usize },
+    /// By commands under the staging name.
+    Staged(Box<Staged>),
+    /// It is complete.
+    Written,
+}
+
+/// A value that is built under the staging name of its lane.
+#[derive(Debug)]
+struct Staged {
+    rebuild: Rebuild,
+    commands: Vec<Command>,
+}
+
+impl ValueWriter {
+    /// Makes a writer for `target`.
+    pub fn new(target: Arc<Target>, config: ValueConfig) -> ValueWriter {
+        let losses = LossLog::new(config.endpoint.clone(), config.on_lossy);
+        ValueWriter {
+            target,
+            lanes: (0..config.lanes).map(|_| LaneBuffer::default()).collect(),
+            config,
+            ready: VecDeque::new(),
+            value: None,
+            left_out: LeftOut::default(),
+            losses,
+            held_fields: false,
+        }
+    }
+
+    /// Begins a key and says how its value is wanted. `now_ms` is the target's time: a key that
+    /// has expired by then is left out, unless expiries are held.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NoSuchDb`], [`ErrorKind::Lossy`].
+    pub fn begin(&mut self, db: Db, key: rdb::Key, now_ms: UnixMs) -> Result<Altitude, Error> {
+        if db.0 >= self.target.databases {
+            let databases = self.target.databases;
+            return Err(ErrorKind::NoSuchDb { db, databases }.at(&self.config.endpoint));
+        }
+        let expired = key.expire_at_ms.is_some_and(|at| at <= now_ms);
+        let (way, altitude) = if expired && self.config.hold == Hold::Released {
+            self.left_out.expired += 1;
+            (Way::Ignored, Altitude::Skip)
+        } else {
+            self.choose(&key)
+        };
+        if key.has_metadata {
+            self.losses.lose(Loss::ModuleMetadata, db, &key.key)?;
+        }
+        let lane = lane_of(&key.key, self.lanes.len());
+        self.value = Some(Value {
+            key,
+            db,
+            lane,
+            way,
+        });
+        Ok(altitude)
+    }
+
+    fn choose(&self, key: &rdb::Key) -> (Way, Altitude) {
+        let raw = Altitude::Raw {
+            bytes_max: self.config.restore_bytes_max,
+        };
+        let value_type = key.value_type;
+        let set_takes_expiry = key.expire_at_ms.is_none() || self.target.has_common(6, 2);
+        if value_type.byte == STRING && set_takes_expiry {
+            return (Way::String, Altitude::Elements);
+        }
+        let holds_fields = value_type.has_field_expiry() && self.config.hold == Hold::Held;
+        let restores = self.target.restores(value_type) && !holds_fields;
+        if restores || value_type.is_stream() || value_type.is_module() {
+            return (Way::Restore, raw);
+        }
+        let gathered = Way::Gathered {
+            parts: Vec::new(),
+            bytes: 0,
+        };
+        (gathered, Altitude::Elements)
+    }
+
+    /// Takes the next event of the value that was begun: a body, a part, or its end.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Lossy`], [`ErrorKind::Value`].
+    pub fn take(&mut self, event: Event) -> Result<(), Error> {
+        let Some(mut value) = self.value.take() else {
+            return Ok(());
+        };
+        match event {
+            Event::Body(body) => self.body(&mut value, &body)?,
+            Event::Part(part) => self.part(&mut value, part)?,
+            Event::ValueEnd => return self.end(value),
+            // Only those three belong to a value.
+            _ => {}
+        }
+        self.value = Some(value);
+        Ok(())
+    }
+
+    fn body(&mut self, value: &mut Value, body: &Bytes) -> Result<(), Error> {
+        value.way = Way::Written;
+        let value_type = value.key.value_type;
+        if value_type.is_module() {
+            return self.module(value, body);
+        }
+        if self.target.restores(value_type) {
+            self.restore(value, value_type, body);
+            return Ok(());
+        }
+        self.older_stream(value, body)
+    }
+
+    fn module(&mut self, value: &Value, body: &Bytes) -> Result<(), Error> {
+        let name = rdb::module_name(body).unwrap_or_default();
+        if self.target.restores_module(&name) {
+            self.restore(value, value.key.value_type, body);
+            return Ok(());
+        }
+        let loss = match name.as_str() {
+            "vectorset" => Loss::VectorSet,
+            _ => Loss::UnknownValue,
+        };
+        self.losses.lose(loss, value.db, &value.key.key)
+    }
+
+    fn older_stream(&mut self, value: &Value, body: &Bytes) -> Result<(), Error> {
+        let to = self.target.newest_stream();
+        let from = value.key.value_type;
+        let converted = rdb::convert_stream(body, from, to, &rdb::Limits::default())
+            .map_err(|source| self.unreadable(value, source))?;
+        self.restore(value, ValueType::common(to), &converted.into());
+        Ok(())
+    }
+
+    fn unreadable(&self, value: &Value, source: rdb::Error) -> Error {
+        let key = value.key.key.clone();
+        ErrorKind::Value { key, source }.at(&self.config.endpoint)
+    }
+
+    fn part(&mut self, value: &mut Value, part: Part) -> Result<(), Error> {
+        let part = self.without_field_expiry(value, part)?;
+        match &mut value.way {
+            Way::String => {
+                if let Part::String(string) = part {
+                    value.way = Way::Written;
+                    self.string(value, &string.to_bytes());
+                    return Ok(());
+                }
+            }
+            Way::Gathered { parts, bytes } => {
+                *bytes += part.len();
+                parts.push(part);
+                if *bytes > self.config.restore_bytes_max {
+                    let parts = std::mem::take(parts);
+                    self.stage(value);
+                    for part in parts {
+                        self.staged(value, part)?;
+                    }
+                }
+                return Ok(());
+            }
+            Way::Staged(_) => return self.staged(value, part),
+            Way::Ignored | Way::Written => return Ok(()),
+            Way::Restore => {}
+        }
+        // A string in chunks, or a body too long for one RESTORE.
+        self.stage(value);
+        self.staged(value, part)
+    }
+
+    /// Takes a field's expiry away where the target cannot hold one.
+    fn without_field_expiry(&mut self, value: &Value, mut part: Part) -> Result<Part, Error> {
+        if let Part::HashField { expire_at_ms, .. } = &mut part
+            && expire_at_ms.is_some()
+        {
+            if self.target.has_field_expiry() {
+                self.held_fields |= self.config.hold == Hold::Held;
+            } else {
+                *expire_at_ms = None;
+                self.losses
+                    .lose(Loss::FieldExpiry, value.db, &value.key.key)?;
+            }
+        }
+        Ok(part)
+    }
+
+    fn stage(&mut self, value: &mut Value) {
+        value.way = Way::Staged(Box::new(Staged {
+            rebuild: Rebuild::new(
+                staging_key(value.lane),
+                &self.target,
+                self.config.hold,
+                CHUNK,
+            ),
+            commands: vec![Command::new(vec![
+                "UNLINK".into(),
+                staging_key(value.lane),
+            ])],
+        }));
+    }
+
+    fn staged(&mut self, value: &mut Value, part: Part) -> Result<(), Error> {
+        let Way::Staged(staged) = &mut value.way else {
+            return Ok(());
+        };
+        let lossy = staged.rebuild.part(part, &mut staged.commands);
+        let commands = std::mem::take(&mut staged.commands);
+        let bytes: usize = commands.iter().map(Command::encoded_len_max).sum();
+        if bytes >= BATCH_BYTES {
+            self.transaction(value, &commands, Shape::Transaction, Writes::Part);
+        } else {
+            staged.commands = commands;
+        }
+        match lossy {
+            Ok(()) => Ok(()),
+            Err(lossy) => self.losses.lose(lossy.loss, value.db, &value.key.key),
+        }
+    }
+
+    fn end(&mut self, mut value: Value) -> Result<(), Error> {
+        match std::mem::replace(&mut value.way, Way::Written) {
+            Way::Ignored | Way::Written => Ok(()),
+            Way::String | Way::Restore => {
+                self.left_out.empty += 1;
+                Ok(())
+            }
+            Way::Gathered { parts, .. } => {
+                self.restore_plain(&value, parts);
+                Ok(())
+            }
+            Way::Staged(staged) => {
+                self.finish_staged(&value, *staged);
+                Ok(())
+            }
+        }
+    }
+
+    fn restore_plain(&mut self, value: &Value, parts: Vec<Part>) {
+        let mut encoder = PlainEncoder::new(self.target.field_expiry());
+        for mut part in parts {
+            if let Part::HashField {
+                expire_at_ms: Some(at),
+                ..
+            } = &mut part
+            {
+                *at = self.config.hold.apply_field(*at);
+            }
+            // Streams, which have no plain encoding, are never gathered.
+            if encoder.push(&part).is_err() {
+                return;
+            }
+        }
+        match encoder.finish() {
+            Some((value_type, body)) => self.restore(value, value_type, &body.into()),
+            None => self.left_out.empty += 1,
+        }
+    }
+
+    fn finish_staged(&mut self, value: &Value, mut staged: Staged) {
+        staged.rebuild.finish(&mut staged.commands);
+        let staging = staging_key(value.lane);
+        let key = value.key.key.clone();
+        let mut commands = staged.commands;
+        if let Some(at) = value.key.expire_at_ms {
+            let at = self.config.hold.apply(at).to_string();
+            commands.push(Command::new(vec![
+                "PEXPIREAT".into(),
+                staging.clone(),
+                at.into(),
+            ]));
+        }
+        let shape = if self.config.conflict == Conflict::Replace {
+            commands.push(Command::new(vec!["RENAME".into(), staging, key]));
+            Shape::Transaction
+        } else {
+            let rename = vec!["RENAMENX".into(), staging.clone(), key];
+            commands.push(Command::new(rename));
+            commands.push(Command::new(vec!["UNLINK".into(), staging]));
+            Shape::TransactionIfAbsent
+        };
+        let writes = Writes::Keys {
+            value_type: value.key.value_type,
+            count: 1,
+        };
+        self.transaction(value, &commands, shape, writes);
+    }
+
+    /// Writes a function library.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Lossy`].
+    pub fn function(&mut self, code: &Bytes) -> Result<(), Error> {
+        if !self.target.has_functions() {
+            let name = code.split(|byte| *byte == b'\n').next().unwrap_or_default();
+            let name = code.slice_ref(name);
+            return self.losses.lose(Loss::Function, Db(0), &name);
+        }
+        let replaces = self.config.conflict == Conflict::Replace;
+        let shape = if replaces { Shape::Plain } else { Shape::IfAbsent };
+        let mut args: Vec<Bytes> = vec!["FUNCTION".into(), "LOAD".into()];
+        if replaces {
+            args.push("REPLACE".into());
+        }
+        args.push(code.clone());
+        self.single(&Command::new(args), shape, Writes::Function);
+        Ok(())
+    }
+
+    /// Loads the text of a script that clients of old servers call by its digest.
+    pub fn script(&mut self, text: &Bytes) {
+        let args = vec!["SCRIPT".into(), "LOAD".into(), text.clone()];
+        self.single(&Command::new(args), Shape::Plain, Writes::Part);
+    }
+
+    /// Appends a command without a db to the first lane.
+    fn single(&mut self, command: &Command, shape: Shape, writes: Writes) {
+        if let Some(buffer) = self.lanes.first_mut() {
+            buffer.flush_mset();
+            buffer.encoder.command(command);
+            buffer.close(shape, command_name(command), Bytes::new(), writes);
+        }
+        self.hand_over_if_full(0);
+    }
+
+    fn string(&mut self, value: &Value, string: &Bytes) {
+        let replaces = self.config.conflict == Conflict::Replace;
+        let gathers = string.len() < MSET_VALUE_BYTES_MAX;
+        let expire_at_ms = value.key.expire_at_ms.map(|at| self.config.hold.apply(at));
+        let key = &value.key.key;
+        let buffer = self.buffer(value);
+        match expire_at_ms {
+            None if replaces && gathers => buffer.mset(key, string, value.key.value_type),
+            _ => buffer.set(key, string, expire_at_ms, replaces, value.key.value_type),
+        }
+        self.hand_over_if_full(value.lane);
+    }
+
+    fn restore(&mut self, value: &Value, value_type: ValueType, body: &Bytes) {
+        let version = self.target.payload_version(value_type);
+        let replaces = self.config.conflict == Conflict::Replace;
+        let expire_at_ms = value.key.expire_at_ms.map(|at| self.config.hold.apply(at));
+        let key = &value.key;
+        let args = 4
+            + usize::from(replaces)
+            + usize::from(expire_at_ms.is_some())
+            + 2 * usize::from(key.idle_s.is_some() || key.freq.is_some());
+        let head = Bytes::copy_from_slice(&[value_type.byte]);
+        let footer = rdb::payload::footer(value_type.byte, body, version);
+
+        let buffer = self.buffer(value);
+        let encoder = &mut buffer.encoder;
+        encoder.begin(args);
+        encoder.arg(b"RESTORE");
+        encoder.arg_of(&[&key.key]);
+        encoder.int_arg(expire_at_ms.unwrap_or(0));
+        encoder.arg_of(&[&head, body, &Bytes::copy_from_slice(&footer)]);
+        if replaces {
+            encoder.arg(b"REPLACE");
+        }
+        if expire_at_ms.is_some() {
+            encoder.arg(b"ABSTTL");
+        }
+        if let Some(idle_s) = key.idle_s {
+            encoder.arg(b"IDLETIME");
+            encoder.int_arg(i64::try_from(idle_s).unwrap_or(i64::MAX));
+        } else if let Some(freq) = key.freq {
+            encoder.arg(b"FREQ");
+            encoder.int_arg(freq.into());
+        }
+        let shape = if replaces { Shape::Plain } else { Shape::IfAbsent };
+        let writes = Writes::Keys {
+            value_type: key.value_type,
+            count: 1,
+        };
+        buffer.close(shape, Bytes::from_static(b"RESTORE"), key.key.clone(), writes);
+        self.hand_over_if_full(value.lane);
+    }
+
+    /// Hands over what the lane has gathered, then `commands` as one transaction that waits
+    /// until everything before it is confirmed: nothing may be executed out of its order when
+    /// a chunk is refused.
+    fn transaction(&mut self, value: &Value, commands: &[Command], shape: Shape, writes: Writes) {
+        self.hand_over(value.lane);
+        let mut buffer = LaneBuffer {
+            db: value.db,
+            ..LaneBuffer::default()
+        };
+        buffer.encoder.words(&[b"MULTI"]);
+        for command in commands {
+            buffer.encoder.command(command);
+        }
+        buffer.encoder.words(&[b"EXEC"]);
+        let commands = commands
+            .iter()
+            .map(|command| Named {
+                command: command_name(command),
+                key: value.key.key.clone(),
+                offset: None,
+            })
+            .collect();
+        buffer.close_all(shape, commands, writes);
+        if let Some(batch) = buffer.take(true) {
+            self.ready.push_back((value.lane, batch));
+        }
+    }
+
+    /// The buffer of the value's lane, with the value's db selected.
+    fn buffer(&mut self, value: &Value) -> &mut LaneBuffer {
+        if self.lanes.get(value.lane).is_some_and(|buffer| buffer.db != value.db) {
+            self.hand_over(value.lane);
+        }
+        let buffer = self
+            .lanes
+            .get_mut(value.lane)
+            .expect("lane_of stays below the number of lanes");
+        buffer.db = value.db;
+        buffer
+    }
+
+    fn hand_over_if_full(&mut self, lane: usize) {
+        if self.lanes.get(lane).is_some_and(LaneBuffer::is_full) {
+            self.hand_over(lane);
+        }
+    }
+
+    fn hand_over(&mut self, lane: usize) {
+        let batch = self.lanes.get_mut(lane).and_then(|buffer| buffer.take(false));
+        self.ready.extend(batch.map(|batch| (lane, batch)));
+    }
+
+    /// Hands over everything that was gathered, however little.
+    pub fn flush(&mut self) {
+        for lane in 0..self.lanes.len() {
+            self.hand_over(lane);
+        }
+    }
+
+    /// Takes the next batch that is ready, and the lane it is for.
+    pub fn ready(&mut self) -> Option<(usize, Batch)> {
+        self.ready.pop_front()
+    }
+
+    /// What was left out so far.
+    pub fn left_out(&self) -> LeftOut {
+        self.left_out
+    }
+
+    /// What could not be said on the target so far.
+    pub fn losses(&self) -> &LossLog {
+        &self.losses
+    }
+
+    /// Whether any field's expiry was held.
+    pub fn held_fields(&self) -> bool {
+        self.held_fields
+    }
+}
+
+/// The name under which `lane` builds values that take more than one command.
+pub(super) fn staging_key(lane: usize) -> Bytes {
+    format!("__keyferry:staging:{lane}").into()
+}
+
+/// Spreads keys over lanes: FNV-1a, which is cheap for short keys.
+fn lane_of(key: &[u8], lanes: usize) -> usize {
+    let hash = key.iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
+    });
+    ((hash >> 32) as usize).checked_rem(lanes).unwrap_or(0)
+}
+
+fn command_name(command: &Command) -> Bytes {
+    command.args().first().cloned().unwrap_or_default()
+}
+
+/// What is gathered for a lane.
+#[derive(Debug, Default)]
+struct LaneBuffer {
+    db: Db,
+    encoder: Encoder,
+    requests: Vec<Request>,
+    pairs: Encoder,
+    pairs_count: u64,
+    pairs_first: Option<(Bytes, ValueType)>,
+}
+
+impl LaneBuffer {
+    fn is_full(&self) -> bool {
+        self.encoder.len() + self.pairs.len() >= BATCH_BYTES
+            || self.requests.len() >= BATCH_REQUESTS
+    }
+
+    fn mset(&mut self, key: &Bytes, string: &Bytes, value_type: ValueType) {
+        self.pairs.arg_of(&[key]);
+        self.pairs.arg_of(&[string]);
+        self.pairs_count += 1;
+        self.pairs_first.get_or_insert_with(|| (key.clone(), value_type));
+        if self.pairs_count == MSET_PAIRS_MAX {
+            self.flush_mset();
+        }
+    }
+
+    fn flush_mset(&mut self) {
+        let Some((key, value_type)) = self.pairs_first.take() else {
+            return;
+        };
+        let count = std::mem::take(&mut self.pairs_count);
+        self.encoder.begin(1 + 2 * count as usize);
+        self.encoder.arg(b"MSET");
+        for segment in self.pairs.take() {
+            self.encoder.encoded(&segment);
+        }
+        let writes = Writes::Keys { value_type, count };
+        self.close(Shape::Plain, Bytes::from_static(b"MSET"), key, writes);
+    }
+
+    fn set(
+        &mut self,
+        key: &Bytes,
+        string: &Bytes,
+        expire_at_ms: Option<UnixMs>,
+        replaces: bool,
+        value_type: ValueType,
+    ) {
+        let expires = 2 * usize::from(expire_at_ms.is_some());
+        self.encoder.begin(3 + expires + usize::from(!replaces));
+        self.encoder.arg(b"SET");
+        self.encoder.arg_of(&[key]);
+        self.encoder.arg_of(&[string]);
+        if let Some(at) = expire_at_ms {
+            self.encoder.arg(b"PXAT");
+            self.encoder.int_arg(at);
+        }
+        if !replaces {
+            self.encoder.arg(b"NX");
+        }
+        let shape = if replaces { Shape::Plain } else { Shape::IfAbsent };
+        let writes = Writes::Keys {
+            value_type,
+            count: 1,
+        };
+        self.close(shape, Bytes::from_static(b"SET"), key.clone(), writes);
+    }
+
+    /// Closes a request of one command.
+    fn close(&mut self, shape: Shape, command: Bytes, key: Bytes, writes: Writes) {
+        let named = Named {
+            command,
+            key,
+            offset: None,
+        };
+        self.close_all(shape, vec![named], writes);
+    }
+
+    fn close_all(&mut self, shape: Shape, commands: Vec<Named>, writes: Writes) {
+        self.requests.push(Request {
+            end: self.encoder.len(),
+            shape,
+            commands,
+            writes,
+        });
+    }
+
+    fn take(&mut self, after_confirmed: bool) -> Option<Batch> {
+        self.flush_mset();
+        if self.requests.is_empty() {
+            return None;
+        }
+        Some(Batch {
+            segments: self.encoder.take(),
+            requests: std::mem::take(&mut self.requests),
+            db: self.db,
+            db_after: self.db,
+            after_confirmed,
+            applied_offset: None,
+        })
+    }
+}
