@@ -73,7 +73,9 @@ pub(super) struct Means<'a> {
 #[derive(Debug)]
 enum State {
     /// Up to this offset of the source, once it is known.
-    CatchingUp { goal: Option<ReplOffset> },
+    CatchingUp {
+        goal: Option<ReplOffset>,
+    },
     /// Held expiries are being released; not before `not_before`.
     Releasing {
         release: Release,
@@ -359,9 +361,12 @@ impl Follow<'_> {
                 | StreamItem::Replconf { .. } => {}
             }
         }
-        self.transaction.covers(self.decoder.resumable().offset.get());
+        self.transaction
+            .covers(self.decoder.resumable().offset.get());
         let parsed = self.decoder.parsed_offset().get();
         self.means.progress.parsed_offset.set(parsed);
+        let received = self.decoder.received_offset().get();
+        self.means.progress.received_offset.set(received);
         Ok(())
     }
 
@@ -381,9 +386,7 @@ impl Follow<'_> {
         received_at_ms: UnixMs,
     ) -> Result<(), Error> {
         if self.is_skipped(db, &command, end_offset)? {
-            self.means
-                .progress
-                .count_skipped(SkipReason::Conflict, 1);
+            self.means.progress.count_skipped(SkipReason::Conflict, 1);
             return Ok(());
         }
         self.held_fields |= self.hold == Hold::Held && translate::may_expire_fields(&command);
@@ -426,12 +429,7 @@ impl Follow<'_> {
     }
 
     /// Whether the command is only about keys that the conflict policy left alone.
-    fn is_skipped(
-        &self,
-        db: Db,
-        command: &Command,
-        end_offset: ReplOffset,
-    ) -> Result<bool, Error> {
+    fn is_skipped(&self, db: Db, command: &Command, end_offset: ReplOffset) -> Result<bool, Error> {
         if self.skipped.is_empty() {
             return Ok(false);
         }

@@ -74,7 +74,8 @@ impl QueueReceiver {
     /// May be dropped midway: nothing is lost.
     pub(super) async fn recv(&mut self) -> Option<Received> {
         let received = self.chunks.recv().await?;
-        self.room.add_permits(permits(&received.bytes, self.bytes_max));
+        self.room
+            .add_permits(permits(&received.bytes, self.bytes_max));
         Some(received)
     }
 }

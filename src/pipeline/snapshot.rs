@@ -65,10 +65,7 @@ pub(super) async fn apply(
 }
 
 /// Reads up to the framing line; returns it and the bytes behind it.
-async fn framing(
-    feed: &mut SourceFeed,
-    progress: &Progress,
-) -> Result<(Framing, Bytes), Error> {
+async fn framing(feed: &mut SourceFeed, progress: &Progress) -> Result<(Framing, Bytes), Error> {
     let mut transfer = Transfer::new();
     loop {
         let mut bytes = receive(feed).await?;
@@ -181,7 +178,10 @@ impl Copy<'_> {
             Event::Function { code } => self.writer.function(&code)?,
             Event::Aux { name, value } => self.aux(&name, &value),
             Event::ModuleAux { module } => {
-                tracing::warn!(module, "data that a module keeps beside the keys is left out");
+                tracing::warn!(
+                    module,
+                    "data that a module keeps beside the keys is left out"
+                );
             }
             Event::ResizeDb { .. } => {}
             Event::Header(header) => {

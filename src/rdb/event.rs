@@ -259,7 +259,7 @@ pub enum Part {
 
 impl Part {
     /// How many bytes of content it carries, about.
-    pub fn len(&self) -> usize {
+    pub fn content_bytes(&self) -> usize {
         match self {
             Part::String(element) | Part::ListElement(element) | Part::SetMember(element) => {
                 element.len()

@@ -63,8 +63,8 @@ impl Admin {
             Some(version) => (Flavor::Valkey, version),
             None => (Flavor::Redis, info.get("redis_version").unwrap_or("")),
         };
-        let numbers = release(version)
-            .ok_or_else(|| ErrorKind::Answer("INFO server").at(&self.endpoint))?;
+        let numbers =
+            release(version).ok_or_else(|| ErrorKind::Answer("INFO server").at(&self.endpoint))?;
         if flavor == Flavor::Redis && (numbers.0, numbers.1) < OLDEST {
             return Err(ErrorKind::TooOld(version.to_string()).at(&self.endpoint));
         }
@@ -155,10 +155,9 @@ impl Admin {
             .unwrap_or_default()
             .into_iter()
             .filter_map(|entry| {
-                let fields = std::collections::HashMap::<String, redis::Value>::from_redis_value(
-                    entry,
-                )
-                .ok()?;
+                let fields =
+                    std::collections::HashMap::<String, redis::Value>::from_redis_value(entry)
+                        .ok()?;
                 let name = fields.get("name")?.clone();
                 Some(String::from_redis_value(name).ok()?.to_lowercase())
             })
@@ -194,7 +193,10 @@ impl Admin {
 /// Reads `7.0.15` (and `255.255.255`, `8.0.2-rc1`).
 fn release(version: &str) -> Option<(u16, u16, u16)> {
     let mut numbers = version.split('.').map(|number| {
-        let digits = number.len() - number.trim_start_matches(|c: char| c.is_ascii_digit()).len();
+        let digits = number.len()
+            - number
+                .trim_start_matches(|c: char| c.is_ascii_digit())
+                .len();
         number.get(..digits)?.parse().ok()
     });
     let major = numbers.next()??;

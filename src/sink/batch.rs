@@ -156,7 +156,11 @@ mod tests {
         for start in 0..=7 {
             for end in start..=7 {
                 let whole = &b"abcdefg"[start..end];
-                assert_eq!(slice(&segments, start, end).concat(), whole, "{start}..{end}");
+                assert_eq!(
+                    slice(&segments, start, end).concat(),
+                    whole,
+                    "{start}..{end}"
+                );
             }
         }
     }

@@ -19,7 +19,7 @@ pub struct Error {
     /// The target.
     pub endpoint: Endpoint,
     /// What happened.
-    pub kind: ErrorKind,
+    pub kind: Box<ErrorKind>,
 }
 
 /// What happened on the target's side.
@@ -148,7 +148,7 @@ impl ErrorKind {
     pub fn at(self, endpoint: &Endpoint) -> Error {
         Error {
             endpoint: endpoint.clone(),
-            kind: self,
+            kind: Box::new(self),
         }
     }
 }
@@ -179,14 +179,16 @@ impl Error {
 
     /// What to do next.
     pub fn next(&self) -> String {
-        let hint = match &self.kind {
+        let hint = match &*self.kind {
             ErrorKind::Connect(_) => {
                 "check that the target listens there and that no firewall is in between"
             }
             ErrorKind::Admin { .. } => {
                 "check the target's user: it needs +info +config|get +select +flushall +time and the write commands"
             }
-            ErrorKind::Answer(_) => "check that the target is a Redis or Valkey server, not a proxy",
+            ErrorKind::Answer(_) => {
+                "check that the target is a Redis or Valkey server, not a proxy"
+            }
             ErrorKind::TooOld(_) => "use a target of version 5.0 or newer",
             ErrorKind::Replica => "give the primary's address as --target",
             ErrorKind::NotEmpty { .. } => {
@@ -205,7 +207,9 @@ impl Error {
             ErrorKind::Lossy { .. } | ErrorKind::Untranslatable { .. } => {
                 "run again with --on-lossy drop to leave that out, or use a target that has it"
             }
-            ErrorKind::Reply(_) => "check that nothing between keyferry and the target changes the bytes",
+            ErrorKind::Reply(_) => {
+                "check that nothing between keyferry and the target changes the bytes"
+            }
             ErrorKind::Value { .. } => "check the source: DUMP and MEMORY USAGE of that key",
             ErrorKind::MixedSkip { .. } => {
                 "run again with --on-conflict replace, or without the stream: --mode full"

@@ -74,7 +74,11 @@ fn executed(results: Vec<Reply>, if_absent: bool) -> Verdict {
             return Verdict::Refused(index, error);
         }
     }
-    if exists { Verdict::KeyExists } else { Verdict::Done }
+    if exists {
+        Verdict::KeyExists
+    } else {
+        Verdict::Done
+    }
 }
 
 fn refusal(index: usize, error: ReplyError) -> Verdict {

@@ -115,7 +115,6 @@ impl Lane {
         let connection = connect(&config).await?;
         let (reader, writer) = tokio::io::split(connection);
         let (batches, waiting) = mpsc::channel(BATCHES_WAITING_MAX);
-        let endpoint = config.node.endpoint.clone();
         let driver = Driver {
             reader,
             writer,
@@ -132,9 +131,9 @@ impl Lane {
             db: Db(0),
         };
         let task = tokio::spawn(async move {
-            if let Err(kind) = driver.run(waiting).await {
+            if let Err(error) = driver.run(waiting).await {
                 // Nobody listens only when the whole migration has ended already.
-                let _ = events.send(LaneEvent::Failed(kind.at(&endpoint)));
+                let _ = events.send(LaneEvent::Failed(error));
             }
         });
         Ok(Lane { batches, task })
@@ -242,7 +241,7 @@ struct Retrying {
 }
 
 impl Driver {
-    async fn run(mut self, mut waiting: mpsc::Receiver<Batch>) -> Result<(), ErrorKind> {
+    async fn run(mut self, mut waiting: mpsc::Receiver<Batch>) -> Result<(), Error> {
         let mut open = true;
         while open || !self.is_idle() {
             let wants_batch = open && self.held_back.is_none() && self.has_room();
@@ -316,31 +315,34 @@ impl Driver {
         });
     }
 
-    fn take_replies(&mut self) -> Result<(), ErrorKind> {
+    fn take_replies(&mut self) -> Result<(), Error> {
         self.decoder.feed(self.inbound.split().freeze());
         while let Some(reply) = self
             .decoder
             .next()
-            .map_err(|error| ErrorKind::Reply(Some(error)))?
+            .map_err(|error| self.fail(ErrorKind::Reply(Some(error))))?
         {
             self.take_reply(reply)?;
         }
         Ok(())
     }
 
-    fn take_reply(&mut self, reply: Reply) -> Result<(), ErrorKind> {
+    fn take_reply(&mut self, reply: Reply) -> Result<(), Error> {
         let Some(front) = self.in_flight.front_mut() else {
-            return Err(ErrorKind::Reply(None));
+            return Err(self.fail(ErrorKind::Reply(None)));
         };
         if std::mem::take(&mut front.selected) {
             return match reply {
-                Reply::Error(reply) => Err(select_refused(front.batch.db, reply)),
+                Reply::Error(reply) => {
+                    let kind = select_refused(front.batch.db, reply);
+                    Err(self.fail(kind))
+                }
                 _ => Ok(()),
             };
         }
         front.replies.push(reply);
         let Some(request) = front.batch.requests.get(front.next) else {
-            return Err(ErrorKind::Reply(None));
+            return Err(self.fail(ErrorKind::Reply(None)));
         };
         if front.replies.len() < request.replies() {
             return Ok(());
@@ -354,7 +356,7 @@ impl Driver {
     }
 
     /// Acts on the verdict about the request before `next` of the front batch.
-    fn act_on(&mut self, verdict: Verdict) -> Result<(), ErrorKind> {
+    fn act_on(&mut self, verdict: Verdict) -> Result<(), Error> {
         let Some(front) = self.in_flight.front_mut() else {
             return Ok(());
         };
@@ -371,7 +373,7 @@ impl Driver {
             }
             Verdict::KeyExists => {
                 let command = named(request, 0);
-                return Err(ErrorKind::KeyExists { command, db });
+                return Err(self.fail(ErrorKind::KeyExists { command, db }));
             }
             Verdict::Again(reply) => {
                 front.done.retries += 1;
@@ -379,15 +381,15 @@ impl Driver {
             }
             Verdict::Refused(at, reply) => {
                 let command = named(request, at);
-                return Err(ErrorKind::Refused { command, db, reply });
+                return Err(self.fail(ErrorKind::Refused { command, db, reply }));
             }
-            Verdict::Unexpected(_) => return Err(ErrorKind::Reply(None)),
+            Verdict::Unexpected(_) => return Err(self.fail(ErrorKind::Reply(None))),
         }
         Ok(())
     }
 
     /// Keeps request `index` of the front batch for another try.
-    fn refuse(&mut self, index: usize, reply: ReplyError) -> Result<(), ErrorKind> {
+    fn refuse(&mut self, index: usize, reply: ReplyError) -> Result<(), Error> {
         let Some(front) = self.in_flight.front_mut() else {
             return Ok(());
         };
@@ -417,12 +419,13 @@ impl Driver {
             }
         });
         if retry.since.elapsed() > self.config.retry_for {
-            return Err(ErrorKind::RefusedTooLong {
+            let kind = ErrorKind::RefusedTooLong {
                 command: named(&taken, 0),
                 db,
                 reply,
                 waited: self.config.retry_for,
-            });
+            };
+            return Err(self.fail(kind));
         }
         self.refused.push(Refused {
             segments,
@@ -489,11 +492,15 @@ impl Driver {
         }
     }
 
-    fn lost(&self, source: Option<io::Error>) -> ErrorKind {
-        ErrorKind::Lost {
+    fn lost(&self, source: Option<io::Error>) -> Error {
+        self.fail(ErrorKind::Lost {
             unconfirmed: self.in_flight_bytes,
             source,
-        }
+        })
+    }
+
+    fn fail(&self, kind: ErrorKind) -> Error {
+        kind.at(&self.config.node.endpoint)
     }
 }
 
@@ -532,7 +539,9 @@ async fn write_some(
         *slice = io::IoSlice::new(bytes);
         used += 1;
     }
-    writer.write_vectored(slices.get(..used).unwrap_or(&[])).await
+    writer
+        .write_vectored(slices.get(..used).unwrap_or(&[]))
+        .await
 }
 
 fn advance(outgoing: &mut VecDeque<Bytes>, mut written: usize) {

@@ -159,12 +159,7 @@ impl ValueWriter {
             self.losses.lose(Loss::ModuleMetadata, db, &key.key)?;
         }
         let lane = lane_of(&key.key, self.lanes.len());
-        self.value = Some(Value {
-            key,
-            db,
-            lane,
-            way,
-        });
+        self.value = Some(Value { key, db, lane, way });
         Ok(altitude)
     }
 
@@ -259,7 +254,7 @@ impl ValueWriter {
                 }
             }
             Way::Gathered { parts, bytes } => {
-                *bytes += part.len();
+                *bytes += part.content_bytes();
                 parts.push(part);
                 if *bytes > self.config.restore_bytes_max {
                     let parts = std::mem::take(parts);
@@ -303,10 +298,7 @@ impl ValueWriter {
                 self.config.hold,
                 CHUNK,
             ),
-            commands: vec![Command::new(vec![
-                "UNLINK".into(),
-                staging_key(value.lane),
-            ])],
+            commands: vec![Command::new(vec!["UNLINK".into(), staging_key(value.lane)])],
         }));
     }
 
@@ -407,7 +399,11 @@ impl ValueWriter {
             return self.losses.lose(Loss::Function, Db(0), &name);
         }
         let replaces = self.config.conflict == Conflict::Replace;
-        let shape = if replaces { Shape::Plain } else { Shape::IfAbsent };
+        let shape = if replaces {
+            Shape::Plain
+        } else {
+            Shape::IfAbsent
+        };
         let mut args: Vec<Bytes> = vec!["FUNCTION".into(), "LOAD".into()];
         if replaces {
             args.push("REPLACE".into());
@@ -478,12 +474,21 @@ impl ValueWriter {
             encoder.arg(b"FREQ");
             encoder.int_arg(freq.into());
         }
-        let shape = if replaces { Shape::Plain } else { Shape::IfAbsent };
+        let shape = if replaces {
+            Shape::Plain
+        } else {
+            Shape::IfAbsent
+        };
         let writes = Writes::Keys {
             value_type: key.value_type,
             count: 1,
         };
-        buffer.close(shape, Bytes::from_static(b"RESTORE"), key.key.clone(), writes);
+        buffer.close(
+            shape,
+            Bytes::from_static(b"RESTORE"),
+            key.key.clone(),
+            writes,
+        );
         self.hand_over_if_full(value.lane);
     }
 
@@ -517,7 +522,11 @@ impl ValueWriter {
 
     /// The buffer of the value's lane, with the value's db selected.
     fn buffer(&mut self, value: &Value) -> &mut LaneBuffer {
-        if self.lanes.get(value.lane).is_some_and(|buffer| buffer.db != value.db) {
+        if self
+            .lanes
+            .get(value.lane)
+            .is_some_and(|buffer| buffer.db != value.db)
+        {
             self.hand_over(value.lane);
         }
         let buffer = self
@@ -535,7 +544,10 @@ impl ValueWriter {
     }
 
     fn hand_over(&mut self, lane: usize) {
-        let batch = self.lanes.get_mut(lane).and_then(|buffer| buffer.take(false));
+        let batch = self
+            .lanes
+            .get_mut(lane)
+            .and_then(|buffer| buffer.take(false));
         self.ready.extend(batch.map(|batch| (lane, batch)));
     }
 
@@ -605,7 +617,8 @@ impl LaneBuffer {
         self.pairs.arg_of(&[key]);
         self.pairs.arg_of(&[string]);
         self.pairs_count += 1;
-        self.pairs_first.get_or_insert_with(|| (key.clone(), value_type));
+        self.pairs_first
+            .get_or_insert_with(|| (key.clone(), value_type));
         if self.pairs_count == MSET_PAIRS_MAX {
             self.flush_mset();
         }
@@ -645,7 +658,11 @@ impl LaneBuffer {
         if !replaces {
             self.encoder.arg(b"NX");
         }
-        let shape = if replaces { Shape::Plain } else { Shape::IfAbsent };
+        let shape = if replaces {
+            Shape::Plain
+        } else {
+            Shape::IfAbsent
+        };
         let writes = Writes::Keys {
             value_type,
             count: 1,

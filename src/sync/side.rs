@@ -43,7 +43,13 @@ impl Side {
     /// How many keys the source has in all databases.
     pub async fn keys(&mut self) -> Option<u64> {
         let info = self.info("keyspace").await?;
-        Some(Info::parse(&info).keyspace().iter().map(|(_, keys)| keys).sum())
+        Some(
+            Info::parse(&info)
+                .keyspace()
+                .iter()
+                .map(|(_, keys)| keys)
+                .sum(),
+        )
     }
 
     /// The source's clock.
