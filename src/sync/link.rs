@@ -338,6 +338,12 @@ mod tests {
     }
 
     #[test]
+    fn a_link_can_be_opened_by_a_spawned_task() {
+        fn assert_send<T: Send>(_: T) {}
+        assert_send(Link::open(&config(1), None, &mut |_| {}));
+    }
+
+    #[test]
     fn what_arrives_behind_the_handshake_is_read_first() {
         run(async {
             let (listener, config) = listen().await;
