@@ -137,6 +137,10 @@ const ERR_TEXTS: &[(&str, ReplyErrorKind)] = &[
     ("unknown command", ReplyErrorKind::UnknownCommand),
     ("unknown subcommand", ReplyErrorKind::UnknownCommand),
     (
+        "unknown redis command called from script",
+        ReplyErrorKind::UnknownCommand,
+    ),
+    (
         "dump payload version or checksum are wrong",
         ReplyErrorKind::BadPayload,
     ),
@@ -332,13 +336,20 @@ fn classify_err(text: &str) -> Option<ReplyErrorKind> {
 
 /// Tells the kind of an error that a script met: up to 6.2 the real one stands at the end of
 /// `ERR Error running script (call to f_<sha>): @user_script:1: @user_script: 1: -OOM ...`.
+/// From 7.0 on it stands at the beginning, as it does without a script.
 ///
-/// Only those that the server checks before the script has written anything; of others it is not
-/// known what the script had done by then.
+/// Only refusals by the state of the server are taken from there. Those come before the script's
+/// first write, so nothing was executed; of other errors it is not known what the script had done.
 fn classify_in_script(text: &str) -> Option<ReplyErrorKind> {
+    if text.contains(": Unknown Redis command called from Lua script") {
+        return Some(ReplyErrorKind::UnknownCommand);
+    }
     let (_, inner) = text.split_once(": -")?;
     match classify(inner) {
-        kind @ (ReplyErrorKind::Oom | ReplyErrorKind::ReadOnly) => Some(kind),
+        kind @ (ReplyErrorKind::Oom
+        | ReplyErrorKind::ReadOnly
+        | ReplyErrorKind::Misconf
+        | ReplyErrorKind::NoReplicas) => Some(kind),
         _ => None,
     }
 }
@@ -487,6 +498,40 @@ mod tests {
             ),
             (
                 "ERR unknown subcommand 'KILL'. Try CLIENT HELP.",
+                UnknownCommand,
+            ),
+            (
+                "ERR Error running script (call to f_2bd54cf896593e0f67829606ba9f4de698309825): \
+                 @user_script:1: @user_script: 1: -READONLY You can't write against a read only replica.",
+                ReadOnly,
+            ),
+            (
+                "ERR Error running script (call to f_2bd54cf896593e0f67829606ba9f4de698309825): \
+                 @user_script:1: @user_script: 1: -NOREPLICAS Not enough good replicas to write.",
+                NoReplicas,
+            ),
+            (
+                "ERR Error running script (call to f_123731797f0f906fb719f8c3fd2ac32d5a049520): \
+                 @user_script:1: WRONGTYPE Operation against a key holding the wrong kind of value",
+                Other,
+            ),
+            (
+                "ERR Error running script (call to f_206396248e12c6e742fd7296250433c8d7343b74): \
+                 @user_script:1: @user_script: 1: Unknown Redis command called from Lua script",
+                UnknownCommand,
+            ),
+            (
+                "READONLY You can't write against a read only replica. script: \
+                 2bd54cf896593e0f67829606ba9f4de698309825, on @user_script:1.",
+                ReadOnly,
+            ),
+            (
+                "ERR Unknown Redis command called from script script: \
+                 206396248e12c6e742fd7296250433c8d7343b74, on @user_script:1.",
+                UnknownCommand,
+            ),
+            (
+                "ERR Unknown command called from script script: on @user_script:1.",
                 UnknownCommand,
             ),
             ("ERR DUMP payload version or checksum are wrong", BadPayload),

@@ -444,7 +444,7 @@ mod tests {
                 },
                 Ok(HandshakeStep::Done(start)) => {
                     let rest = incoming.into_iter().flatten().copied();
-                    let rest = received.to_vec().into_iter().chain(rest).collect();
+                    let rest = received.iter().copied().chain(rest).collect();
                     return (sent, Ok(start), rest);
                 }
                 Err(kind) => return (sent, Err(kind), Vec::new()),
@@ -484,6 +484,58 @@ mod tests {
             assert_eq!(sent, [REPLCONF, "PSYNC ? -1"]);
             assert_eq!(start, Ok(Start::FullResync(at(ID, 14))));
             assert_eq!(rest, b"\n$EOF:");
+        }
+    }
+
+    /// What real sources sent, cut into pieces: the handshake takes its line, the transfer the
+    /// framing, and what is left is the snapshot and its mark.
+    #[test]
+    fn recorded_sources_lead_to_their_snapshot_at_any_cut() {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/sync");
+        for name in [
+            "redis-2.8-psync-len",
+            "redis-6.0-psync-len",
+            "redis-6.0-psync-eof",
+            "redis-8.6-psync-len",
+            "redis-8.6-psync-eof",
+            "valkey-9.1-psync-len",
+            "valkey-9.1-psync-eof",
+        ] {
+            let recorded = std::fs::read(format!("{folder}/{name}.bin")).unwrap();
+            for piece_bytes in [1, 2, 3, 61, 100_000] {
+                let mut handshake = Handshake::new(config());
+                handshake.state = State::Psync;
+                let mut received = BytesMut::new();
+                let mut pieces = recorded.chunks(piece_bytes);
+                let start = loop {
+                    match handshake.advance(&mut received).unwrap() {
+                        HandshakeStep::Done(start) => break start,
+                        _ => received.extend_from_slice(pieces.next().unwrap()),
+                    }
+                };
+                assert!(matches!(start, Start::FullResync(_)), "{name}: {start:?}");
+                let mut transfer = crate::sync::Transfer::new();
+                let framing = loop {
+                    let step = transfer.feed(&received).unwrap();
+                    received.advance(step.used);
+                    match step.framing {
+                        Some(framing) => break framing,
+                        None => received.extend_from_slice(pieces.next().unwrap()),
+                    }
+                };
+                received.extend(pieces.flatten());
+                let mark_bytes = if name.ends_with("eof") { 40 } else { 0 };
+                let mark = received.split_off(received.len() - mark_bytes);
+                assert!(received.starts_with(b"REDIS") || received.starts_with(b"VALKEY"));
+                let mut end =
+                    crate::sync::SnapshotEnd::new(framing, received.len() as u64).unwrap();
+                let ended = mark
+                    .chunks(piece_bytes)
+                    .chain([&[][..]])
+                    .map(|piece| end.feed(&mut Bytes::copy_from_slice(piece)).unwrap())
+                    .last();
+                assert_eq!(ended, Some(true), "{name}");
+            }
         }
     }
 

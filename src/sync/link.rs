@@ -279,3 +279,159 @@ impl LinkWriter {
         sent.map_err(|error| broken(&self.endpoint, error))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::{TcpListener, TcpStream};
+
+    use super::*;
+
+    const FULL: &[u8] = b"+FULLRESYNC f1201b72a276aa8b04f1f574320a89b9e3b67da5 7\r\n\n$EOF:rest";
+
+    fn config(port: u16) -> LinkConfig {
+        LinkConfig {
+            endpoint: Endpoint::Tcp {
+                host: "127.0.0.1".into(),
+                port,
+            },
+            user: None,
+            password: None,
+            announce_ip: None,
+            announce_port: 0,
+            connect_timeout: Duration::from_secs(5),
+            source_timeout: Duration::from_millis(300),
+            retry_for: Duration::from_secs(20),
+        }
+    }
+
+    async fn listen() -> (TcpListener, LinkConfig) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        (listener, config(port))
+    }
+
+    /// Takes a connection and answers the REPLCONFs, then PSYNC with `answer`.
+    async fn answer(listener: &TcpListener, answer: &[u8]) -> TcpStream {
+        let (mut peer, _) = listener.accept().await.unwrap();
+        hear(&mut peer, b"rdb-no-compress\r\n$1\r\n1\r\n").await;
+        peer.write_all(b"+OK\r\n+OK\r\n-ERR no\r\n-ERR no\r\n")
+            .await
+            .unwrap();
+        hear(&mut peer, b"PSYNC\r\n$1\r\n?\r\n$2\r\n-1\r\n").await;
+        peer.write_all(answer).await.unwrap();
+        peer
+    }
+
+    async fn hear(peer: &mut TcpStream, ending: &[u8]) {
+        let mut heard = Vec::new();
+        while !heard.ends_with(ending) {
+            assert_ne!(peer.read_buf(&mut heard).await.unwrap(), 0);
+        }
+    }
+
+    fn run<T>(test: impl Future<Output = T>) -> T {
+        tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap()
+            .block_on(test)
+    }
+
+    #[test]
+    fn a_link_can_be_opened_by_a_spawned_task() {
+        fn assert_send<T: Send>(_: T) {}
+        assert_send(Link::open(&config(1), None, &mut |_| {}));
+    }
+
+    #[test]
+    fn what_arrives_behind_the_handshake_is_read_first() {
+        run(async {
+            let (listener, config) = listen().await;
+            let mut notices = Vec::new();
+            let mut notice = |said| notices.push(said);
+            let newline_first = [b"\n", FULL].concat();
+            let (opened, mut peer) = tokio::join!(
+                Link::open(&config, None, &mut notice),
+                answer(&listener, &newline_first)
+            );
+            let (link, start) = opened.unwrap();
+            assert!(matches!(start, Start::FullResync(at) if at.offset.get() == 7));
+            let (mut reader, mut writer) = link.into_parts();
+            let mut read = Vec::new();
+            while read.len() < 10 {
+                read.extend_from_slice(&reader.read().await.unwrap().unwrap());
+            }
+            assert_eq!(read, b"\n$EOF:rest");
+            writer.ack(ReplOffset::new(7)).await.unwrap();
+            hear(
+                &mut peer,
+                b"*3\r\n$8\r\nREPLCONF\r\n$3\r\nACK\r\n$1\r\n7\r\n",
+            )
+            .await;
+            let silent = reader.read().await.unwrap_err();
+            assert_eq!(silent.kind, ErrorKind::Silent(config.source_timeout));
+            drop(peer);
+            assert_eq!(reader.read().await.unwrap(), None);
+            assert_eq!(notices, [Notice::SnapshotPending]);
+        });
+    }
+
+    #[test]
+    fn a_source_that_loads_is_waited_for() {
+        run(async {
+            let (listener, config) = listen().await;
+            let mut notices = Vec::new();
+            let mut notice = |said| notices.push(said);
+            let peers = async {
+                let loading = b"-LOADING Redis is loading the dataset in memory\r\n";
+                let first = answer(&listener, loading).await;
+                (first, answer(&listener, FULL).await)
+            };
+            let (opened, _peers) = tokio::join!(Link::open(&config, None, &mut notice), peers);
+            assert!(opened.is_ok());
+            let kind = ErrorKind::Loading;
+            let pause = PAUSE_MIN;
+            assert_eq!(notices, [Notice::Waiting { kind, pause }]);
+        });
+    }
+
+    #[test]
+    fn waiting_ends_and_the_last_reason_is_the_error() {
+        run(async {
+            let (listener, mut config) = listen().await;
+            config.retry_for = Duration::from_millis(300);
+            let peers = async {
+                loop {
+                    answer(&listener, b"-BUSY Redis is busy\r\n").await;
+                }
+            };
+            let mut waits = 0;
+            let mut notice = |_| waits += 1;
+            let opened = tokio::select! {
+                opened = Link::open(&config, None, &mut notice) => opened,
+                () = peers => unreachable!("it answers for ever"),
+            };
+            assert_eq!(opened.unwrap_err().kind, ErrorKind::Busy);
+            assert_eq!(waits, 2);
+        });
+    }
+
+    #[test]
+    fn a_source_that_closes_or_is_silent_in_the_handshake_is_named() {
+        run(async {
+            let (listener, config) = listen().await;
+            let mut notice = |_| {};
+            let (opened, ()) = tokio::join!(Link::open(&config, None, &mut notice), async {
+                let mut peer = listener.accept().await.unwrap().0;
+                hear(&mut peer, b"$1\r\n1\r\n").await;
+            });
+            assert_eq!(opened.unwrap_err().kind, ErrorKind::ClosedInHandshake);
+            let (opened, _peer) =
+                tokio::join!(Link::open(&config, None, &mut notice), listener.accept());
+            let error = opened.unwrap_err();
+            assert_eq!(error.kind, ErrorKind::Silent(config.source_timeout));
+            let named = format!("source {} was silent for 300ms", config.endpoint);
+            assert_eq!(error.to_string(), named);
+        });
+    }
+}
