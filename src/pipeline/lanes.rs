@@ -70,8 +70,8 @@ impl Lanes {
     ) -> Result<Lanes, sink::Error> {
         let (sender, events) = mpsc::unbounded_channel();
         let mut lanes = Vec::with_capacity(count);
-        for _ in 0..count {
-            lanes.push(Lane::open(config.clone(), sender.clone()).await?);
+        for index in 0..count {
+            lanes.push(Lane::open(index, config.clone(), sender.clone()).await?);
         }
         Ok(Lanes {
             lanes,
@@ -131,6 +131,10 @@ impl Lanes {
             progress.count_keys_written(KeyType::of(*value_type), *keys);
         }
         progress.count_skipped(SkipReason::Conflict, confirmed.skipped.len() as u64);
+        progress.count_skipped(SkipReason::Lossy, confirmed.lossy.len() as u64);
+        for (db, lossy) in &confirmed.lossy {
+            tracing::warn!(%db, "the target cannot hold {lossy}");
+        }
         progress.functions.add(confirmed.functions);
         progress.commands.add(confirmed.commands);
         progress.bytes_written.add(confirmed.bytes);

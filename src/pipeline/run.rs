@@ -37,7 +37,7 @@ pub async fn run(
         replid: None,
         snapshot_offset: None,
     };
-    let result = run.to_the_end(&consent).await;
+    let result = run.complete(&consent).await;
     if result.is_ok() {
         run.progress.enter(Phase::Done);
     }
@@ -57,7 +57,7 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
-    async fn to_the_end(&mut self, consent: &Consent) -> Result<Ended, Error> {
+    async fn complete(&mut self, consent: &Consent) -> Result<Ended, Error> {
         let stop = self.stop.clone();
         let (feed, clock, copied) = tokio::select! {
             copied = self.copy(consent) => copied?,
@@ -116,7 +116,7 @@ impl Run<'_> {
             lanes: migration.lanes,
         };
         let remembers = migration.mode == Mode::FullIncremental;
-        let lanes = self.lanes(migration.lanes, remembers).await?;
+        let lanes = self.lanes(&target, migration.lanes, remembers).await?;
         let applied = snapshot::apply(
             &mut feed,
             Arc::clone(&target),
@@ -240,7 +240,7 @@ impl Run<'_> {
             },
             Means {
                 feed: &mut feed,
-                lanes: self.lanes(1, false).await?,
+                lanes: self.lanes(&copied.target, 1, false).await?,
                 admin: copied.admin,
                 target: copied.target,
                 translator,
@@ -258,13 +258,20 @@ impl Run<'_> {
         })
     }
 
-    async fn lanes(&self, count: usize, remembers_skipped: bool) -> Result<Lanes, Error> {
+    async fn lanes(
+        &self,
+        target: &Arc<Target>,
+        count: usize,
+        remembers_skipped: bool,
+    ) -> Result<Lanes, Error> {
         let config = LaneConfig {
             node: self.migration.target.clone(),
             connect_timeout: self.migration.connect_timeout,
             window_bytes_max: self.migration.window_bytes_max,
             retry_for: self.migration.retry_for,
             conflict: self.conflict(),
+            target: Arc::clone(target),
+            on_lossy: self.migration.on_lossy,
         };
         let progress = Arc::clone(&self.progress);
         Ok(Lanes::open(&config, count, remembers_skipped, progress).await?)

@@ -28,9 +28,7 @@ pub(super) fn judge(request: &Request, replies: &mut Vec<Reply>) -> Verdict {
             None => Verdict::Unexpected(0),
         },
         Shape::IfAbsent => match replies.pop() {
-            Some(Reply::Error(error)) if error.kind == ReplyErrorKind::BusyKey => {
-                Verdict::KeyExists
-            }
+            Some(Reply::Error(error)) if says_exists(&error) => Verdict::KeyExists,
             Some(Reply::Error(error)) => refusal(0, error),
             Some(Reply::Bulk(None) | Reply::Int(0)) => Verdict::KeyExists,
             Some(_) => Verdict::Done,
@@ -81,6 +79,12 @@ fn executed(results: Vec<Reply>, if_absent: bool) -> Verdict {
     }
 }
 
+/// RESTORE has a code for it, FUNCTION LOAD only says it in words (redis 7.0 functions.c
+/// functionsCreateWithLibraryCtx).
+fn says_exists(error: &ReplyError) -> bool {
+    error.kind == ReplyErrorKind::BusyKey || error.text.ends_with("already exists")
+}
+
 fn refusal(index: usize, error: ReplyError) -> Verdict {
     match error.kind.retry() {
         Retry::SameBytes => Verdict::Again(error),
@@ -97,5 +101,186 @@ pub(super) fn named(request: &Request, index: usize) -> Named {
             key: bytes::Bytes::new(),
             offset: None,
         },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sink::batch::Writes;
+
+    fn request(shape: Shape, commands: usize) -> Request {
+        let named = Named {
+            command: "SET".into(),
+            key: "k".into(),
+            offset: None,
+        };
+        Request {
+            end: 0,
+            shape,
+            commands: vec![named; commands],
+            writes: Writes::Part,
+        }
+    }
+
+    fn error(text: &str) -> Reply {
+        Reply::Error(ReplyError::parse(text.as_bytes()))
+    }
+
+    fn ok() -> Reply {
+        Reply::Simple("OK".into())
+    }
+
+    fn queued() -> Reply {
+        Reply::Simple("QUEUED".into())
+    }
+
+    const OOM: &str = "OOM command not allowed when used memory > 'maxmemory'.";
+    const WRONGTYPE: &str = "WRONGTYPE Operation against a key holding the wrong kind of value";
+    const EXECABORT: &str = "EXECABORT Transaction discarded because of previous errors.";
+    const BUSYKEY: &str = "BUSYKEY Target key name already exists.";
+    const LIBRARY: &str = "ERR Library 'mylib' already exists";
+
+    #[test]
+    fn replies_mean_what_the_shape_says() {
+        use Shape::{IfAbsent, Plain, Transaction, TransactionIfAbsent};
+        let null = Reply::Bulk(None);
+        let exec = |replies: &[Reply]| Reply::Array(Some(replies.to_vec()));
+        let again = |text: &str| Verdict::Again(ReplyError::parse(text.as_bytes()));
+        let refused = |at, text: &str| Verdict::Refused(at, ReplyError::parse(text.as_bytes()));
+        let one = Reply::Int(1);
+        let zero = Reply::Int(0);
+        for (name, shape, replies, verdict) in [
+            ("set", Plain, vec![ok()], Verdict::Done),
+            (
+                "an integer of 0 is no refusal",
+                Plain,
+                vec![zero.clone()],
+                Verdict::Done,
+            ),
+            (
+                "a null is none either",
+                Plain,
+                vec![null.clone()],
+                Verdict::Done,
+            ),
+            ("oom", Plain, vec![error(OOM)], again(OOM)),
+            (
+                "wrong type",
+                Plain,
+                vec![error(WRONGTYPE)],
+                refused(0, WRONGTYPE),
+            ),
+            (
+                "a busy key where it is not expected",
+                Plain,
+                vec![error(BUSYKEY)],
+                refused(0, BUSYKEY),
+            ),
+            ("set nx", IfAbsent, vec![ok()], Verdict::Done),
+            (
+                "set nx of a key that exists",
+                IfAbsent,
+                vec![null],
+                Verdict::KeyExists,
+            ),
+            (
+                "restore of one",
+                IfAbsent,
+                vec![error(BUSYKEY)],
+                Verdict::KeyExists,
+            ),
+            (
+                "a library that exists",
+                IfAbsent,
+                vec![error(LIBRARY)],
+                Verdict::KeyExists,
+            ),
+            ("restore, oom", IfAbsent, vec![error(OOM)], again(OOM)),
+            (
+                "a transaction",
+                Transaction,
+                vec![ok(), queued(), queued(), exec(&[ok(), zero.clone()])],
+                Verdict::Done,
+            ),
+            (
+                "one refused in the queue",
+                Transaction,
+                vec![ok(), queued(), error(OOM), error(EXECABORT)],
+                again(OOM),
+            ),
+            (
+                "one refused for good in the queue",
+                Transaction,
+                vec![
+                    ok(),
+                    queued(),
+                    error("ERR unknown command 'FOO'"),
+                    error(EXECABORT),
+                ],
+                refused(1, "ERR unknown command 'FOO'"),
+            ),
+            (
+                "one refused while executing: the other was executed",
+                Transaction,
+                vec![ok(), queued(), queued(), exec(&[ok(), error(WRONGTYPE)])],
+                refused(1, WRONGTYPE),
+            ),
+            (
+                "oom while executing must not be sent again",
+                Transaction,
+                vec![ok(), queued(), queued(), exec(&[error(OOM), ok()])],
+                refused(0, OOM),
+            ),
+            (
+                "executed although one was refused",
+                Transaction,
+                vec![ok(), error(OOM), queued(), exec(&[ok()])],
+                refused(0, OOM),
+            ),
+            (
+                "exec itself refused",
+                Transaction,
+                vec![
+                    ok(),
+                    queued(),
+                    queued(),
+                    error("LOADING Redis is loading the dataset in memory"),
+                ],
+                again("LOADING Redis is loading the dataset in memory"),
+            ),
+            (
+                "no array",
+                Transaction,
+                vec![ok(), queued(), queued(), Reply::Array(None)],
+                Verdict::Unexpected(0),
+            ),
+            (
+                "renamed",
+                TransactionIfAbsent,
+                vec![ok(), queued(), queued(), exec(&[one, zero.clone()])],
+                Verdict::Done,
+            ),
+            (
+                "not renamed",
+                TransactionIfAbsent,
+                vec![ok(), queued(), queued(), exec(&[zero, Reply::Int(1)])],
+                Verdict::KeyExists,
+            ),
+        ] {
+            let request = request(shape, 2);
+            let mut replies = replies;
+            assert_eq!(judge(&request, &mut replies), verdict, "{name}");
+            assert!(replies.is_empty(), "{name}");
+        }
+    }
+
+    #[test]
+    fn names_the_command_that_was_refused() {
+        let request = request(Shape::Transaction, 2);
+        assert_eq!(named(&request, 1).to_string(), "SET \"k\"");
+        assert_eq!(named(&request, 9).to_string(), "SET \"k\"");
+        let none = self::request(Shape::Transaction, 0);
+        assert_eq!(named(&none, 0).to_string(), "EXEC");
     }
 }

@@ -26,16 +26,19 @@ use tokio::{
 };
 
 use crate::{
-    keyspace::Db,
+    keyspace::{Db, Escaped},
     net::{Connection, Node, dial},
-    resp::{self, Encoder, Reply, ReplyDecoder, ReplyError},
+    resp::{self, CommandDecoder, Encoder, Reply, ReplyDecoder, ReplyError, ReplyErrorKind},
 };
 
 use super::{
-    batch::{self, Batch, Named, Request, Writes},
+    Lossy, Target,
+    batch::{self, Batch, Named, Request, Shape, Writes},
     error::{Error, ErrorKind},
+    fallback,
     judge::{Verdict, judge, named},
-    policy::Conflict,
+    policy::{Conflict, OnLossy},
+    value::{self, staging_key},
 };
 
 /// Batches that wait for room in the window. Two keep the lane busy while the next is built.
@@ -58,6 +61,10 @@ pub struct LaneConfig {
     pub retry_for: Duration,
     /// What to do when a key exists.
     pub conflict: Conflict,
+    /// What the target understands, to say with commands what its RESTORE refuses.
+    pub target: Arc<Target>,
+    /// What to do with what the target cannot hold.
+    pub on_lossy: OnLossy,
 }
 
 /// What a lane reports.
@@ -88,6 +95,8 @@ pub struct Confirmed {
     pub bytes: u64,
     /// Requests that were refused and will be sent again.
     pub retries: u64,
+    /// What could not be said on the target when a refused RESTORE was rebuilt.
+    pub lossy: Vec<(Db, Lossy)>,
     /// The stream offset that is applied.
     pub applied_offset: Option<u64>,
 }
@@ -104,11 +113,12 @@ pub struct Lane {
 pub struct LaneEnded;
 
 impl Lane {
-    /// Connects and starts the lane.
+    /// Connects and starts lane `index`, which has a staging name of its own.
     ///
     /// # Errors
     /// [`ErrorKind::Connect`], [`ErrorKind::Login`].
     pub async fn open(
+        index: usize,
         config: LaneConfig,
         events: mpsc::UnboundedSender<LaneEvent>,
     ) -> Result<Lane, Error> {
@@ -118,7 +128,8 @@ impl Lane {
         let driver = Driver {
             reader,
             writer,
-            config: Arc::new(config),
+            config,
+            staging: staging_key(index),
             events: events.clone(),
             decoder: ReplyDecoder::new(resp::Limits::default()),
             inbound: BytesMut::with_capacity(64 * 1024),
@@ -195,7 +206,8 @@ async fn connect(config: &LaneConfig) -> Result<Connection, Error> {
 
 /// The task behind a lane.
 struct Driver {
-    config: Arc<LaneConfig>,
+    config: LaneConfig,
+    staging: Bytes,
     reader: ReadHalf<Connection>,
     writer: WriteHalf<Connection>,
     events: mpsc::UnboundedSender<LaneEvent>,
@@ -230,7 +242,6 @@ struct Refused {
     db: Db,
     db_after: Db,
     applied_offset: Option<u64>,
-    reply: ReplyError,
 }
 
 /// The state of waiting out a passing refusal.
@@ -238,6 +249,42 @@ struct Retrying {
     since: Instant,
     at: Option<Instant>,
     backoff: Duration,
+    /// Somebody was told that we wait.
+    announced: bool,
+}
+
+impl Retrying {
+    fn begin() -> Retrying {
+        Retrying {
+            since: Instant::now(),
+            at: None,
+            backoff: BACKOFF_MIN,
+            announced: false,
+        }
+    }
+}
+
+impl InFlight {
+    /// Takes request `index` out of the batch, to be sent on its own.
+    fn take(&mut self, index: usize) -> Option<Refused> {
+        let start = index
+            .checked_sub(1)
+            .and_then(|before| self.batch.requests.get(before))
+            .map_or(0, |before| before.end);
+        let request = self.batch.requests.get_mut(index)?;
+        Some(Refused {
+            segments: batch::slice(&self.batch.segments, start, request.end),
+            db: self.batch.db,
+            db_after: self.batch.db_after,
+            applied_offset: self.batch.applied_offset.take(),
+            request: Request {
+                end: request.end - start,
+                shape: request.shape,
+                commands: std::mem::take(&mut request.commands),
+                writes: std::mem::replace(&mut request.writes, Writes::Part),
+            },
+        })
+    }
 }
 
 impl Driver {
@@ -379,6 +426,9 @@ impl Driver {
                 front.done.retries += 1;
                 self.refuse(index, reply)?;
             }
+            Verdict::Refused(_, reply) if is_refused_payload(request, &reply) => {
+                self.rebuild(index)?;
+            }
             Verdict::Refused(at, reply) => {
                 let command = named(request, at);
                 return Err(self.fail(ErrorKind::Refused { command, db, reply }));
@@ -390,51 +440,83 @@ impl Driver {
 
     /// Keeps request `index` of the front batch for another try.
     fn refuse(&mut self, index: usize, reply: ReplyError) -> Result<(), Error> {
-        let Some(front) = self.in_flight.front_mut() else {
+        let Some(refused) = self
+            .in_flight
+            .front_mut()
+            .and_then(|front| front.take(index))
+        else {
             return Ok(());
         };
-        let start = index
-            .checked_sub(1)
-            .and_then(|before| front.batch.requests.get(before))
-            .map_or(0, |before| before.end);
-        let Some(request) = front.batch.requests.get_mut(index) else {
-            return Ok(());
-        };
-        let taken = Request {
-            end: request.end - start,
-            shape: request.shape,
-            commands: std::mem::take(&mut request.commands),
-            writes: std::mem::replace(&mut request.writes, Writes::Part),
-        };
-        let segments = batch::slice(&front.batch.segments, start, request.end);
-        let (db, db_after) = (front.batch.db, front.batch.db_after);
-        let applied_offset = front.batch.applied_offset.take();
-        let retry = self.retry.get_or_insert_with(|| {
-            let why = format!("the target refuses {}: {reply}", named(&taken, 0));
+        let command = named(&refused.request, 0);
+        let retry = self.retry.get_or_insert_with(Retrying::begin);
+        if !std::mem::replace(&mut retry.announced, true) {
+            let why = format!("the target refuses {command}: {reply}");
             let _ = self.events.send(LaneEvent::Waiting(why));
-            Retrying {
-                since: Instant::now(),
-                at: None,
-                backoff: BACKOFF_MIN,
-            }
-        });
+        }
         if retry.since.elapsed() > self.config.retry_for {
-            let kind = ErrorKind::RefusedTooLong {
-                command: named(&taken, 0),
-                db,
+            return Err(self.fail(ErrorKind::RefusedTooLong {
+                command,
+                db: refused.db,
                 reply,
                 waited: self.config.retry_for,
-            };
-            return Err(self.fail(kind));
+            }));
         }
+        self.refused.push(refused);
+        Ok(())
+    }
+
+    /// Keeps what request `index` of the front batch, a RESTORE that was refused, becomes when
+    /// it is said with other commands.
+    fn rebuild(&mut self, index: usize) -> Result<(), Error> {
+        let Some(refused) = self
+            .in_flight
+            .front_mut()
+            .and_then(|front| front.take(index))
+        else {
+            return Ok(());
+        };
+        let Named { key, .. } = named(&refused.request, 0);
+        tracing::debug!(key = %Escaped(&key), "a payload is refused; the value is rebuilt");
+        let mut decoder = CommandDecoder::new(resp::Limits::default());
+        for segment in &refused.segments {
+            decoder.feed(segment.clone());
+        }
+        let restore = match decoder.next() {
+            Ok(Some(decoded)) => decoded.command,
+            Ok(None) | Err(_) => return Err(self.fail(ErrorKind::Reply(None))),
+        };
+        let rebuilt =
+            fallback::rebuild(&restore, &self.config.target, &self.staging).map_err(|source| {
+                self.fail(ErrorKind::Value {
+                    key: key.clone(),
+                    source,
+                })
+            })?;
+        let db = refused.db;
+        if let Some(Lossy { loss, .. }) = rebuilt.lossy {
+            let lossy = Lossy {
+                loss,
+                key: key.clone(),
+            };
+            if self.config.on_lossy == OnLossy::Fail {
+                return Err(self.fail(ErrorKind::Lossy { lossy, db }));
+            }
+            if let Some(front) = self.in_flight.front_mut() {
+                front.done.lossy.push((db, lossy));
+            }
+        }
+        let shape = match refused.request.shape {
+            Shape::IfAbsent => Shape::TransactionIfAbsent,
+            _ => Shape::Transaction,
+        };
+        let (segments, request) =
+            value::transaction(&rebuilt.commands, &key, shape, refused.request.writes);
         self.refused.push(Refused {
             segments,
-            request: taken,
-            db,
-            db_after,
-            applied_offset,
-            reply,
+            request,
+            ..refused
         });
+        self.retry.get_or_insert_with(Retrying::begin);
         Ok(())
     }
 
@@ -462,8 +544,10 @@ impl Driver {
             return;
         };
         if self.refused.is_empty() {
+            if retry.announced {
+                let _ = self.events.send(LaneEvent::Recovered);
+            }
             self.retry = None;
-            let _ = self.events.send(LaneEvent::Recovered);
             return;
         }
         retry.at = Some(Instant::now() + retry.backoff);
@@ -480,7 +564,6 @@ impl Driver {
             retry.at = None;
         }
         for refused in std::mem::take(&mut self.refused) {
-            tracing::debug!(reply = %refused.reply, "sending again");
             self.send(Batch {
                 segments: refused.segments,
                 requests: vec![refused.request],
@@ -516,6 +599,16 @@ impl Confirmed {
             Writes::Commands(count) => self.commands += count,
         }
     }
+}
+
+/// Whether a RESTORE was refused for its payload.
+fn is_refused_payload(request: &Request, reply: &ReplyError) -> bool {
+    let is_restore = request
+        .commands
+        .first()
+        .is_some_and(|named| named.command == "RESTORE");
+    let is_single = matches!(request.shape, Shape::Plain | Shape::IfAbsent);
+    is_single && is_restore && reply.kind == ReplyErrorKind::BadPayload
 }
 
 fn select_refused(db: Db, reply: ReplyError) -> ErrorKind {

@@ -12,6 +12,7 @@
 mod admin;
 mod batch;
 mod error;
+mod fallback;
 mod hold;
 mod judge;
 mod lane;

@@ -43,7 +43,7 @@ const MSET_PAIRS_MAX: u64 = 64;
 /// Strings from here on get a SET of their own.
 const MSET_VALUE_BYTES_MAX: usize = 16 * 1024;
 /// How large the commands are that build a value under its staging name.
-const CHUNK: ChunkLimits = ChunkLimits {
+pub(super) const CHUNK: ChunkLimits = ChunkLimits {
     bytes_max: 64 * 1024,
     elements_max: 1024,
 };
@@ -361,25 +361,16 @@ impl ValueWriter {
 
     fn finish_staged(&mut self, value: &Value, mut staged: Staged) {
         staged.rebuild.finish(&mut staged.commands);
+        let mut commands = staged.commands;
         let staging = staging_key(value.lane);
         let key = value.key.key.clone();
-        let mut commands = staged.commands;
-        if let Some(at) = value.key.expire_at_ms {
-            let at = self.config.hold.apply(at).to_string();
-            commands.push(Command::new(vec![
-                "PEXPIREAT".into(),
-                staging.clone(),
-                at.into(),
-            ]));
-        }
-        let shape = if self.config.conflict == Conflict::Replace {
-            commands.push(Command::new(vec!["RENAME".into(), staging, key]));
-            Shape::Transaction
-        } else {
-            let rename = vec!["RENAMENX".into(), staging.clone(), key];
-            commands.push(Command::new(rename));
-            commands.push(Command::new(vec!["UNLINK".into(), staging]));
-            Shape::TransactionIfAbsent
+        let expire_at = value.key.expire_at_ms;
+        let expire_at = expire_at.map(|at| self.config.hold.apply(at).to_string().into());
+        let replaces = self.config.conflict == Conflict::Replace;
+        finish_staging(&mut commands, &staging, key, expire_at, replaces);
+        let shape = match replaces {
+            true => Shape::Transaction,
+            false => Shape::TransactionIfAbsent,
         };
         let writes = Writes::Keys {
             value_type: value.key.value_type,
@@ -497,27 +488,16 @@ impl ValueWriter {
     /// a chunk is refused.
     fn transaction(&mut self, value: &Value, commands: &[Command], shape: Shape, writes: Writes) {
         self.hand_over(value.lane);
-        let mut buffer = LaneBuffer {
+        let (segments, request) = transaction(commands, &value.key.key, shape, writes);
+        let batch = Batch {
+            segments,
+            requests: vec![request],
             db: value.db,
-            ..LaneBuffer::default()
+            db_after: value.db,
+            after_confirmed: true,
+            applied_offset: None,
         };
-        buffer.encoder.words(&[b"MULTI"]);
-        for command in commands {
-            buffer.encoder.command(command);
-        }
-        buffer.encoder.words(&[b"EXEC"]);
-        let commands = commands
-            .iter()
-            .map(|command| Named {
-                command: command_name(command),
-                key: value.key.key.clone(),
-                offset: None,
-            })
-            .collect();
-        buffer.close_all(shape, commands, writes);
-        if let Some(batch) = buffer.take(true) {
-            self.ready.push_back((value.lane, batch));
-        }
+        self.ready.push_back((value.lane, batch));
     }
 
     /// The buffer of the value's lane, with the value's db selected.
@@ -544,10 +524,7 @@ impl ValueWriter {
     }
 
     fn hand_over(&mut self, lane: usize) {
-        let batch = self
-            .lanes
-            .get_mut(lane)
-            .and_then(|buffer| buffer.take(false));
+        let batch = self.lanes.get_mut(lane).and_then(|buffer| buffer.take());
         self.ready.extend(batch.map(|batch| (lane, batch)));
     }
 
@@ -576,6 +553,54 @@ impl ValueWriter {
     /// Whether any field's expiry was held.
     pub fn held_fields(&self) -> bool {
         self.held_fields
+    }
+}
+
+/// Puts `commands`, all of which serve `key`, into one transaction.
+pub(super) fn transaction(
+    commands: &[Command],
+    key: &Bytes,
+    shape: Shape,
+    writes: Writes,
+) -> (Vec<Bytes>, Request) {
+    let mut encoder = Encoder::default();
+    encoder.words(&[b"MULTI"]);
+    for command in commands {
+        encoder.command(command);
+    }
+    encoder.words(&[b"EXEC"]);
+    let named = commands.iter().map(|command| Named {
+        command: command_name(command),
+        key: key.clone(),
+        offset: None,
+    });
+    let request = Request {
+        end: encoder.len(),
+        shape,
+        commands: named.collect(),
+        writes,
+    };
+    (encoder.take(), request)
+}
+
+/// Appends what gives a complete value its expiry and its own name.
+pub(super) fn finish_staging(
+    commands: &mut Vec<Command>,
+    staging: &Bytes,
+    key: Bytes,
+    expire_at: Option<Bytes>,
+    replaces: bool,
+) {
+    let staging = || staging.clone();
+    if let Some(at) = expire_at {
+        commands.push(Command::new(vec!["PEXPIREAT".into(), staging(), at]));
+    }
+    if replaces {
+        commands.push(Command::new(vec!["RENAME".into(), staging(), key]));
+    } else {
+        // The reply to the last but one command says whether the key existed.
+        commands.push(Command::new(vec!["RENAMENX".into(), staging(), key]));
+        commands.push(Command::new(vec!["UNLINK".into(), staging()]));
     }
 }
 
@@ -677,19 +702,15 @@ impl LaneBuffer {
             key,
             offset: None,
         };
-        self.close_all(shape, vec![named], writes);
-    }
-
-    fn close_all(&mut self, shape: Shape, commands: Vec<Named>, writes: Writes) {
         self.requests.push(Request {
             end: self.encoder.len(),
             shape,
-            commands,
+            commands: vec![named],
             writes,
         });
     }
 
-    fn take(&mut self, after_confirmed: bool) -> Option<Batch> {
+    fn take(&mut self) -> Option<Batch> {
         self.flush_mset();
         if self.requests.is_empty() {
             return None;
@@ -699,8 +720,11 @@ impl LaneBuffer {
             requests: std::mem::take(&mut self.requests),
             db: self.db,
             db_after: self.db,
-            after_confirmed,
+            after_confirmed: false,
             applied_offset: None,
         })
     }
 }
+
+#[cfg(test)]
+mod tests;

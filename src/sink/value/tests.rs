@@ -1,0 +1,394 @@
+//! The plan as a table: a value, a target, the commands it becomes.
+
+use std::path::PathBuf;
+
+use super::*;
+use crate::{rdb::Element, resp::CommandDecoder, sink::Flavor};
+
+const FAR_MS: UnixMs = 4_102_444_800_000;
+const NOW_MS: UnixMs = 1_795_000_000_000;
+
+fn target(flavor: Flavor, major: u16, minor: u16) -> Arc<Target> {
+    Arc::new(Target {
+        flavor,
+        version: (major, minor, 0),
+        modules: Vec::new(),
+        bulk_bytes_max: 1 << 29,
+        databases: 16,
+    })
+}
+
+fn config() -> ValueConfig {
+    ValueConfig {
+        endpoint: Endpoint::Unix(PathBuf::from("t")),
+        conflict: Conflict::Replace,
+        on_lossy: OnLossy::Fail,
+        hold: Hold::Released,
+        restore_bytes_max: 100,
+        lanes: 1,
+    }
+}
+
+fn key(name: &'static str, byte: u8) -> rdb::Key {
+    rdb::Key {
+        key: name.into(),
+        value_type: ValueType::common(byte),
+        expire_at_ms: None,
+        idle_s: None,
+        freq: None,
+        has_metadata: false,
+    }
+}
+
+fn expiring(name: &'static str, byte: u8) -> rdb::Key {
+    rdb::Key {
+        expire_at_ms: Some(FAR_MS),
+        ..key(name, byte)
+    }
+}
+
+fn string(text: &'static str) -> Event {
+    Event::Part(Part::String(Element::Bytes(text.into())))
+}
+
+fn element(text: &'static str) -> Event {
+    Event::Part(Part::ListElement(Element::Bytes(text.into())))
+}
+
+fn field(expire_at_ms: Option<UnixMs>) -> Event {
+    Event::Part(Part::HashField {
+        field: Element::Bytes("f".into()),
+        value: Element::Int(7),
+        expire_at_ms,
+    })
+}
+
+/// Writes one value; returns each batch as its commands, payloads as their type and body.
+fn write(
+    target: Arc<Target>,
+    config: ValueConfig,
+    key: rdb::Key,
+    events: Vec<Event>,
+) -> Result<Vec<Vec<String>>, Error> {
+    let mut writer = ValueWriter::new(target, config);
+    writer.begin(Db(2), key, NOW_MS)?;
+    for event in events {
+        writer.take(event)?;
+    }
+    writer.take(Event::ValueEnd)?;
+    writer.flush();
+    let mut batches = Vec::new();
+    while let Some((lane, batch)) = writer.ready() {
+        assert_eq!((lane, batch.db), (0, Db(2)));
+        batches.push(words(&batch));
+    }
+    Ok(batches)
+}
+
+fn words(batch: &Batch) -> Vec<String> {
+    let mut decoder = CommandDecoder::new(crate::resp::Limits::default());
+    for segment in &batch.segments {
+        decoder.feed(segment.clone());
+    }
+    let mut commands = Vec::new();
+    while let Some(decoded) = decoder.next().unwrap() {
+        let mut args = decoded.command.into_args();
+        if args[0] == "RESTORE" {
+            let payload = rdb::payload::check(&args[3]).unwrap();
+            let shown = format!(
+                "<{}:{}>",
+                payload.value_type.byte,
+                payload.body.escape_ascii()
+            );
+            args[3] = shown.into();
+        }
+        let args: Vec<String> = args
+            .iter()
+            .map(|arg| String::from_utf8_lossy(arg).into_owned())
+            .collect();
+        commands.push(args.join(" "));
+    }
+    commands
+}
+
+#[test]
+fn each_value_is_written_the_way_the_target_takes_it() {
+    let redis = |major, minor| target(Flavor::Redis, major, minor);
+    let valkey = |major, minor| target(Flavor::Valkey, major, minor);
+    let body = || Event::Body(Bytes::from_static(b"BODY"));
+    let idle = rdb::Key {
+        idle_s: Some(9),
+        ..expiring("k", 16)
+    };
+    let freq = rdb::Key {
+        freq: Some(5),
+        ..key("k", 16)
+    };
+    type Row = (
+        &'static str,
+        Arc<Target>,
+        rdb::Key,
+        Vec<Event>,
+        &'static [&'static str],
+    );
+    let rows: Vec<Row> = vec![
+        (
+            "a string",
+            redis(6, 0),
+            key("k", 0),
+            vec![string("v")],
+            &["MSET k v"],
+        ),
+        (
+            "a string that expires",
+            redis(6, 2),
+            expiring("k", 0),
+            vec![string("v")],
+            &["SET k v PXAT 4102444800000"],
+        ),
+        (
+            "a string that expires, before SET could say so",
+            redis(6, 0),
+            expiring("k", 0),
+            vec![Event::Body(Bytes::from_static(b"\x01v"))],
+            &["RESTORE k 4102444800000 <0:\\x01v> REPLACE ABSTTL"],
+        ),
+        (
+            "a body the target takes",
+            redis(7, 0),
+            key("k", 16),
+            vec![body()],
+            &["RESTORE k 0 <16:BODY> REPLACE"],
+        ),
+        (
+            "its LRU hint",
+            valkey(8, 1),
+            idle,
+            vec![body()],
+            &["RESTORE k 4102444800000 <16:BODY> REPLACE ABSTTL IDLETIME 9"],
+        ),
+        (
+            "its LFU hint",
+            redis(8, 0),
+            freq,
+            vec![body()],
+            &["RESTORE k 0 <16:BODY> REPLACE FREQ 5"],
+        ),
+        (
+            "a list of a newer encoding",
+            redis(6, 0),
+            key("k", 18),
+            vec![element("a"), element("b")],
+            &["RESTORE k 0 <1:\\x02\\x01a\\x01b> REPLACE"],
+        ),
+        (
+            "fields that expire, of the other family",
+            valkey(9, 1),
+            key("k", 24),
+            vec![field(Some(FAR_MS))],
+            &["RESTORE k 0 <22:\\x01\\x01f\\x017\\x00\\xd8\\xc3,\\xbb\\x03\\x00\\x00> REPLACE"],
+        ),
+    ];
+    for (name, target, key, events, commands) in rows {
+        let batches = write(target, config(), key, events).unwrap();
+        assert_eq!(batches.concat(), commands, "{name}");
+    }
+}
+
+#[test]
+fn a_key_that_exists_is_left_alone_in_every_way_of_writing() {
+    let redis = target(Flavor::Redis, 7, 0);
+    let skip = || ValueConfig {
+        conflict: Conflict::Skip,
+        ..config()
+    };
+    let long = "x".repeat(200).leak();
+    let rows = [
+        (
+            key("k", 0),
+            vec![string("v")],
+            vec!["SET k v NX".to_string()],
+        ),
+        (
+            expiring("k", 0),
+            vec![string("v")],
+            vec!["SET k v PXAT 4102444800000 NX".to_string()],
+        ),
+        (
+            key("k", 16),
+            vec![Event::Body(Bytes::from_static(b"B"))],
+            vec!["RESTORE k 0 <16:B>".to_string()],
+        ),
+        (
+            expiring("k", 18),
+            vec![element(long)],
+            vec![
+                "MULTI".to_string(),
+                "UNLINK __keyferry:staging:0".to_string(),
+                format!("RPUSH __keyferry:staging:0 {long}"),
+                "PEXPIREAT __keyferry:staging:0 4102444800000".to_string(),
+                "RENAMENX __keyferry:staging:0 k".to_string(),
+                "UNLINK __keyferry:staging:0".to_string(),
+                "EXEC".to_string(),
+            ],
+        ),
+    ];
+    for (key, events, commands) in rows {
+        let name = format!("{key:?}");
+        let batches = write(Arc::clone(&redis), skip(), key, events).unwrap();
+        assert_eq!(batches.concat(), commands, "{name}");
+    }
+}
+
+#[test]
+fn a_large_value_is_staged_in_transactions_that_wait_for_each_other() {
+    let mut writer = ValueWriter::new(target(Flavor::Redis, 6, 0), config());
+    writer.begin(Db(0), key("k", 18), NOW_MS).unwrap();
+    let item = vec![b'x'; 1000];
+    for _ in 0..300 {
+        let part = Part::ListElement(Element::Bytes(item.clone().into()));
+        writer.take(Event::Part(part)).unwrap();
+    }
+    writer.take(Event::ValueEnd).unwrap();
+    let mut elements = 0;
+    let mut last = Vec::new();
+    let mut batches = 0;
+    while let Some((_, batch)) = writer.ready() {
+        assert!(batch.after_confirmed);
+        assert!(batch.len() < 2 * BATCH_BYTES);
+        batches += 1;
+        last = words(&batch);
+        let pushes = last.iter().filter(|command| command.starts_with("RPUSH"));
+        elements += pushes
+            .map(|push| push.split(' ').count() - 2)
+            .sum::<usize>();
+    }
+    assert!(batches > 2);
+    assert_eq!(elements, 300);
+    assert_eq!(
+        last[last.len() - 2..],
+        ["RENAME __keyferry:staging:0 k", "EXEC"]
+    );
+}
+
+#[test]
+fn held_expiries_are_shifted_everywhere() {
+    let held = || ValueConfig {
+        hold: Hold::Held,
+        ..config()
+    };
+    let shifted = Hold::Held.apply(FAR_MS);
+    let redis = target(Flavor::Redis, 8, 0);
+    let set = write(
+        Arc::clone(&redis),
+        held(),
+        expiring("k", 0),
+        vec![string("v")],
+    )
+    .unwrap();
+    assert_eq!(set.concat(), [format!("SET k v PXAT {shifted}")]);
+    let past = rdb::Key {
+        expire_at_ms: Some(5),
+        ..key("k", 0)
+    };
+    let set = write(Arc::clone(&redis), held(), past, vec![string("v")]).unwrap();
+    let shifted = Hold::Held.apply(5);
+    assert_eq!(set.concat(), [format!("SET k v PXAT {shifted}")]);
+    // Fields that expire are read, although the target would take the body as it stands.
+    let mut writer = ValueWriter::new(redis, held());
+    let altitude = writer.begin(Db(0), key("k", 25), NOW_MS).unwrap();
+    assert_eq!(altitude, Altitude::Elements);
+    writer.take(field(Some(FAR_MS))).unwrap();
+    writer.take(Event::ValueEnd).unwrap();
+    assert!(writer.held_fields());
+    writer.flush();
+    let (_, batch) = writer.ready().unwrap();
+    let mut min = Hold::Held
+        .apply_field(FAR_MS)
+        .to_le_bytes()
+        .escape_ascii()
+        .to_string();
+    min.push_str("\\x01\\x01\\x01f\\x017");
+    assert_eq!(words(&batch), [format!("RESTORE k 0 <24:{min}> REPLACE")]);
+}
+
+#[test]
+fn what_is_left_out_is_counted() {
+    let past = rdb::Key {
+        expire_at_ms: Some(NOW_MS),
+        ..key("k", 0)
+    };
+    let mut writer = ValueWriter::new(target(Flavor::Redis, 7, 0), config());
+    assert_eq!(writer.begin(Db(0), past, NOW_MS).unwrap(), Altitude::Skip);
+    writer.take(Event::ValueEnd).unwrap();
+    writer.begin(Db(0), key("e", 24), NOW_MS).unwrap();
+    writer.take(Event::ValueEnd).unwrap();
+    writer.flush();
+    assert!(writer.ready().is_none());
+    let left_out = LeftOut {
+        expired: 1,
+        empty: 1,
+    };
+    assert_eq!(writer.left_out(), left_out);
+}
+
+#[test]
+fn what_the_target_cannot_hold_stops_or_is_counted() {
+    let fails = write(
+        target(Flavor::Redis, 7, 0),
+        config(),
+        key("k", 24),
+        vec![field(Some(FAR_MS))],
+    );
+    let error = fails.unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "target unix:t cannot hold the expiry of a hash field of key \"k\" in db 2"
+    );
+    let drops = ValueConfig {
+        on_lossy: OnLossy::Drop,
+        ..config()
+    };
+    let batches = write(
+        target(Flavor::Redis, 7, 0),
+        drops,
+        key("k", 24),
+        vec![field(Some(FAR_MS))],
+    );
+    assert_eq!(
+        batches.unwrap().concat(),
+        ["RESTORE k 0 <4:\\x01\\x01f\\x017> REPLACE"]
+    );
+    let no_db = write(
+        target(Flavor::Redis, 7, 0),
+        config(),
+        key("k", 0),
+        vec![string("v")],
+    );
+    assert!(no_db.is_ok());
+    let mut writer = ValueWriter::new(target(Flavor::Redis, 7, 0), config());
+    let error = writer.begin(Db(16), key("k", 0), NOW_MS).unwrap_err();
+    assert!(matches!(*error.kind, ErrorKind::NoSuchDb { .. }));
+}
+
+#[test]
+fn strings_are_gathered_until_the_batch_is_full() {
+    let mut writer = ValueWriter::new(target(Flavor::Redis, 7, 0), config());
+    for _ in 0..100 {
+        writer.begin(Db(0), key("k", 0), NOW_MS).unwrap();
+        writer.take(string("v")).unwrap();
+        writer.take(Event::ValueEnd).unwrap();
+    }
+    writer.flush();
+    let (_, batch) = writer.ready().unwrap();
+    let counts: Vec<_> = batch
+        .requests
+        .iter()
+        .map(|request| request.writes)
+        .collect();
+    let keys = |count| Writes::Keys {
+        value_type: ValueType::common(0),
+        count,
+    };
+    assert_eq!(counts, [keys(64), keys(36)]);
+}
