@@ -296,6 +296,8 @@ pub(crate) const KEY_META_CLASS: &[Op] = &[Op::Fixed(4), Op::Items];
 const SLOT_RANGES: &[Op] = &[Op::Repeat(&[Op::Len, Op::Len])];
 /// The items of a module.
 const ITEMS: &[Op] = &[Op::Items];
+/// Behind a key: one of its members expires. AUX fields are else no part of the data.
+const KEYDB_MEMBER_EXPIRY: &[u8] = b"keydb-subexpire-key";
 /// The length of the name of a slot import job.
 const JOB_NAME_BYTES: usize = 40;
 
@@ -414,6 +416,10 @@ impl Core {
             opcode::FREQ => self.attributes.freq = Some(cursor.u8()?),
             opcode::AUX => {
                 let name = cursor.text(&self.limits)?;
+                if name.eq_ignore_ascii_case(KEYDB_MEMBER_EXPIRY) {
+                    let what = "expiry of single members, as KeyDB writes it,";
+                    return Err(cursor.bad(ErrorKind::UnsupportedAux(what)));
+                }
                 self.state = State::AuxValue { name };
             }
             opcode::FUNCTION2 => {
