@@ -183,19 +183,23 @@ impl Input {
         self.base + self.bytes.len() as u64
     }
 
+    /// Puts `more` behind what is left.
+    ///
+    /// A short rest moves to a new buffer of the right size: what grew for a large value is
+    /// given up with it, and a slice that is kept pins no more than about one piece of input. A
+    /// long rest, of a value that is still arriving, grows in place, moving at most once to part
+    /// from slices that share its buffer. Either way the cost is that of the bytes fed.
     fn append(&mut self, more: &[u8]) {
         let rest = self.take_rest();
-        if rest.is_empty() {
-            self.bytes = Bytes::copy_from_slice(more);
-            return;
-        }
-        // Where events still share the buffer, the rest moves to one of its own, once: from then
-        // on it grows in place until an event takes a slice of it.
-        let mut grown = rest.try_into_mut().unwrap_or_else(|shared| {
-            let mut own = BytesMut::with_capacity(shared.len() + more.len());
-            own.extend_from_slice(&shared);
+        let own = |rest: &[u8]| {
+            let mut own = BytesMut::with_capacity(rest.len() + more.len());
+            own.extend_from_slice(rest);
             own
-        });
+        };
+        let mut grown = match rest {
+            rest if rest.len() <= more.len() => own(&rest),
+            rest => rest.try_into_mut().unwrap_or_else(|shared| own(&shared)),
+        };
         grown.extend_from_slice(more);
         self.bytes = grown.freeze();
     }

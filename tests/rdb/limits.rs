@@ -118,6 +118,44 @@ fn strings_over_the_limit_are_refused_before_they_arrive() {
     }
 }
 
+/// The best ratio there is: 264 bytes out of 3. As a string it comes in chunks, as an element it
+/// is held up to the limit.
+#[test]
+fn a_compression_bomb_is_bounded_by_the_limits() {
+    let compressed = [&b"\x00a"[..], &b"\xe0\xff\x00".repeat(4000)].concat();
+    let original = 1 + 264 * 4000_u32;
+    let string = [
+        &b"\xc3\x80"[..],
+        &(compressed.len() as u32).to_be_bytes(),
+        &b"\x80"[..],
+    ];
+    let string = [&string.concat()[..], &original.to_be_bytes(), &compressed].concat();
+    let reading = |value_type, body: &[u8], string_bytes_max| {
+        let limits = Limits {
+            string_bytes_max,
+            ..limits()
+        };
+        read(
+            pieces(&file(value_type, body), &[500]),
+            Altitude::Elements,
+            limits,
+        )
+    };
+    let chunks = reading(0, &string, original.into()).events;
+    let len = |event: &Event| match event {
+        Event::Part(Part::StringChunk(bytes)) => bytes.len(),
+        _ => 0,
+    };
+    assert_eq!(chunks.iter().map(len).max(), Some(100));
+    assert_eq!(chunks.iter().map(len).sum::<usize>(), original as usize);
+    let element = [b"\x01", &string[..]].concat();
+    assert_eq!(reading(1, &element, original.into()).end, Ok(()));
+    let refused = reading(1, &element, u64::from(original) - 1)
+        .end
+        .unwrap_err();
+    assert!(matches!(refused.kind, ErrorKind::Limit { .. }), "{refused}");
+}
+
 #[test]
 fn empty_collections_end_at_once() {
     for value_type in [1, 2, 3, 4, 5, 14, 18] {
