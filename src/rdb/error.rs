@@ -61,6 +61,9 @@ pub enum ErrorKind {
         /// Under which magic and version it was met.
         header: Header,
     },
+    /// An AUX field that carries a part of the data which cannot be carried on.
+    #[error("{0} is not supported")]
+    UnsupportedAux(&'static str),
     /// The logical content was asked for of a value that only its module understands.
     #[error("a value of module {module} has no elements, only a body")]
     NoElements {

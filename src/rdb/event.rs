@@ -11,7 +11,8 @@ pub enum Altitude {
     ///
     /// A body longer than `bytes_max` is delivered as [`Altitude::Elements`] from its first
     /// element on, except for values that have no elements (modules): those are delivered whole
-    /// up to `Limits::module_body_max`, beyond which they are an error.
+    /// up to `Limits::module_body_max`, beyond which they are an error. What is inside packed or
+    /// compressed blobs is not looked at.
     Raw {
         /// The longest body, in bytes, that is delivered in one piece.
         bytes_max: usize,

@@ -20,6 +20,7 @@ mod cursor;
 mod error;
 mod event;
 mod header;
+mod input;
 mod length;
 mod limits;
 mod lzf;

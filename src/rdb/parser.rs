@@ -6,15 +6,15 @@
 //! resumes at the cursor's last commit. So every step may be repeated until it succeeds, and
 //! costs no more than the item it reads.
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 
 use crate::keyspace::Db;
 
-use super::crc64::Crc64;
 use super::cursor::{Cursor, Stop};
 use super::error::{Error, ErrorKind};
-use super::event::{Altitude, Checksum, Event, Header, Key, ValueType};
+use super::event::{Altitude, Event, Header, Key, ValueType};
 use super::header;
+use super::input::Input;
 use super::limits::Limits;
 use super::opcode;
 use super::value::function::PreGaFunction;
@@ -94,13 +94,13 @@ impl Parser {
             let (pos, committed) = (cursor.pos(), cursor.committed());
             match stepped {
                 Ok(event) => {
-                    self.input.pos = pos;
+                    self.input.take_over(pos);
                     if event.is_some() {
                         return Ok(event);
                     }
                 }
                 Err(Stop::More) => {
-                    self.input.pos = committed;
+                    self.input.take_over(committed);
                     return Ok(None);
                 }
                 Err(Stop::Bad { kind, offset }) => return Err(self.fail(kind, offset)),
@@ -135,7 +135,7 @@ impl Parser {
 
     /// How many bytes were made use of, from the first byte of the RDB.
     pub fn offset(&self) -> u64 {
-        self.input.base + self.input.pos as u64
+        self.input.offset()
     }
 
     /// Takes what was fed and not made use of. After [`Event::End`] these bytes belong to
@@ -148,87 +148,6 @@ impl Parser {
         let error = self.core.error(kind, offset);
         self.core.state = State::Failed(Box::new(error.clone()));
         error
-    }
-}
-
-/// The bytes that have arrived.
-#[derive(Debug)]
-struct Input {
-    bytes: Bytes,
-    /// The absolute offset of the first of `bytes`.
-    base: u64,
-    /// Up to here they were taken over.
-    pos: usize,
-    /// Up to here they are part of the checksum.
-    summed: usize,
-    crc: Crc64,
-}
-
-impl Input {
-    fn new() -> Self {
-        Self {
-            bytes: Bytes::new(),
-            base: 0,
-            pos: 0,
-            summed: 0,
-            crc: Crc64::new(),
-        }
-    }
-
-    fn cursor(&self) -> Cursor<'_> {
-        Cursor::new(&self.bytes, self.base, self.pos)
-    }
-
-    fn end(&self) -> u64 {
-        self.base + self.bytes.len() as u64
-    }
-
-    fn append(&mut self, more: &[u8]) {
-        let rest = self.take_rest();
-        if rest.is_empty() {
-            self.bytes = Bytes::copy_from_slice(more);
-            return;
-        }
-        // Where events still share the buffer, the rest moves to one of its own, once: from then
-        // on it grows in place until an event takes a slice of it.
-        let mut grown = rest.try_into_mut().unwrap_or_else(|shared| {
-            let mut own = BytesMut::with_capacity(shared.len() + more.len());
-            own.extend_from_slice(&shared);
-            own
-        });
-        grown.extend_from_slice(more);
-        self.bytes = grown.freeze();
-    }
-
-    fn take_rest(&mut self) -> Bytes {
-        self.sum();
-        let rest = self.bytes.split_off(self.pos);
-        self.bytes = Bytes::new();
-        self.base += self.pos as u64;
-        self.pos = 0;
-        self.summed = 0;
-        rest
-    }
-
-    /// Sums what was taken over since the last time, in one go: summing item by item is slow.
-    fn sum(&mut self) {
-        if let Some(taken) = self.bytes.get(self.summed..self.pos) {
-            self.crc.update(taken);
-            self.summed = self.pos;
-        }
-    }
-
-    /// Reads the stored checksum, if there is one, and compares it.
-    fn check(&self, present: bool, cursor: &mut Cursor<'_>) -> Result<Checksum, Stop> {
-        if !present {
-            return Ok(Checksum::Absent);
-        }
-        let computed = self.crc.value();
-        match cursor.array().map(u64::from_le_bytes)? {
-            0 => Ok(Checksum::Disabled),
-            stored if stored == computed => Ok(Checksum::Verified),
-            stored => Err(cursor.bad(ErrorKind::Checksum { stored, computed })),
-        }
     }
 }
 
@@ -296,6 +215,8 @@ pub(crate) const KEY_META_CLASS: &[Op] = &[Op::Fixed(4), Op::Items];
 const SLOT_RANGES: &[Op] = &[Op::Repeat(&[Op::Len, Op::Len])];
 /// The items of a module.
 const ITEMS: &[Op] = &[Op::Items];
+/// Behind a key: one of its members expires. AUX fields are else no part of the data.
+const KEYDB_MEMBER_EXPIRY: &[u8] = b"keydb-subexpire-key";
 /// The length of the name of a slot import job.
 const JOB_NAME_BYTES: usize = 40;
 
@@ -414,6 +335,10 @@ impl Core {
             opcode::FREQ => self.attributes.freq = Some(cursor.u8()?),
             opcode::AUX => {
                 let name = cursor.text(&self.limits)?;
+                if name.eq_ignore_ascii_case(KEYDB_MEMBER_EXPIRY) {
+                    let what = "expiry of single members, as KeyDB writes it,";
+                    return Err(cursor.bad(ErrorKind::UnsupportedAux(what)));
+                }
                 self.state = State::AuxValue { name };
             }
             opcode::FUNCTION2 => {
@@ -571,5 +496,197 @@ pub(crate) fn unsupported(byte: u8, header: Header) -> ErrorKind {
         ErrorKind::UnsupportedOpcode { byte, header }
     } else {
         ErrorKind::UnsupportedType { byte, header }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rdb::{Checksum, Element, Part};
+
+    /// Two AUX fields, hints, a string that expires, a list.
+    const FILE: &[u8] = b"REDIS0009\xfa\x09redis-ver\x056.2.0\xfa\x0aredis-bits\xc0\x40\
+        \xfe\x00\xfb\x02\x01\xfc\x00\xd8\xc3\x2c\xbb\x03\x00\x00\x00\x01a\xc1\x39\x30\
+        \x01\x01l\x02\x01x\x02yy\xff\xb7\x3e\x73\x3e\xf3\x0c\x34\x43";
+
+    fn events(file: &[u8]) -> (Vec<Event>, Result<(), Error>) {
+        let mut parser = Parser::new(Limits::default());
+        parser.feed(file);
+        let mut events = Vec::new();
+        loop {
+            match parser.next_event() {
+                Ok(Some(event)) => events.push(event),
+                Ok(None) => return (events, parser.finish()),
+                Err(error) => {
+                    assert_eq!(parser.next_event(), Err(error.clone()), "the error stays");
+                    assert_eq!(parser.finish(), Err(error.clone()));
+                    return (events, Err(error));
+                }
+            }
+        }
+    }
+
+    /// A file of version 4, which has no checksum.
+    fn records(records: &[u8]) -> Vec<u8> {
+        [b"REDIS0004", records].concat()
+    }
+
+    fn key(key: &'static str, byte: u8, expire_at_ms: Option<i64>) -> Event {
+        let value_type = ValueType {
+            byte,
+            valkey: false,
+        };
+        let key = Bytes::from(key);
+        let (idle_s, freq, has_metadata) = (None, None, false);
+        Event::Key(Key {
+            key,
+            value_type,
+            expire_at_ms,
+            idle_s,
+            freq,
+            has_metadata,
+        })
+    }
+
+    #[test]
+    fn reads_a_whole_file() {
+        let aux = |name: &'static str, value: &'static str| Event::Aux {
+            name: name.into(),
+            value: value.into(),
+        };
+        let element =
+            |text: &'static str| Event::Part(Part::ListElement(Element::Bytes(text.into())));
+        let expected = [
+            Event::Header(Header {
+                valkey: false,
+                version: 9,
+            }),
+            aux("redis-ver", "6.2.0"),
+            aux("redis-bits", "64"),
+            Event::SelectDb(Db(0)),
+            Event::ResizeDb {
+                keys: 2,
+                expires: 1,
+            },
+            key("a", 0, Some(4_102_444_800_000)),
+            Event::Part(Part::String(Element::Int(12345))),
+            Event::ValueEnd,
+            key("l", 1, None),
+            element("x"),
+            element("yy"),
+            Event::ValueEnd,
+            Event::End(Checksum::Verified),
+        ];
+        assert_eq!(events(FILE), (expected.to_vec(), Ok(())));
+    }
+
+    #[test]
+    fn every_cut_off_file_is_truncated_where_it_ends() {
+        for cut in 0..FILE.len() {
+            let error = events(FILE.get(..cut).unwrap()).1.unwrap_err();
+            assert_eq!(
+                (error.kind, error.offset),
+                (ErrorKind::Truncated, cut as u64)
+            );
+        }
+    }
+
+    #[test]
+    fn every_flipped_byte_is_noticed() {
+        for at in 0..FILE.len() {
+            let mut file = FILE.to_vec();
+            file.get_mut(at).into_iter().for_each(|byte| *byte ^= 0x40);
+            assert!(events(&file).1.is_err(), "byte {at}");
+        }
+    }
+
+    #[test]
+    fn attributes_belong_to_the_next_key_and_the_last_one_counts() {
+        let seconds = b"\xfd\xff\xff\xff\xff\xfd\x05\0\0\0\x00\x01a\xc0\x01\x00\x01b\xc0\x01\xff";
+        let (events, end) = events(&records(seconds));
+        assert_eq!(end, Ok(()));
+        let keys: Vec<_> = events
+            .into_iter()
+            .filter(|event| matches!(event, Event::Key(_)))
+            .collect();
+        assert_eq!(keys, [key("a", 0, Some(5000)), key("b", 0, None)]);
+    }
+
+    #[test]
+    fn errors_say_where_they_are() {
+        let header = Header {
+            valkey: false,
+            version: 4,
+        };
+        for (name, file, kind, offset, byte, in_key) in [
+            (
+                "type",
+                &b"\x63\x01k"[..],
+                unsupported(99, header),
+                9,
+                99,
+                false,
+            ),
+            (
+                "release candidate's module",
+                b"\x06\x01k",
+                unsupported(6, header),
+                9,
+                6,
+                false,
+            ),
+            (
+                "newer type",
+                b"\x1b\x01k",
+                unsupported(27, header),
+                9,
+                27,
+                false,
+            ),
+            (
+                "opcode",
+                b"\xf2\x01",
+                unsupported(242, header),
+                9,
+                242,
+                false,
+            ),
+            (
+                "db",
+                b"\xfe\x81\x01\0\0\0\0\0\0\0",
+                ErrorKind::Corrupt("impossible db"),
+                19,
+                254,
+                false,
+            ),
+            (
+                "in a value",
+                b"\xfe\x03\x00\x01k\xc5",
+                ErrorKind::Corrupt("no string begins with this byte"),
+                14,
+                0,
+                true,
+            ),
+        ] {
+            let error = events(&records(file)).1.unwrap_err();
+            let place = (error.offset, error.byte, error.key.is_some());
+            assert_eq!(
+                (error.kind, place),
+                (kind, (offset, Some(byte), in_key)),
+                "{name}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_follows_the_end_is_left() {
+        let mut parser = Parser::new(Limits::default());
+        parser.feed(FILE);
+        parser.feed(b"mark");
+        while parser.next_event().unwrap().is_some() {}
+        parser.feed(b" and more");
+        assert_eq!(parser.next_event(), Ok(None));
+        assert_eq!(parser.offset(), FILE.len() as u64);
+        assert_eq!(parser.take_rest(), &b"mark and more"[..]);
     }
 }

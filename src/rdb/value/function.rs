@@ -16,7 +16,8 @@ pub(crate) struct PreGaFunction {
 }
 
 impl PreGaFunction {
-    /// The source as FUNCTION LOAD takes it. The description has no place in it and is dropped.
+    /// The source as FUNCTION LOAD takes it. The description has no place in it and is dropped;
+    /// servers read the engine in any case.
     pub(crate) fn next(&mut self, cursor: &mut Cursor<'_>, limits: &Limits) -> Result<Bytes, Stop> {
         loop {
             let (Some(name), Some(engine)) = (&self.name, &self.engine) else {
@@ -49,7 +50,7 @@ impl PreGaFunction {
 fn source(name: &[u8], engine: &[u8], code: &[u8]) -> Bytes {
     let mut source = BytesMut::with_capacity(name.len() + engine.len() + code.len() + 9);
     source.put_slice(b"#!");
-    source.put_slice(&engine.to_ascii_lowercase());
+    source.put_slice(engine);
     source.put_slice(b" name=");
     source.put_slice(name);
     source.put_slice(b"\n");
@@ -80,7 +81,7 @@ mod tests {
                 }
                 (pos, end) = (cursor.committed(), end + 1);
             };
-            assert_eq!(source, &b"#!lua name=lib\ncode"[..], "{name}");
+            assert_eq!(source, &b"#!LUA name=lib\ncode"[..], "{name}");
         }
     }
 }

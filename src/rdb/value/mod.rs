@@ -141,3 +141,169 @@ impl ValueParser {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::keyspace::StreamId;
+    use crate::rdb::event::{Element, StreamMeta};
+
+    const FAR: i64 = 4_102_444_800_000;
+
+    fn parts(byte: u8, valkey: bool, body: &[u8]) -> Result<Vec<Part>, Error> {
+        let value_type = ValueType { byte, valkey };
+        let body = Bytes::copy_from_slice(body);
+        let mut parser = ValueParser::new(value_type, body, Limits::default());
+        let mut parts = Vec::new();
+        while let Some(event) = parser.next_event()? {
+            if let Event::Part(part) = event {
+                parts.push(part);
+            }
+        }
+        Ok(parts)
+    }
+
+    fn text(text: &'static str) -> Element {
+        Element::Bytes(text.into())
+    }
+
+    fn member(member: &'static str, score: f64) -> Part {
+        Part::ZsetMember {
+            member: text(member),
+            score,
+        }
+    }
+
+    fn field(field: &'static str, value: Element, expire_at_ms: Option<i64>) -> Part {
+        Part::HashField {
+            field: text(field),
+            value,
+            expire_at_ms,
+        }
+    }
+
+    /// One small value of each encoding, as real servers take it.
+    #[test]
+    fn reads_every_encoding() {
+        let ints = |ints: [i64; 3]| ints.map(|int| Part::SetMember(Element::Int(int))).to_vec();
+        let timed = vec![
+            field("a", text("1"), Some(FAR)),
+            field("b", text("2"), None),
+        ];
+        let rows: [(u8, bool, &[u8], Vec<Part>); 11] = [
+            (3, false, b"\x02\x01m\x031.5\x01n\xfe", vec![member("m", 1.5), member("n", f64::INFINITY)]),
+            (5, false, b"\x01\x01m\0\0\0\0\0\0\xf8\x3f", vec![member("m", 1.5)]),
+            (11, false, b"\x0e\x02\0\0\0\x03\0\0\0\xfb\xff\x01\0\x2c\x01", ints([-5, 1, 300])),
+            (
+                13,
+                false,
+                b"\x1c\x1c\0\0\0\x19\0\0\0\x06\0\0\x01f\x03\x01v\x03\x01n\x03\xfe\x64\x03\x01w\x03\xf3\xff",
+                vec![field("f", text("v"), None), field("n", Element::Int(100), None), field("w", Element::Int(2), None)],
+            ),
+            (
+                16,
+                false,
+                b"\x1d\x1d\0\0\0\x06\0\x81f\x02\x64\x01\x84long\x05\xdf\xfd\x02\x81n\x02\xf2\x70\x11\x01\x04\xff",
+                vec![field("f", Element::Int(100), None), field("long", Element::Int(-3), None), field("n", Element::Int(70000), None)],
+            ),
+            (
+                18,
+                false,
+                b"\x02\x02\x0c\x0c\0\0\0\x02\0\x81a\x02\x01\x01\xff\x01\x05plain",
+                [text("a"), Element::Int(1), text("plain")].map(Part::ListElement).to_vec(),
+            ),
+            (24, false, b"\0\xd8\xc3\x2c\xbb\x03\0\0\x02\x01\x01a\x011\0\x01b\x012", timed.clone()),
+            (
+                25,
+                false,
+                b"\0\xd8\xc3\x2c\xbb\x03\0\0\x1f\x1f\0\0\0\x06\0\x81a\x02\x811\x02\xf4\0\xd8\xc3\x2c\xbb\x03\0\0\x09\x81b\x02\x812\x02\0\x01\xff",
+                timed.clone(),
+            ),
+            (22, true, b"\x02\x01a\x011\0\xd8\xc3\x2c\xbb\x03\0\0\x01b\x012\xff\xff\xff\xff\xff\xff\xff\xff", timed),
+            (22, false, b"\x01\x05\x01a\x011", vec![field("a", text("1"), Some(5))]),
+            (0, false, b"\xc0\xff", vec![Part::String(Element::Int(-1))]),
+        ];
+        for (byte, valkey, body, expected) in rows {
+            assert_eq!(
+                parts(byte, valkey, body),
+                Ok(expected),
+                "type {byte}, valkey {valkey}"
+            );
+            for cut in 0..body.len() {
+                let error = parts(byte, valkey, body.get(..cut).unwrap()).unwrap_err();
+                assert_eq!(error.kind, ErrorKind::Truncated, "type {byte} cut to {cut}");
+                assert_eq!(error.offset, cut as u64, "type {byte} cut to {cut}");
+            }
+            let longer = [body, b"\0"].concat();
+            assert!(
+                parts(byte, valkey, &longer).is_err(),
+                "type {byte} and one byte more"
+            );
+        }
+    }
+
+    /// One node with a live entry, a deleted one, and one with fields of its own.
+    #[test]
+    fn reads_a_stream() {
+        let body = b"\x01\x10\0\0\0\0\0\0\0\x05\0\0\0\0\0\0\0\x01\x40\x41\
+            \x41\0\0\0\x19\0\x02\x01\x01\x01\x02\x01\x81t\x02\x81h\x02\0\x01\
+            \x02\x01\0\x01\0\x01\x8220\x03\x07\x01\x05\x01\
+            \x03\x01\0\x01\x01\x01\x15\x01\x08\x01\x05\x01\
+            \0\x01\xc5\xdc\x02\xdf\xff\x02\x01\x01\x81x\x02\x81y\x02\x06\x01\xff\
+            \x02\x45\xe1\0\0";
+        let id = |ms, seq| StreamId { ms, seq };
+        let meta = StreamMeta {
+            length: 2,
+            last_id: id(1505, 0),
+            max_deleted_id: None,
+            entries_added: None,
+        };
+        let shared = vec![(text("t"), text("20")), (text("h"), Element::Int(7))];
+        let expected = [
+            Part::StreamEntry {
+                id: id(5, 1),
+                fields: shared,
+            },
+            Part::StreamEntry {
+                id: id(1505, 0),
+                fields: vec![(text("x"), text("y"))],
+            },
+            Part::StreamMeta(meta),
+        ];
+        assert_eq!(parts(15, false, body), Ok(expected.to_vec()));
+    }
+
+    #[test]
+    fn refuses_what_no_server_writes() {
+        for (name, byte, valkey, body) in [
+            ("NaN", 5, false, &b"\x01\x01m\0\0\0\0\0\0\xf8\x7f"[..]),
+            ("NaN as text", 3, false, b"\x01\x01m\xfd"),
+            ("container", 18, false, b"\x01\x07\x01a"),
+            (
+                "negative field expiry",
+                22,
+                true,
+                b"\x01\x01a\x011\xfb\xff\xff\xff\xff\xff\xff\xff",
+            ),
+            (
+                "expiry over the end of time",
+                24,
+                false,
+                b"\xff\xff\xff\xff\xff\xff\xff\x7f\x01\x02\x01a\x011",
+            ),
+            (
+                "count of -1",
+                1,
+                false,
+                b"\x81\xff\xff\xff\xff\xff\xff\xff\xff",
+            ),
+            ("integer as a blob", 16, false, b"\xc0\x01"),
+        ] {
+            let error = parts(byte, valkey, body).unwrap_err();
+            assert!(
+                matches!(error.kind, ErrorKind::Corrupt(_)),
+                "{name}: {error}"
+            );
+        }
+    }
+}

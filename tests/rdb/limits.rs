@@ -1,0 +1,167 @@
+//! Limits: long strings come in chunks, long bodies as elements, and nothing is held for a length
+//! that lies.
+
+use bytes::Bytes;
+use keyferry::rdb::{Altitude, Element, ErrorKind, Event, Limits, Part};
+
+use crate::fuzz::{pieces, read};
+
+/// A file of one record: its type, the key `k`, this body.
+fn file(value_type: u8, body: &[u8]) -> Vec<u8> {
+    [b"REDIS0004", &[value_type][..], b"\x01k", body, b"\xff"].concat()
+}
+
+fn limits() -> Limits {
+    Limits {
+        chunk_bytes_max: 100,
+        string_bytes_max: 1000,
+        module_body_max: 50,
+    }
+}
+
+fn values(file: &[u8], altitude: Altitude) -> Vec<Event> {
+    let reading = read(pieces(file, &[7]), altitude, limits());
+    assert_eq!(reading.end, Ok(()));
+    let events = reading.events.into_iter();
+    events
+        .filter(|event| matches!(event, Event::Part(_) | Event::Body(_) | Event::ValueEnd))
+        .collect()
+}
+
+fn kind(file: &[u8], altitude: Altitude) -> ErrorKind {
+    read(pieces(file, &[7]), altitude, limits())
+        .end
+        .unwrap_err()
+        .kind
+}
+
+#[test]
+fn long_strings_come_in_chunks_of_one_size() {
+    let text: Vec<u8> = (0..250).collect();
+    let raw = [b"\x40\xfa", &text[..]].concat();
+    // The same as LZF literals.
+    let literals: Vec<u8> = text
+        .chunks(32)
+        .flat_map(|run| [&[run.len() as u8 - 1], run].concat())
+        .collect();
+    let lzf = [&[0xc3, 0x41, 0x02, 0x40, 0xfa], &literals[..]].concat();
+    for (name, body) in [("raw", raw), ("LZF", lzf)] {
+        let chunk = |range| Event::Part(Part::StringChunk(Bytes::copy_from_slice(&text[range])));
+        let expected = [
+            Event::Part(Part::StringStart { len: 250 }),
+            chunk(0..100),
+            chunk(100..200),
+            chunk(200..250),
+            Event::ValueEnd,
+        ];
+        assert_eq!(
+            values(&file(0, &body), Altitude::Elements),
+            expected,
+            "{name}"
+        );
+    }
+}
+
+#[test]
+fn a_body_over_the_limit_comes_as_elements() {
+    let body = b"\x02\x01a\x03bcd";
+    let raw = |bytes_max| values(&file(1, body), Altitude::Raw { bytes_max });
+    assert_eq!(raw(7), [Event::Body(Bytes::from_static(body))]);
+    let element = |text| Event::Part(Part::ListElement(Element::Bytes(Bytes::from_static(text))));
+    assert_eq!(raw(6), [element(b"a"), element(b"bcd"), Event::ValueEnd]);
+    assert_eq!(values(&file(1, body), Altitude::Skip), [Event::ValueEnd]);
+}
+
+#[test]
+fn modules_have_bodies_only() {
+    let id = b"\x81\xbd\xe7\x2d\xa2\xbb\x1e\xb4\x00";
+    let small = [&id[..], b"\x02\x07\x00"].concat();
+    let raw = Altitude::Raw { bytes_max: 0 };
+    assert_eq!(
+        values(&file(7, &small), raw),
+        [Event::Body(small.clone().into())]
+    );
+    let large = [&id[..], b"\x05\x40\x64", &[b'x'; 100], b"\x00"].concat();
+    let what = "the value of a module";
+    assert_eq!(
+        kind(&file(7, &large), raw),
+        ErrorKind::Limit {
+            what,
+            size: 51,
+            limit: 50
+        }
+    );
+    let element = crate::fuzz::parts(
+        keyferry::rdb::ValueType {
+            byte: 7,
+            valkey: false,
+        },
+        small.into(),
+    );
+    let module = "vectorset".to_owned();
+    assert_eq!(element.unwrap_err().kind, ErrorKind::NoElements { module });
+}
+
+#[test]
+fn strings_over_the_limit_are_refused_before_they_arrive() {
+    for (name, value_type, body) in [
+        ("a string", 0, &b"\x43\xe9"[..]),
+        ("an element", 1, b"\x01\x43\xe9"),
+        ("a blob", 16, b"\x80\x7f\xff\xff\xff"),
+        ("LZF", 0, b"\xc3\x3f\x43\xe9"),
+    ] {
+        let kind = kind(&file(value_type, body), Altitude::Elements);
+        assert!(
+            matches!(kind, ErrorKind::Limit { limit: 1000, .. }),
+            "{name}: {kind:?}"
+        );
+    }
+}
+
+/// The best ratio there is: 264 bytes out of 3. As a string it comes in chunks, as an element it
+/// is held up to the limit.
+#[test]
+fn a_compression_bomb_is_bounded_by_the_limits() {
+    let compressed = [&b"\x00a"[..], &b"\xe0\xff\x00".repeat(4000)].concat();
+    let original = 1 + 264 * 4000_u32;
+    let string = [
+        &b"\xc3\x80"[..],
+        &(compressed.len() as u32).to_be_bytes(),
+        &b"\x80"[..],
+    ];
+    let string = [&string.concat()[..], &original.to_be_bytes(), &compressed].concat();
+    let reading = |value_type, body: &[u8], string_bytes_max| {
+        let limits = Limits {
+            string_bytes_max,
+            ..limits()
+        };
+        read(
+            pieces(&file(value_type, body), &[500]),
+            Altitude::Elements,
+            limits,
+        )
+    };
+    let chunks = reading(0, &string, original.into()).events;
+    let len = |event: &Event| match event {
+        Event::Part(Part::StringChunk(bytes)) => bytes.len(),
+        _ => 0,
+    };
+    assert_eq!(chunks.iter().map(len).max(), Some(100));
+    assert_eq!(chunks.iter().map(len).sum::<usize>(), original as usize);
+    let element = [b"\x01", &string[..]].concat();
+    assert_eq!(reading(1, &element, original.into()).end, Ok(()));
+    let refused = reading(1, &element, u64::from(original) - 1)
+        .end
+        .unwrap_err();
+    assert!(matches!(refused.kind, ErrorKind::Limit { .. }), "{refused}");
+}
+
+#[test]
+fn empty_collections_end_at_once() {
+    for value_type in [1, 2, 3, 4, 5, 14, 18] {
+        assert_eq!(
+            values(&file(value_type, b"\0"), Altitude::Elements),
+            [Event::ValueEnd]
+        );
+    }
+}

@@ -1,0 +1,17 @@
+//! The RDB parser against files that real servers wrote, broken files, and every cut of both.
+
+// In a test a panic with the line is the report.
+#![allow(clippy::unwrap_used)]
+
+// Public for the fuzz targets, which have it as a library.
+#[allow(unreachable_pub)]
+#[path = "../../fuzz/src/lib.rs"]
+mod fuzz;
+
+mod content;
+mod cuts;
+mod fixture;
+mod keyspace;
+mod limits;
+mod payloads;
+mod sha256;
