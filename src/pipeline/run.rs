@@ -76,6 +76,13 @@ impl Run<'_> {
     ) -> Result<(SourceFeed, SourceClock, Option<Copied>), Error> {
         let migration = self.migration;
         let mut admin = Admin::open(&migration.target, migration.connect_timeout).await?;
+        let mut waiting = |why: &str| {
+            tracing::warn!("waiting because the target is not ready: {why}");
+            self.progress
+                .wait_because(Some(format!("the target is not ready: {why}")));
+        };
+        admin.wait_ready(migration.retry_for, &mut waiting).await?;
+        self.progress.wait_because(None);
         let target = Arc::new(admin.probe().await?);
         tracing::info!(target = %migration.target.endpoint, flavor = ?target.flavor, version = ?target.version, "the target");
         self.prepare(&mut admin, consent).await?;

@@ -193,13 +193,13 @@ impl ReplyErrorKind {
         match self {
             ReplyErrorKind::TryAgain
             | ReplyErrorKind::ClusterDown
+            | ReplyErrorKind::Loading
             | ReplyErrorKind::Oom
             | ReplyErrorKind::Busy
             | ReplyErrorKind::Misconf
             | ReplyErrorKind::NoReplicas => Retry::SameBytes,
             ReplyErrorKind::Moved { .. }
             | ReplyErrorKind::Ask { .. }
-            | ReplyErrorKind::Loading
             | ReplyErrorKind::ReadOnly
             | ReplyErrorKind::MasterDown
             | ReplyErrorKind::NoMasterLink
@@ -564,7 +564,7 @@ mod tests {
                 Retry::SameBytes,
             ),
             ("READONLY You can't write", Retry::AfterReconnect),
-            ("LOADING Redis is loading", Retry::AfterReconnect),
+            ("LOADING Redis is loading", Retry::SameBytes),
             ("MOVED 1 h:1", Retry::AfterReconnect),
             ("EXECABORT Transaction discarded", Retry::Never),
             ("WRONGTYPE Operation", Retry::Never),

@@ -1,8 +1,8 @@
 //! The administrative side of the target: what it is, what it holds, emptying it, its clock.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use redis::{FromRedisValue, RedisError, aio::MultiplexedConnection};
+use redis::{FromRedisValue, RedisError, ServerErrorKind, aio::MultiplexedConnection};
 
 use crate::{
     keyspace::{Db, UnixMs},
@@ -15,6 +15,9 @@ use super::{
     target::{Flavor, Target},
     value::staging_key,
 };
+
+/// How often a target that is not ready is asked again.
+const READY_PERIOD: Duration = Duration::from_millis(200);
 
 /// The oldest server whose RESTORE can be given what a migration needs (ABSTTL, IDLETIME, FREQ).
 const OLDEST: (u16, u16) = (5, 0);
@@ -49,6 +52,42 @@ impl Admin {
                 source,
             }
             .at(&node.endpoint)),
+        }
+    }
+
+    /// Waits, for `retry_for` at the most, until the target takes commands: it may still be
+    /// loading its dataset, or run a script. `waiting` is told why, once.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Admin`].
+    pub async fn wait_ready(
+        &mut self,
+        retry_for: Duration,
+        waiting: &mut (dyn FnMut(&str) + Send),
+    ) -> Result<(), Error> {
+        let deadline = Instant::now() + retry_for;
+        let mut told = false;
+        loop {
+            let asked: Result<(), RedisError> =
+                redis::cmd("DBSIZE").query_async(&mut self.connection).await;
+            let Err(error) = asked else {
+                return Ok(());
+            };
+            let passing = matches!(
+                error.kind(),
+                redis::ErrorKind::Server(
+                    ServerErrorKind::BusyLoading
+                        | ServerErrorKind::TryAgain
+                        | ServerErrorKind::MasterDown
+                )
+            ) || error.code() == Some("BUSY");
+            if !passing || Instant::now() >= deadline {
+                return Err(self.refused("be asked for its size", error));
+            }
+            if !std::mem::replace(&mut told, true) {
+                waiting(&error.to_string());
+            }
+            tokio::time::sleep(READY_PERIOD).await;
         }
     }
 
