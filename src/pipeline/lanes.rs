@@ -7,7 +7,7 @@ use tokio::sync::mpsc;
 
 use crate::{
     keyspace::Db,
-    sink::{self, Batch, Confirmed, Lane, LaneConfig, LaneEvent},
+    sink::{self, Batch, Confirmed, Lane, LaneConfig, LaneEnded, LaneEvent},
 };
 
 use super::{Error, KeyType, Progress, SkipReason};
@@ -91,13 +91,10 @@ impl Lanes {
         while let Ok(event) = self.events.try_recv() {
             self.note(event)?;
         }
-        if sent.is_err() {
-            // The lane has said why before it ended.
-            while let Some(event) = self.events.recv().await {
-                self.note(event)?;
-            }
+        match sent {
+            Ok(()) => Ok(()),
+            Err(LaneEnded) => self.ended().await,
         }
-        Ok(())
     }
 
     /// Waits for the next report. May be dropped midway: nothing is lost.
@@ -107,8 +104,20 @@ impl Lanes {
     pub(super) async fn next(&mut self) -> Result<Option<Confirmed>, Error> {
         match self.events.recv().await {
             Some(event) => self.note(event),
-            None => Ok(None),
+            None => self.ended().await.map(|()| None),
         }
+    }
+
+    /// Says why a lane has ended before it was told to: it has reported an error, or panicked.
+    async fn ended(&mut self) -> Result<(), Error> {
+        self.events.close();
+        while let Some(event) = self.events.recv().await {
+            self.note(event)?;
+        }
+        for lane in std::mem::take(&mut self.lanes) {
+            lane.finish().await;
+        }
+        unreachable!("a lane ends by itself only with an error or a panic")
     }
 
     /// Lets all lanes finish what they were given.

@@ -110,6 +110,14 @@ impl Admin {
         if info.get("role") == Some("slave") {
             return Err(ErrorKind::Replica.at(&self.endpoint));
         }
+        let evicts = info
+            .get("maxmemory_policy")
+            .filter(|policy| *policy != "noeviction");
+        if let Some(policy) = evicts
+            && info.number("maxmemory").is_some_and(|bytes: u64| bytes > 0)
+        {
+            tracing::warn!(policy, "the target evicts keys when its memory is full");
+        }
         Ok(Target {
             flavor,
             version: numbers,

@@ -99,7 +99,7 @@ mod tests {
         let rebuilt = rebuild(&Command::new(args.clone()), &target, &"s".into()).unwrap();
         assert_eq!(
             words(&rebuilt.commands),
-            ["UNLINK s", "RPUSH s x yy", "PEXPIREAT s 500", "RENAME s k"]
+            ["UNLINK s", "RPUSH s x yy", "RENAME s k", "PEXPIREAT k 500"]
         );
         assert_eq!(rebuilt.lossy, None);
 

@@ -64,18 +64,28 @@ fn transaction(replies: &mut Vec<Reply>, if_absent: bool) -> Verdict {
 }
 
 fn executed(results: Vec<Reply>, if_absent: bool) -> Verdict {
-    let renamed = results.len().wrapping_sub(2);
-    let exists = if_absent && results.get(renamed) == Some(&Reply::Int(0));
-    for (index, reply) in results.into_iter().enumerate() {
-        if let Reply::Error(error) = reply {
-            // What stood beside it was executed: the same bytes must not be sent again.
-            return Verdict::Refused(index, error);
+    if if_absent {
+        // ... PEXPIREAT staging, RENAMENX staging key, UNLINK staging
+        match results.as_slice() {
+            [.., Reply::Int(0), _] => return Verdict::KeyExists,
+            // The expiry has passed: PEXPIREAT itself has deleted the key, as it should.
+            [.., Reply::Int(1), Reply::Error(error), _] if error.text.contains("no such key") => {
+                return Verdict::Done;
+            }
+            _ => {}
         }
     }
-    if exists {
-        Verdict::KeyExists
-    } else {
-        Verdict::Done
+    let refused = results
+        .into_iter()
+        .enumerate()
+        .find_map(|(index, reply)| match reply {
+            Reply::Error(error) => Some((index, error)),
+            _ => None,
+        });
+    match refused {
+        // What stood beside it was executed: the same bytes must not be sent again.
+        Some((index, error)) => Verdict::Refused(index, error),
+        None => Verdict::Done,
     }
 }
 
@@ -260,6 +270,28 @@ mod tests {
                 TransactionIfAbsent,
                 vec![ok(), queued(), queued(), exec(&[one, zero.clone()])],
                 Verdict::Done,
+            ),
+            (
+                "expired before it was renamed",
+                TransactionIfAbsent,
+                vec![
+                    ok(),
+                    queued(),
+                    queued(),
+                    exec(&[Reply::Int(1), error("ERR no such key"), zero.clone()]),
+                ],
+                Verdict::Done,
+            ),
+            (
+                "gone before it was renamed",
+                TransactionIfAbsent,
+                vec![
+                    ok(),
+                    queued(),
+                    queued(),
+                    exec(&[zero.clone(), error("ERR no such key"), zero.clone()]),
+                ],
+                refused(1, "ERR no such key"),
             ),
             (
                 "not renamed",

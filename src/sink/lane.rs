@@ -160,10 +160,14 @@ impl Lane {
 
     /// Lets the lane finish what it was given and waits for its end. Whether all went well is
     /// in its events.
+    ///
+    /// # Panics
+    /// When the lane's task has panicked: what it was given is not on the target then.
     pub async fn finish(self) {
         drop(self.batches);
-        // A panic in the task has been reported by the panic hook already.
-        let _ = self.task.await;
+        if let Err(panicked) = self.task.await {
+            std::panic::resume_unwind(panicked.into_panic());
+        }
     }
 }
 

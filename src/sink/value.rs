@@ -583,7 +583,10 @@ pub(super) fn transaction(
     (encoder.take(), request)
 }
 
-/// Appends what gives a complete value its expiry and its own name.
+/// Appends what gives a complete value its own name and its expiry.
+///
+/// An expiry that has passed meanwhile deletes the key. So it comes last, where nothing needs the
+/// key any more; but where the key may be another's, it must come before the name.
 pub(super) fn finish_staging(
     commands: &mut Vec<Command>,
     staging: &Bytes,
@@ -592,13 +595,13 @@ pub(super) fn finish_staging(
     replaces: bool,
 ) {
     let staging = || staging.clone();
-    if let Some(at) = expire_at {
-        commands.push(Command::new(vec!["PEXPIREAT".into(), staging(), at]));
-    }
+    let expire = |key, at| Command::new(vec!["PEXPIREAT".into(), key, at]);
     if replaces {
-        commands.push(Command::new(vec!["RENAME".into(), staging(), key]));
+        commands.push(Command::new(vec!["RENAME".into(), staging(), key.clone()]));
+        commands.extend(expire_at.map(|at| expire(key, at)));
     } else {
-        // The reply to the last but one command says whether the key existed.
+        commands.extend(expire_at.map(|at| expire(staging(), at)));
+        // `judge` looks at these two replies by their place.
         commands.push(Command::new(vec!["RENAMENX".into(), staging(), key]));
         commands.push(Command::new(vec!["UNLINK".into(), staging()]));
     }
