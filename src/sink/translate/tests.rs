@@ -464,12 +464,12 @@ fn streams() {
             (
                 without_8_2,
                 "XDELEX x ACKED IDS 1 1-1",
-                "EVAL <STREAM_DELETE> 1 x ACKED '' 1-1",
+                "EVAL <STREAM_DELETE> 1 x ACKED '' '' 1-1",
             ),
             (
                 without_8_2,
                 "XACKDEL x g DELREF IDS 2 1-1 1-2",
-                "EVAL <STREAM_DELETE> 1 x DELREF g 1-1 1-2",
+                "EVAL <STREAM_DELETE> 1 x DELREF ACK g 1-1 1-2",
             ),
             (
                 BEFORE_6_2,
@@ -558,17 +558,17 @@ fn what_cannot_be_said_follows_the_policy() {
         ),
         (
             "R6.0 R6.2",
-            "FUNCTION LOAD code",
+            "FUNCTION LOAD REPLACE #!lua_name=lib",
             "-",
             Loss::Function,
-            "LOAD",
+            "",
         ),
         (
             "R6.0 R6.2",
             "FUNCTION RESTORE payload",
             "-",
             Loss::Function,
-            "RESTORE",
+            "",
         ),
         ("R6.0 R6.2", "SPUBLISH c m", "-", Loss::ShardMessage, "c"),
         (
@@ -680,4 +680,222 @@ fn the_hold_can_be_changed() {
         .unwrap();
     assert_eq!(shown(&out), "PEXPIREAT k 7");
     assert_eq!(translator.counts().rewritten, 1);
+}
+
+#[test]
+fn a_lost_library_is_named() {
+    let code = "#!lua name=lib\nredis.register_function('f', print)";
+    let mut out = Vec::new();
+    let error = translator("R6.2", Hold::Held, OnLossy::Fail)
+        .translate(
+            Command::of([&b"FUNCTION"[..], b"LOAD", code.as_bytes()]),
+            &CONTEXT,
+            &mut out,
+        )
+        .unwrap_err();
+    assert_eq!(error.key, "lib");
+}
+
+/// A payload of a value type, a body and a version.
+fn payload(byte: u8, body: &[u8], version: u16) -> Bytes {
+    let footer = crate::rdb::payload::footer(byte, body, version);
+    Bytes::from([&[byte], body, &footer].concat())
+}
+
+#[test]
+fn restores_become_absolute_and_get_a_footer_of_the_target() {
+    let sent = payload(0, b"\x01v", 13);
+    let written = payload(0, b"\x01v", 6);
+    for (name, hold, before, after, expected) in [
+        ("R6.0", Hold::Released, "0", "", "RESTORE k 0 P ABSTTL"),
+        (
+            "R6.0",
+            Hold::Released,
+            "5",
+            "REPLACE",
+            "RESTORE k 1000005 P REPLACE ABSTTL",
+        ),
+        (
+            "R6.0",
+            Hold::Released,
+            "5",
+            "ABSTTL FREQ 9",
+            "RESTORE k 5 P ABSTTL FREQ 9",
+        ),
+        (
+            "V9.1",
+            Hold::Held,
+            "5",
+            "absttl idletime 3",
+            "RESTORE k 140737488355333 P ABSTTL idletime 3",
+        ),
+        ("V9.1", Hold::Held, "0", "ABSTTL", "RESTORE k 0 P ABSTTL"),
+        (
+            "R4.0",
+            Hold::Held,
+            "5",
+            "REPLACE IDLETIME 3",
+            "RESTORE k 0 P REPLACE ; PEXPIREAT k 140737489355333",
+        ),
+        (
+            "R2.8",
+            Hold::Released,
+            "0",
+            "REPLACE",
+            "DEL k ; RESTORE k 0 P",
+        ),
+    ] {
+        for command_name in ["RESTORE", "restore-asking"] {
+            let head = [command_name, "k", before].map(|word| Bytes::from(word.to_owned()));
+            let options = after.split(' ').filter(|word| !word.is_empty());
+            let options = options.map(|word| Bytes::from(word.to_owned()));
+            let args = head.into_iter().chain([sent.clone()]).chain(options);
+            let mut out = Vec::new();
+            translator(name, hold, OnLossy::Fail)
+                .translate(Command::new(args.collect()), &CONTEXT, &mut out)
+                .unwrap();
+            let as_letter = |arg: Bytes| match arg == written {
+                true => Bytes::from_static(b"P"),
+                false => arg,
+            };
+            let out = out.into_iter().map(|command| {
+                Command::new(command.into_args().into_iter().map(as_letter).collect())
+            });
+            assert_eq!(
+                shown(&out.collect::<Vec<_>>()),
+                expected,
+                "{name} {before} {after}"
+            );
+        }
+    }
+}
+
+#[test]
+fn payloads_that_a_target_does_not_take_are_rebuilt_or_lost() {
+    // Type 24: a hash of Redis 7.4 with one field, a = 1, that expires at 7 ms.
+    let hash = payload(24, b"\x07\0\0\0\0\0\0\0\x01\x01\x01a\x011", 12);
+    // Type 7: a module's value, by the id of its type.
+    let vectors = payload(7, b"\x81\xbd\xe7\x2d\xa2\xbb\x1e\xb4\x00\x00", 12);
+    let unknown = payload(7, b"\x81\x00\x00\x00\x00\x00\x00\x04\x00\x00", 12);
+    let in_vain = Bytes::from_static(b"no payload");
+    let hold = Hold::Held;
+    for (name, payload, expected, loss) in [
+        (
+            "R8.0",
+            &hash,
+            "DEL k ; HSET k a 1 ; HPEXPIREAT k 35184372088839 FIELDS 1 a",
+            None,
+        ),
+        (
+            "V9.1",
+            &hash,
+            "DEL k ; HSET k a 1 ; HPEXPIREAT k 35184372088839 FIELDS 1 a",
+            None,
+        ),
+        ("R7.0", &hash, "DEL k ; HSET k a 1", Some(Loss::FieldExpiry)),
+        ("V9.1", &vectors, "-", Some(Loss::VectorSet)),
+        ("R6.0", &unknown, "-", Some(Loss::UnknownValue)),
+        ("R8.0", &unknown, "-", Some(Loss::UnknownValue)),
+        ("R8.0", &in_vain, "RESTORE k 0 no payload ABSTTL", None),
+    ] {
+        let mut out = Vec::new();
+        let restore = Command::of([&b"RESTORE"[..], b"k", b"0", payload]);
+        let verdict = translator(name, hold, OnLossy::Drop)
+            .translate(restore, &CONTEXT, &mut out)
+            .unwrap();
+        assert_eq!(shown(&out), expected, "{name}");
+        let found = match verdict {
+            Verdict::Lossy(lossy) => Some(lossy.loss),
+            Verdict::Forwarded | Verdict::Dropped(_) => None,
+        };
+        assert_eq!(found, loss, "{name}");
+    }
+}
+
+mod generated {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Names with rules, and words and numbers that their syntaxes are made of.
+    const NAMES: [&str; 22] = [
+        "SET",
+        "MSETEX",
+        "XADD",
+        "XTRIM",
+        "XDELEX",
+        "XACKDEL",
+        "XGROUP",
+        "XSETID",
+        "ZADD",
+        "ZRANGESTORE",
+        "ZDIFFSTORE",
+        "GEOSEARCHSTORE",
+        "HSETEX",
+        "HPEXPIREAT",
+        "HGETEX",
+        "RESTORE",
+        "FUNCTION",
+        "COPY",
+        "LPOP",
+        "BITOP",
+        "GETEX",
+        "PEXPIRE",
+    ];
+    const WORDS: [&str; 30] = [
+        "k",
+        "1",
+        "-1",
+        "9223372036854775807",
+        "-9223372036854775808",
+        "",
+        "*",
+        "1-1",
+        "PX",
+        "EXAT",
+        "KEEPTTL",
+        "IFEQ",
+        "NX",
+        "FIELDS",
+        "MAXLEN",
+        "MINID",
+        "=",
+        "LIMIT",
+        "IDMP",
+        "IDMPAUTO",
+        "ACKED",
+        "IDS",
+        "ENTRIESREAD",
+        "CREATE",
+        "BYSCORE",
+        "REV",
+        "DIFF",
+        "ONE",
+        "DB",
+        "RESTORE",
+    ];
+
+    proptest! {
+        /// Whatever the arguments, something is answered: commands, a reason, or a loss.
+        #[test]
+        fn any_arguments_get_an_answer(
+            name in prop::sample::select(&NAMES[..]),
+            words in prop::collection::vec(prop::sample::select(&WORDS[..]), 0..9),
+            target in prop::sample::select(vec!["R2.8", "R6.0", "R7.0", "R8.6", "V9.1"]),
+            held in any::<bool>(),
+        ) {
+            let args = [name].into_iter().chain(words).map(str::as_bytes);
+            let hold = if held { Hold::Held } else { Hold::Released };
+            let mut out = Vec::new();
+            let verdict = translator(target, hold, OnLossy::Drop)
+                .translate(Command::of(args), &CONTEXT, &mut out);
+            let fits = match verdict {
+                Ok(Verdict::Forwarded) => !out.is_empty(),
+                Ok(Verdict::Dropped(_)) => out.is_empty(),
+                Ok(Verdict::Lossy(_)) => true,
+                Err(_) => false,
+            };
+            prop_assert!(fits, "{:?}", verdict);
+        }
+    }
 }
