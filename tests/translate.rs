@@ -184,6 +184,46 @@ fn duplicates_are_still_recognized_after_translation() {
     assert_eq!(shown(&ask(&mut target, &words("XLEN x"))), "1");
 }
 
+/// The expiry of a held key is one that every server accepts, in whatever way it arrives, and far
+/// enough away to be told from a true one.
+#[test]
+fn held_expiries_of_keys_are_accepted() {
+    let mut servers = Servers::default();
+    for name in NAMES {
+        let Some([_, mut target]) = servers.pair(name, name) else {
+            eprintln!("skipped: no {name}");
+            continue;
+        };
+        ask(&mut target, &words("SET k v")).unwrap();
+        let Ok(Value::BulkString(payload)) = ask(&mut target, &words("DUMP k")) else {
+            panic!("{name}: no payload");
+        };
+        let mut restore = restore(&Bytes::from(payload)).into_args();
+        restore[2] = Bytes::from_static(b"5");
+        restore.push(Bytes::from_static(b"REPLACE"));
+        let mut commands = vec![Command::new(restore)];
+        commands.extend(
+            [
+                "SET k v PX 5",
+                "PSETEX k 5 v",
+                "PEXPIRE k 5",
+                "MSETEX 1 k v PXAT 5",
+            ]
+            .map(|line| Command::new(words(line))),
+        );
+        for command in commands {
+            let what = format!("{name}: {command:?}");
+            ask(&mut target, &words("PERSIST k")).unwrap();
+            run(&mut target, &held(name, command), &what);
+            let ttl = ask(&mut target, &words("PTTL k"));
+            assert!(
+                matches!(ttl, Ok(Value::Int(ms)) if ms > 1 << 46),
+                "{what}: {ttl:?}"
+            );
+        }
+    }
+}
+
 /// The expiry of a held field is one that servers accept, in whatever way it arrives.
 #[test]
 fn held_expiries_of_fields_are_accepted() {
@@ -398,13 +438,18 @@ fn translated_with(hold: Hold, target: &str, command: Command) -> Vec<Command> {
 
 fn rebuilt(target: &str, payload: &Bytes) -> Vec<Command> {
     let limits = ChunkLimits {
-        bytes_max: 1 << 20,
+        bytes_max: 2,
         elements_max: 2,
     };
     let payload = rdb::payload::check(payload).expect("a payload of a server");
     let key = Bytes::from_static(b"k");
     let mut rebuild = Rebuild::new(key, &target_of(target), Hold::Released, limits);
-    let mut parser = ValueParser::new(payload.value_type, payload.body, Limits::default());
+    // Small enough for the longer strings to come in chunks.
+    let limits = Limits {
+        chunk_bytes_max: 3,
+        ..Limits::default()
+    };
+    let mut parser = ValueParser::new(payload.value_type, payload.body, limits);
     let mut out = Vec::new();
     while let Some(event) = parser.next_event().expect("a value of a server") {
         if let Event::Part(part) = event {

@@ -261,7 +261,12 @@ fn hashes() {
             (
                 with_field_expiry,
                 "HPEXPIREAT h 7 GT FIELDS 1 a",
-                "HPEXPIREAT h 7 GT FIELDS 1 a",
+                "HPEXPIREAT h 7 FIELDS 1 a",
+            ),
+            (
+                with_field_expiry,
+                "HPEXPIREAT h 7 GT FIELDS 2 a b",
+                "HPEXPIREAT h 7 GT FIELDS 2 a b",
             ),
             (
                 with_field_expiry,
