@@ -27,6 +27,16 @@ pub enum Loss {
     UnknownValue,
 }
 
+impl Loss {
+    /// What is lost with a value of this module type.
+    pub(super) fn of_module(type_name: &str) -> Loss {
+        match type_name {
+            "vectorset" => Loss::VectorSet,
+            _ => Loss::UnknownValue,
+        }
+    }
+}
+
 impl fmt::Display for Loss {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {

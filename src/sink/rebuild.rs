@@ -12,7 +12,8 @@
 //! ids, groups, consumers, pending entries with times and counts. What commands cannot say is
 //! reported as [`Lossy`]. Bookkeeping that no command writes is approximate without being
 //! reported: when a consumer was seen or active, the counters of a stream on targets before 7.0
-//! (which have none), and the duplicate detection of Redis 8.6 streams.
+//! (which have none), and the duplicate detection of Redis 8.6 streams, elsewhere or for entries
+//! that were deleted.
 
 mod entry_ids;
 mod stream;
@@ -85,31 +86,38 @@ impl Rebuild {
     pub fn part(&mut self, part: Part, out: &mut Vec<Command>) -> Result<(), Lossy> {
         match part {
             Part::String(value) => {
-                let set = Line::new("SET").arg(&self.key).arg(&text(value));
+                let set = Line::new("SET").arg(&self.key).arg(&value.into_bytes());
                 out.push(set.done());
             }
             Part::StringStart { len } => self.start_string(len, out),
             Part::StringChunk(bytes) => self.string_chunk(bytes, out),
-            Part::ListElement(element) => self.gather("RPUSH", [text(element)], out),
-            Part::SetMember(member) => self.gather("SADD", [text(member)], out),
+            Part::ListElement(element) => self.gather("RPUSH", [element.into_bytes()], out),
+            Part::SetMember(member) => self.gather("SADD", [member.into_bytes()], out),
             Part::ZsetMember { member, score } => {
-                self.gather("ZADD", [score_text(score), text(member)], out);
+                self.gather("ZADD", [score_text(score), member.into_bytes()], out);
             }
             Part::HashField {
                 field,
                 value,
                 expire_at_ms,
-            } => return self.hash_field(text(field), text(value), expire_at_ms, out),
+            } => return self.hash_field(field.into_bytes(), value.into_bytes(), expire_at_ms, out),
             Part::StreamEntry { id, fields } => self.stream.entry(id, fields, out),
             Part::StreamMeta(meta) => self.stream.meta(&meta, out),
             Part::StreamGroup(group) => self.stream.group(group, out),
             Part::StreamConsumer(consumer) => self.stream.consumer(consumer.name, out),
             Part::StreamPending(pending) => return self.stream.pending(&pending, out),
-            // Pending entries without an owner are nobody's; duplicate detection is approximate.
-            Part::StreamGroupEnd(_)
-            | Part::StreamIdempotency(_)
-            | Part::StreamIdempotentId { .. }
-            | Part::StreamIdempotencyEnd { .. } => {}
+            // What it counts is nobody's on the source, either.
+            Part::StreamGroupEnd(_) => {}
+            Part::StreamIdempotency(settings) => self.stream.idempotency(&settings, out),
+            Part::StreamIdempotentId {
+                producer,
+                idempotent_id,
+                id,
+            } => self
+                .stream
+                .idempotent_id(&producer, &idempotent_id, id, out),
+            // Lifetime counters, which no command sets.
+            Part::StreamIdempotencyEnd { .. } => {}
         }
         Ok(())
     }
@@ -221,16 +229,6 @@ impl Rebuild {
     }
 }
 
-/// The bytes that an element stands for.
-fn text(element: Element) -> Bytes {
-    match element {
-        Element::Bytes(bytes) => bytes,
-        Element::Int(number) => {
-            Bytes::copy_from_slice(itoa::Buffer::new().format(number).as_bytes())
-        }
-    }
-}
-
 /// A score as servers read it: whole numbers plainly, others in the shortest form that reads back
 /// to the same double.
 fn score_text(score: f64) -> Bytes {
@@ -241,7 +239,7 @@ fn score_text(score: f64) -> Bytes {
     }
     let negative_zero = score == 0.0 && score.is_sign_negative();
     if score.fract() == 0.0 && score.abs() < PLAIN_MAX && !negative_zero {
-        return text(Element::Int(score as i64));
+        return Element::Int(score as i64).into_bytes();
     }
     Bytes::copy_from_slice(ryu::Buffer::new().format(score).as_bytes())
 }

@@ -3,7 +3,7 @@
 use crate::rdb::{FieldExpiry, ValueType};
 
 /// The names of value types that well-known modules bring, and of those modules.
-const MODULE_OF_TYPE: [(&str, &str); 8] = [
+const MODULE_OF_TYPE: [(&str, &str); 9] = [
     ("ReJSON-RL", "rejson"),
     ("MBbloom--", "bf"),
     ("MBbloomCF", "bf"),
@@ -12,6 +12,7 @@ const MODULE_OF_TYPE: [(&str, &str); 8] = [
     ("TDIS-TYPE", "bf"),
     ("TSDB-TYPE", "timeseries"),
     ("ft_index0", "search"),
+    ("graphdata", "graph"),
 ];
 
 /// Which family of servers the target belongs to.

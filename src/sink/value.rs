@@ -222,10 +222,7 @@ impl ValueWriter {
             self.restore(value, value.key.value_type, body);
             return Ok(());
         }
-        let loss = match name.as_str() {
-            "vectorset" => Loss::VectorSet,
-            _ => Loss::UnknownValue,
-        };
+        let loss = Loss::of_module(&name);
         self.losses.lose(loss, value.db, &value.key.key)
     }
 

@@ -7,12 +7,12 @@ use bytes::Bytes;
 
 use crate::{
     keyspace::{StreamId, UnixMs},
-    rdb::{Element, StreamGroup, StreamMeta, StreamPending},
+    rdb::{Element, StreamGroup, StreamIdempotency, StreamMeta, StreamPending},
     resp::Command,
     sink::{Loss, Lossy, Target, line::Line, translate::create_consumer_by_reading},
 };
 
-use super::{ChunkLimits, entry_ids::EntryIds, text};
+use super::{ChunkLimits, entry_ids::EntryIds};
 
 /// A group that exists only while an empty stream is created.
 const TEMPORARY_GROUP: &str = "keyferry";
@@ -25,6 +25,7 @@ pub(super) struct StreamRebuild {
     /// XSETID and XGROUP CREATE take counters; XCLAIM does not revive deleted entries.
     is_7_0: bool,
     has_createconsumer: bool,
+    has_duplicate_detection: bool,
     /// The live entries; empty before 7.0, where nothing asks for them.
     live: EntryIds,
     entries: u64,
@@ -49,6 +50,7 @@ impl StreamRebuild {
             limits,
             is_7_0: target.has_common(7, 0),
             has_createconsumer: target.has_common(6, 2),
+            has_duplicate_detection: target.is_redis_from(8, 6),
             live: EntryIds::default(),
             entries: 0,
             top_id: StreamId::default(),
@@ -71,7 +73,7 @@ impl StreamRebuild {
         self.top_id = id;
         let fields: Vec<Bytes> = fields
             .into_iter()
-            .flat_map(|(field, value)| [text(field), text(value)])
+            .flat_map(|(field, value)| [field.into_bytes(), value.into_bytes()])
             .collect();
         out.push(
             Line::new("XADD")
@@ -154,6 +156,35 @@ impl StreamRebuild {
         self.claims.delivery_count = pending.delivery_count;
         self.claims.ids.push(Bytes::from(pending.id.to_string()));
         Ok(())
+    }
+
+    pub(super) fn idempotency(&mut self, settings: &StreamIdempotency, out: &mut Vec<Command>) {
+        self.flush(out);
+        if self.has_duplicate_detection {
+            out.push(
+                Line::new("XCFGSET")
+                    .arg(&self.key)
+                    .word("IDMP-DURATION")
+                    .text(settings.duration_s)
+                    .word("IDMP-MAXSIZE")
+                    .text(settings.entries_max)
+                    .done(),
+            );
+        }
+    }
+
+    /// Redis refuses to record an id for an entry that is not there.
+    pub(super) fn idempotent_id(
+        &mut self,
+        producer: &Bytes,
+        idempotent_id: &Bytes,
+        id: StreamId,
+        out: &mut Vec<Command>,
+    ) {
+        if self.has_duplicate_detection && self.live.contains(id) {
+            let line = Line::new("XIDMPRECORD").arg(&self.key).arg(producer);
+            out.push(line.arg(idempotent_id).text(id).done());
+        }
     }
 
     /// Appends the claims that are gathered.

@@ -1,5 +1,7 @@
 //! Function libraries (7.0).
 
+use bytes::Bytes;
+
 use crate::{resp::Command, sink::Loss};
 
 use super::{
@@ -22,4 +24,14 @@ pub(super) fn function(scene: &Scene<'_>, command: &Command, out: &mut Vec<Comma
         return payload::restore_functions(command, out);
     }
     Outcome::Unchanged
+}
+
+/// The name of the library that a FUNCTION LOAD brings: `#!lua name=<name>` in its first line.
+pub(super) fn library_name(command: &Command) -> Option<Bytes> {
+    let code = command.args().get(2..)?.last()?;
+    let line = code.split(|byte| *byte == b'\n').next()?;
+    let name = line
+        .split(|byte| *byte == b' ')
+        .find_map(|word| word.strip_prefix(b"name="))?;
+    Some(code.slice_ref(name.trim_ascii_end()))
 }

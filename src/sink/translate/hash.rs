@@ -1,8 +1,10 @@
 //! Hashes and the expiries of their fields.
 //!
-//! The conditions of HPEXPIREAT are kept: Valkey sends every field that was named, also those
-//! that did not meet the condition (valkey 9.0 t_hash.c hexpireGenericCommand; Redis leaves them
-//! out). They compare rightly as long as all expiries of the target are held, or none is.
+//! The condition of HPEXPIREAT is dropped when there is one field, which then met it, and kept when
+//! there are several: Valkey sends every field that was named, also those that did not meet it
+//! (valkey 9.0 t_hash.c hexpireGenericCommand; Redis leaves them out). It compares rightly as long
+//! as all expiries of the target are held, or none is. A gap that remains: a Valkey target deletes
+//! every named field, whatever the condition, when the time has come before the command does.
 //! The conditions of HSETEX speak of the whole command and are dropped.
 
 use bytes::Bytes;
@@ -201,6 +203,14 @@ fn expire_fields(
     if !scene.target.has_field_expiry() {
         return Outcome::Lossy(Loss::FieldExpiry);
     }
+    let rest = match rest {
+        [_, fields @ ..]
+            if fields.len() == 3 && fields.first().is_some_and(|word| is(word, "FIELDS")) =>
+        {
+            fields
+        }
+        _ => rest,
+    };
     // Servers refuse a negative time here; 0 is as much in the past.
     let written_ms = scene.hold.apply_field(true_ms).max(0);
     out.push(

@@ -219,8 +219,11 @@ pub fn may_expire_fields(command: &Command) -> bool {
     .any(|name| command.is(name))
 }
 
-/// What a message about a command names: its first key, else its first argument.
+/// What a message about a command names: its first key, its library, or else its first argument.
 fn shown_key(command: &Command) -> Bytes {
+    if command.is("FUNCTION") {
+        return function::library_name(command).unwrap_or_default();
+    }
     let first = keys(command).of(command).next();
     first
         .or_else(|| command.args().get(1))

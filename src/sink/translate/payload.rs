@@ -1,13 +1,229 @@
 //! RESTORE and FUNCTION RESTORE in the stream.
+//!
+//! A payload is checked and gets a footer that the target takes. A stream too new for the target
+//! is written as one of an older type; any other value is rebuilt with commands.
 
-use crate::resp::Command;
+use bytes::{BufMut, Bytes, BytesMut};
 
-use super::scene::{Outcome, Scene};
+use crate::{
+    keyspace::UnixMs,
+    rdb::{self, Event, Limits, ValueParser, ValueType, payload::Payload},
+    resp::Command,
+    sink::{
+        Hold, Loss,
+        line::Line,
+        rebuild::{ChunkLimits, Rebuild},
+    },
+};
 
-pub(super) fn restore(_: &Scene<'_>, _: &Command, _: &mut Vec<Command>) -> Outcome {
-    Outcome::Unchanged
+use super::{
+    expiry::expire_key_at,
+    scene::{Outcome, Scene, is, is_any, number},
+};
+
+/// How large the commands are that rebuild a value.
+const CHUNK: ChunkLimits = ChunkLimits {
+    bytes_max: 256 << 10,
+    elements_max: 1000,
+};
+
+/// The RDB version in the footer of libraries; as with values, every server takes the oldest one.
+const FUNCTION_PAYLOAD_VERSION: u16 = 6;
+
+/// A RESTORE, read.
+struct Restore<'a> {
+    key: &'a Bytes,
+    expire_at_ms: Option<UnixMs>,
+    payload: &'a Bytes,
+    replaces: bool,
+    /// IDLETIME or FREQ, with its number.
+    hint: &'a [Bytes],
 }
 
-pub(super) fn restore_functions(_: &Command, _: &mut Vec<Command>) -> Outcome {
-    Outcome::Unchanged
+/// `RESTORE[-ASKING] key ttl payload [REPLACE] [ABSTTL] [IDLETIME seconds | FREQ n]`.
+pub(super) fn restore(scene: &Scene<'_>, command: &Command, out: &mut Vec<Command>) -> Outcome {
+    let Some(restore) = read(scene, command) else {
+        return Outcome::Unchanged;
+    };
+    // The target answers for a payload that cannot be read.
+    let Ok(payload) = rdb::payload::check(restore.payload) else {
+        write(scene, &restore, restore.payload, out);
+        return Outcome::Rewritten;
+    };
+    let value_type = payload.value_type;
+    if value_type.is_module() {
+        return restore_module(scene, &restore, &payload, out);
+    }
+    let is_held = scene.hold == Hold::Held && value_type.has_field_expiry();
+    if scene.target.restores(value_type) && !is_held {
+        write(scene, &restore, &with_footer(scene, &payload), out);
+        return Outcome::Rewritten;
+    }
+    if let Some(converted) = as_older_stream(scene, &payload) {
+        write(scene, &restore, &converted, out);
+        return Outcome::Rewritten;
+    }
+    rebuild(scene, &restore, payload, out)
+}
+
+/// `FUNCTION RESTORE payload [APPEND | REPLACE | FLUSH]`.
+pub(super) fn restore_functions(command: &Command, out: &mut Vec<Command>) -> Outcome {
+    let [_, _, payload, policy @ ..] = command.args() else {
+        return Outcome::Unchanged;
+    };
+    let Ok(libraries) = rdb::payload::functions(payload) else {
+        return Outcome::Unchanged;
+    };
+    let libraries = libraries.iter().map(|code| code.as_ref());
+    let payload = rdb::payload::of_functions(libraries, FUNCTION_PAYLOAD_VERSION);
+    out.push(
+        Line::new("FUNCTION")
+            .word("RESTORE")
+            .arg(&Bytes::from(payload))
+            .args(policy)
+            .done(),
+    );
+    Outcome::Rewritten
+}
+
+fn read<'a>(scene: &Scene<'_>, command: &'a Command) -> Option<Restore<'a>> {
+    let [_, key, ttl, payload, options @ ..] = command.args() else {
+        return None;
+    };
+    let ttl = number(ttl)?;
+    let (mut absolute, mut replaces) = (false, false);
+    let mut hint: &[Bytes] = &[];
+    let mut options = options;
+    loop {
+        options = match options {
+            [] => break,
+            [word, rest @ ..] if is(word, "REPLACE") => {
+                replaces = true;
+                rest
+            }
+            [word, rest @ ..] if is(word, "ABSTTL") => {
+                absolute = true;
+                rest
+            }
+            [word, _, ..] if is_any(word, &["IDLETIME", "FREQ"]) => {
+                let (pair, rest) = options.split_at_checked(2)?;
+                hint = pair;
+                rest
+            }
+            _ => return None,
+        };
+    }
+    Some(Restore {
+        key,
+        expire_at_ms: match ttl {
+            0 => None,
+            at_ms if absolute => Some(at_ms),
+            ttl_ms => Some(scene.after(ttl_ms)),
+        },
+        payload,
+        replaces,
+        hint,
+    })
+}
+
+fn write(scene: &Scene<'_>, restore: &Restore<'_>, payload: &Bytes, out: &mut Vec<Command>) {
+    let &Restore {
+        key, expire_at_ms, ..
+    } = restore;
+    // REPLACE is known from 3.0 on; ABSTTL and the hints from 5.0 on.
+    let has_replace = scene.target.has_common(3, 0);
+    let has_absttl = scene.target.has_common(5, 0);
+    if restore.replaces && !has_replace {
+        out.push(Line::new("DEL").arg(key).done());
+    }
+    let written_ms = match expire_at_ms {
+        Some(true_ms) if has_absttl => scene.written(true_ms),
+        _ => 0,
+    };
+    let mut line = Line::new("RESTORE").arg(key).text(written_ms).arg(payload);
+    if restore.replaces && has_replace {
+        line = line.word("REPLACE");
+    }
+    if has_absttl {
+        line = line.word("ABSTTL").args(restore.hint);
+    }
+    out.push(line.done());
+    if let (Some(true_ms), false) = (expire_at_ms, has_absttl) {
+        out.push(expire_key_at(scene, key, true_ms));
+    }
+}
+
+/// A module's value travels only as a payload, to a server that has the module.
+fn restore_module(
+    scene: &Scene<'_>,
+    restore: &Restore<'_>,
+    payload: &Payload,
+    out: &mut Vec<Command>,
+) -> Outcome {
+    let type_name = rdb::module_name(&payload.body).unwrap_or_default();
+    if scene.target.restores_module(&type_name) {
+        write(scene, restore, &with_footer(scene, payload), out);
+        return Outcome::Rewritten;
+    }
+    Outcome::Lossy(Loss::of_module(&type_name))
+}
+
+/// The payload with a footer that the target takes.
+fn with_footer(scene: &Scene<'_>, payload: &Payload) -> Bytes {
+    assemble(scene, payload.value_type, &payload.body)
+}
+
+fn assemble(scene: &Scene<'_>, value_type: ValueType, body: &[u8]) -> Bytes {
+    let version = scene.target.payload_version(value_type);
+    let footer = rdb::payload::footer(value_type.byte, body, version);
+    let mut whole = BytesMut::with_capacity(1 + body.len() + footer.len());
+    whole.put_u8(value_type.byte);
+    whole.put_slice(body);
+    whole.put_slice(&footer);
+    whole.freeze()
+}
+
+/// A stream in the newest type that the target takes; `None` when it is no stream, or broken.
+fn as_older_stream(scene: &Scene<'_>, payload: &Payload) -> Option<Bytes> {
+    let to = scene.target.newest_stream();
+    let limits = Limits::default();
+    let body = rdb::convert_stream(&payload.body, payload.value_type, to, &limits).ok()?;
+    Some(assemble(scene, ValueType::common(to), &body))
+}
+
+/// The key is deleted first: commands add to what is there. IDLETIME and FREQ are hints that no
+/// command but RESTORE can give.
+fn rebuild(
+    scene: &Scene<'_>,
+    restore: &Restore<'_>,
+    payload: Payload,
+    out: &mut Vec<Command>,
+) -> Outcome {
+    let len = out.len();
+    out.push(Line::new("DEL").arg(restore.key).done());
+    let mut rebuild = Rebuild::new(restore.key.clone(), scene.target, scene.hold, CHUNK);
+    let mut parser = ValueParser::new(payload.value_type, payload.body, Limits::default());
+    let mut loss = None;
+    loop {
+        match parser.next_event() {
+            Ok(Some(Event::Part(part))) => {
+                if let Err(lossy) = rebuild.part(part, out) {
+                    loss.get_or_insert(lossy.loss);
+                }
+            }
+            Ok(Some(_)) => {}
+            Ok(None) => break,
+            Err(_) => {
+                // What cannot be read cannot be rebuilt; the target answers for the payload.
+                out.truncate(len);
+                write(scene, restore, restore.payload, out);
+                return Outcome::Rewritten;
+            }
+        }
+    }
+    rebuild.finish(out);
+    if let Some(true_ms) = restore.expire_at_ms {
+        out.push(expire_key_at(scene, restore.key, true_ms));
+    }
+    loss.map_or(Outcome::Rewritten, Outcome::Lossy)
 }

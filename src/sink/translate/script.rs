@@ -1,7 +1,8 @@
 //! Scripts, which sources up to 6.2 have in their stream.
 //!
 //! SCRIPT LOAD is forwarded: sources up to 4.0 send `EVALSHA` of what was loaded, and clients rely
-//! on loaded scripts after the cutover. EVAL and EVALSHA pass unchanged.
+//! on loaded scripts after the cutover. EVAL and EVALSHA pass unchanged: what a script of such a
+//! source does is not looked into, so the expiries it gives are neither absolute nor held.
 
 use crate::resp::Command;
 

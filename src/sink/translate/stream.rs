@@ -96,7 +96,7 @@ pub(super) fn xdelex(scene: &Scene<'_>, command: &Command, out: &mut Vec<Command
     out.push(if mode == "KEEPREF" {
         Line::new("XDEL").arg(key).args(ids).done()
     } else {
-        delete(key, mode, &Bytes::new(), ids)
+        delete(key, mode, None, ids)
     });
     Outcome::Rewritten
 }
@@ -114,7 +114,7 @@ pub(super) fn xackdel(scene: &Scene<'_>, command: &Command, out: &mut Vec<Comman
     if scene.target.is_redis_from(8, 2) {
         return Outcome::Unchanged;
     }
-    out.push(delete(key, mode, group, ids));
+    out.push(delete(key, mode, Some(group), ids));
     Outcome::Rewritten
 }
 
@@ -123,11 +123,13 @@ pub(super) fn reference_word(arg: &Bytes) -> Option<&'static str> {
     REFERENCE_WORDS.into_iter().find(|word| is(arg, word))
 }
 
-/// An empty group means that nothing is acknowledged; such a group cannot be told from none, but
-/// XACKDEL of it deletes what is not pending at worst.
-fn delete(key: &Bytes, mode: &'static str, group: &Bytes, ids: &[Bytes]) -> Command {
+/// With a group, only ids that it acknowledges are deleted.
+fn delete(key: &Bytes, mode: &'static str, group: Option<&Bytes>, ids: &[Bytes]) -> Command {
     let mode = Bytes::from_static(mode.as_bytes());
-    eval(DELETE, [key], [&mode, group].into_iter().chain(ids))
+    let acknowledges = Bytes::from_static(if group.is_some() { b"ACK" } else { b"" });
+    let none = Bytes::new();
+    let args = [&mode, &acknowledges, group.unwrap_or(&none)];
+    eval(DELETE, [key], args.into_iter().chain(ids))
 }
 
 fn mode_and_ids(options: &[Bytes]) -> Option<(&'static str, &[Bytes])> {
