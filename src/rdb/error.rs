@@ -31,8 +31,8 @@ pub struct Error {
 /// What can be wrong with an RDB or a payload.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ErrorKind {
-    /// The input ended before the RDB did.
-    #[error("the input ends before the RDB does")]
+    /// The input ended before what it holds did.
+    #[error("the input ends too early")]
     Truncated,
     /// The bytes contradict the format.
     #[error("corrupt: {0}")]

@@ -62,8 +62,9 @@ impl Inflater {
     }
 
     /// Consumes whole instructions from `input` until a chunk is full, and says how many bytes
-    /// that were. Without progress the caller has to find more input.
-    pub(crate) fn feed(&mut self, input: &[u8]) -> Result<usize, Flaw> {
+    /// that were. Without progress the caller has to find more input. A flaw comes with the bytes
+    /// before it, so that it has the same place however the input was cut.
+    pub(crate) fn feed(&mut self, input: &[u8]) -> Result<usize, (Flaw, usize)> {
         let last = usize::try_from(self.compressed_left)
             .ok()
             .and_then(|left| input.get(..left));
@@ -73,17 +74,19 @@ impl Inflater {
         while !rest.is_empty() && self.held() < self.chunk_bytes_max {
             let Some((instruction, after)) = next_instruction(rest) else {
                 if last.is_some() {
-                    return Err(Flaw("an LZF instruction leaves the compressed data"));
+                    let flaw = Flaw("an LZF instruction leaves the compressed data");
+                    return Err((flaw, given - rest.len()));
                 }
                 break;
             };
-            apply(instruction, &mut self.out, room.saturating_add(self.window))?;
+            apply(instruction, &mut self.out, room.saturating_add(self.window))
+                .map_err(|flaw| (flaw, given - rest.len()))?;
             rest = after;
         }
         let used = given - rest.len();
         self.compressed_left -= used as u64;
         if self.compressed_left == 0 && (self.held() as u64) < self.original_left {
-            return Err(Flaw("LZF inflates to less than it says"));
+            return Err((Flaw("LZF inflates to less than it says"), used));
         }
         Ok(used)
     }

@@ -138,10 +138,13 @@ impl Parser {
         self.input.offset()
     }
 
-    /// Takes what was fed and not made use of. After [`Event::End`] these bytes belong to
-    /// whoever reads next: a mark, a stream of commands.
+    /// Takes what was fed behind [`Event::End`]: these bytes belong to whoever reads next, a mark
+    /// or a stream of commands. Before the end there is nothing to take.
     pub fn take_rest(&mut self) -> Bytes {
-        self.input.take_rest()
+        match self.core.state {
+            State::Done => self.input.take_rest(),
+            _ => Bytes::new(),
+        }
     }
 
     fn fail(&mut self, kind: ErrorKind, offset: u64) -> Error {

@@ -125,6 +125,11 @@ fn compare(fixture: &Fixture, reading: &Reading) {
     same("types", json!(found.types));
     same("modules", json!(found.modules));
     same("idle_freq", json!(found.idle_freq));
+    if let (Some("REDIS0013"), Some(metadata)) =
+        (json["header"].as_str(), outline["opcodes"]["243"].as_u64())
+    {
+        assert_eq!(metadata, found.with_metadata, "{name}: keys with metadata");
+    }
     same("trailing_bytes", json!(reading.rest.len()));
     if let Some(expected) = outline["module_aux"].as_array() {
         let names: Vec<_> = expected.iter().map(|aux| aux[0].clone()).collect();

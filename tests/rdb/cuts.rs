@@ -51,6 +51,23 @@ fn large_files_in_odd_pieces() {
     }
 }
 
+/// Found by mutation: a string inflated as it arrives, whose flaw was placed where the piece began.
+#[test]
+fn a_flaw_in_a_streamed_string_has_one_place() {
+    let literals: Vec<u8> = (0..10)
+        .flat_map(|_| [&[31][..], &[b'x'; 32]].concat())
+        .collect();
+    let compressed = [&literals[..], b"\x3f\xff"].concat();
+    let sizes = [&b"\xc3\x41\x4c\x41\x43"[..], &compressed].concat();
+    let file = [b"REDIS0004\x00\x01k", &sizes[..], b"\xff"].concat();
+    let whole = fuzz::read([&file[..]], Altitude::Elements, fuzz::small_limits());
+    let error = whole.end.clone().unwrap_err();
+    assert_eq!(error.offset, (file.len() - 3) as u64, "{error}");
+    for cut in 1..file.len() {
+        whole_is_split(&file, &[cut, usize::MAX], Altitude::Elements);
+    }
+}
+
 /// The corpus that the fuzz targets start from goes through them as it is.
 #[test]
 fn the_corpus_replays() {

@@ -22,6 +22,8 @@ pub(crate) struct Keyspace {
     pub(crate) module_aux: Vec<String>,
     /// `[db, key, idle, freq]` of keys that have either.
     pub(crate) idle_freq: Vec<Value>,
+    /// How many keys carry metadata of modules.
+    pub(crate) with_metadata: u64,
 }
 
 /// A key that was found.
@@ -84,6 +86,7 @@ impl Keyspace {
             .types
             .entry(key.value_type.byte.to_string())
             .or_default() += 1;
+        self.with_metadata += u64::from(key.has_metadata);
         if key.idle_s.is_some() || key.freq.is_some() {
             self.idle_freq
                 .push(json!([db, encoded(&key.key), key.idle_s, key.freq]));

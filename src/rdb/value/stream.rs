@@ -353,3 +353,82 @@ pub(crate) fn id_of_lengths(cursor: &mut Cursor<'_>) -> Result<StreamId, Stop> {
         seq: cursor.length()?,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use bytes::{BufMut, Bytes};
+
+    use super::*;
+    use crate::rdb::{Event, ValueParser};
+
+    fn id(seq: u64) -> [u8; 16] {
+        u128::from(seq).to_be_bytes()
+    }
+
+    /// An empty stream with one group, in which entries 1 to 3 are pending, and these consumers
+    /// with the entries they claim.
+    fn stream(consumers: &[&[u64]]) -> Bytes {
+        let mut body = b"\0\0\0\0\x01\x01g\0\0\x03".to_vec();
+        for seq in 1..=3 {
+            body.put_slice(&id(seq));
+            body.put_i64_le(1000 + seq as i64);
+            body.put_u8(seq as u8);
+        }
+        body.put_u8(consumers.len() as u8);
+        for claims in consumers {
+            body.put_slice(b"\x01c");
+            body.put_i64_le(5);
+            body.put_u8(claims.len() as u8);
+            claims.iter().for_each(|seq| body.put_slice(&id(*seq)));
+        }
+        body.into()
+    }
+
+    /// The entries that are delivered, and the end of the group.
+    fn pending(consumers: &[&[u64]]) -> Result<(Vec<u64>, StreamGroupEnd), crate::rdb::Error> {
+        let value_type = ValueType {
+            byte: 15,
+            valkey: false,
+        };
+        let mut parser = ValueParser::new(value_type, stream(consumers), Limits::default());
+        let (mut delivered, mut end) = (Vec::new(), None);
+        while let Some(event) = parser.next_event()? {
+            match event {
+                Event::Part(Part::StreamPending(pending)) => {
+                    let seq = pending.id.seq;
+                    let found = (pending.delivered_at_ms, pending.delivery_count);
+                    assert_eq!(found, (1000 + seq as i64, seq));
+                    delivered.push(seq);
+                }
+                Event::Part(Part::StreamGroupEnd(found)) => end = Some(found),
+                _ => {}
+            }
+        }
+        Ok((delivered, end.expect("every group ends")))
+    }
+
+    #[test]
+    fn pending_entries_follow_their_first_owner_and_the_others_are_counted() {
+        let end = |pending_unowned, pending_contested| StreamGroupEnd {
+            pending_unowned,
+            pending_contested,
+        };
+        for (name, consumers, expected) in [
+            (
+                "each has one",
+                &[&[1, 3][..], &[2]][..],
+                (vec![1, 3, 2], end(0, 0)),
+            ),
+            ("nobody has 2", &[&[1, 3]], (vec![1, 3], end(1, 0))),
+            (
+                "both have 1",
+                &[&[1, 2, 3], &[1]],
+                (vec![1, 2, 3], end(0, 1)),
+            ),
+            ("no consumers", &[], (vec![], end(3, 0))),
+        ] {
+            assert_eq!(pending(consumers), Ok(expected), "{name}");
+        }
+        assert!(pending(&[&[4]]).is_err(), "4 is not pending");
+    }
+}

@@ -75,13 +75,14 @@ fn inflate(inflater: &mut Inflater, cursor: &mut Cursor<'_>) -> Result<Option<Pa
         if inflater.is_done() {
             return Ok(None);
         }
-        let used = inflater
-            .feed(cursor.rest())
-            .map_err(|flaw| cursor.corrupt(flaw.0))?;
-        if used == 0 {
-            return Err(Stop::More);
-        }
-        cursor.pass(used as u64);
+        match inflater.feed(cursor.rest()) {
+            Ok(0) => return Err(Stop::More),
+            Ok(used) => cursor.pass(used as u64),
+            Err((flaw, before)) => {
+                cursor.pass(before as u64);
+                return Err(cursor.corrupt(flaw.0));
+            }
+        };
         cursor.commit();
     }
 }

@@ -27,9 +27,11 @@ impl Pending {
         self.entries.push(pending);
     }
 
-    /// Call once after the last entry. Servers write them in order, which makes this cheap.
+    /// Call once after the last entry. Servers write them in order, so there is nothing to do.
     pub(crate) fn sort(&mut self) -> Result<(), Flaw> {
-        self.entries.sort_by_key(|pending| pending.id);
+        if !self.entries.is_sorted_by_key(|pending| pending.id) {
+            self.entries.sort_unstable_by_key(|pending| pending.id);
+        }
         if self.entries.is_sorted_by(|one, next| one.id < next.id) {
             self.claimed = vec![false; self.entries.len()];
             return Ok(());
