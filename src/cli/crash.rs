@@ -36,7 +36,10 @@ impl Crash {
     }
 
     fn note(&self, info: &PanicHookInfo<'_>) {
-        let said = info.payload_as_str().unwrap_or("a panic without text");
+        let payload = info.payload();
+        let said = payload.downcast_ref::<&str>().copied();
+        let said = said.or_else(|| payload.downcast_ref::<String>().map(String::as_str));
+        let said = said.unwrap_or("a panic without text");
         let place = info
             .location()
             .map(|at| format!(" at {at}"))

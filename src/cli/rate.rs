@@ -23,7 +23,7 @@ pub(super) struct Speed {
     pub(super) bytes: f64,
     pub(super) keys: f64,
     pub(super) commands: f64,
-    rdb_bytes: f64,
+    pub(super) rdb_bytes: f64,
 }
 
 /// Averages over the last ten seconds.

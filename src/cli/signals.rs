@@ -39,3 +39,29 @@ impl Signals {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::process::{self, Command};
+
+    use super::*;
+    use crate::pipeline::stop_signal;
+
+    fn send(signal: &str) {
+        let pid = process::id().to_string();
+        let sent = Command::new("kill").args([signal, &pid]).status().unwrap();
+        assert!(sent.success());
+    }
+
+    #[tokio::test]
+    async fn the_first_signal_stops_and_the_second_aborts() {
+        let signals = Signals::listen().unwrap();
+        let (stopper, stop) = stop_signal();
+        let abort = tokio::spawn(async move { signals.stop_then_abort(&stopper).await });
+        send("-TERM");
+        stop.requested().await;
+        assert!(!abort.is_finished());
+        send("-INT");
+        abort.await.unwrap();
+    }
+}
