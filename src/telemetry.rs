@@ -3,6 +3,8 @@
 //! Metrics go to whatever recorder of the `metrics` crate the process has installed; without one
 //! they cost next to nothing and go nowhere. A key or a server is never a label.
 
+use std::sync::OnceLock;
+
 use metrics::{Unit, describe_counter, describe_gauge};
 use tracing_subscriber::{EnvFilter, fmt::MakeWriter};
 
@@ -13,6 +15,14 @@ pub enum LogFormat {
     Text,
     /// One JSON object a line.
     Json,
+}
+
+/// The form of this process's log lines, once there are any.
+static LOG_FORMAT: OnceLock<LogFormat> = OnceLock::new();
+
+/// The form of log lines; `None` before [`log_to`].
+pub fn log_format() -> Option<LogFormat> {
+    LOG_FORMAT.get().copied()
 }
 
 /// Sends log lines of at least `level` (`error` to `trace`) to `writer`.
@@ -32,11 +42,14 @@ where
         .with_target(false)
         .with_ansi(colour)
         .with_writer(writer);
-    // Fails only when the process logs already, which is as good.
-    let _ = match format {
+    let installed = match format {
         LogFormat::Text => lines.try_init(),
         LogFormat::Json => lines.json().flatten_event(true).try_init(),
     };
+    // Fails only when the process logs already, which is as good.
+    if installed.is_ok() {
+        LOG_FORMAT.get_or_init(|| format);
+    }
 }
 
 macro_rules! metrics {

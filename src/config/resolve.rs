@@ -419,7 +419,7 @@ mod tests {
                 "a user and no password",
             ),
         ] {
-            let shown = config(settings).err().expect(name).to_string();
+            let shown = config(settings).expect_err(name).to_string();
             assert!(shown.contains(error), "{name}: {shown}");
         }
         assert_eq!(

@@ -202,7 +202,7 @@ pub const SETTINGS: &[Setting] = &[
         Group::Extent,
         "mode",
         Kind::Choice(&["full", "full+incremental"]),
-        "MODE",
+        "full|full+incremental",
         "full: the snapshot only, then end; full+incremental: then follow the stream until stopped",
     )
     .default("full+incremental"),
@@ -218,7 +218,7 @@ pub const SETTINGS: &[Setting] = &[
         Group::Writing,
         "on-conflict",
         Kind::Choice(&["replace", "skip", "fail"]),
-        "WHAT",
+        "replace|skip|fail",
         "For each key that exists on the target: overwrite it, leave it, or stop. Without it a target that holds keys is refused",
     )
     .unset("a target that holds keys is refused"),
@@ -242,7 +242,7 @@ pub const SETTINGS: &[Setting] = &[
         Group::Writing,
         "on-lossy",
         Kind::Choice(&["fail", "drop"]),
-        "WHAT",
+        "fail|drop",
         "What the target cannot hold (a field's expiry on an old server, a missing module): stop, or leave it out and count it",
     )
     .default("fail"),
@@ -250,7 +250,7 @@ pub const SETTINGS: &[Setting] = &[
         Group::Writing,
         "publish",
         Kind::Choice(&["forward", "drop"]),
-        "WHAT",
+        "forward|drop",
         "PUBLISH and SPUBLISH in the stream: send them to the target, or leave them out and count them",
     )
     .default("forward"),
@@ -348,7 +348,7 @@ pub const SETTINGS: &[Setting] = &[
         Group::Output,
         "progress",
         Kind::Choice(&["auto", "never"]),
-        "WHEN",
+        "auto|never",
         "auto: bars on a terminal, else a log line every 5 s",
     )
     .default("auto"),
@@ -356,7 +356,7 @@ pub const SETTINGS: &[Setting] = &[
         Group::Output,
         "log-format",
         Kind::Choice(&["text", "json"]),
-        "FORMAT",
+        "text|json",
         "The form of log lines and errors on stderr",
     )
     .default("text"),
@@ -393,6 +393,18 @@ mod tests {
                 s.name
             );
             assert_eq!(s.on_command_line, s.kind != Kind::Secret, "{}", s.name);
+            if let Kind::Choice(words) = s.kind {
+                assert!(
+                    s.value_name == words.join("|") || s.name == "log-level",
+                    "{}",
+                    s.name
+                );
+                assert!(
+                    s.default.is_none_or(|word| words.contains(&word)),
+                    "{}",
+                    s.name
+                );
+            }
         }
     }
 }

@@ -107,7 +107,7 @@ impl Summary {
                 Ok(Ended::Stopped) => SummaryResult::Stopped,
                 Err(_) => SummaryResult::Failed,
             },
-            error: outcome.result.as_ref().err().map(SummaryError::of),
+            error: outcome.result.as_ref().err().map(SummaryError::from),
             source: migration.source.endpoint.to_string(),
             target: migration.target.endpoint.to_string(),
             mode: match migration.mode {
@@ -142,8 +142,8 @@ impl Summary {
     }
 }
 
-impl SummaryError {
-    fn of(error: &Error) -> SummaryError {
+impl From<&Error> for SummaryError {
+    fn from(error: &Error) -> SummaryError {
         SummaryError {
             side: match error.side() {
                 Side::Source => "source",

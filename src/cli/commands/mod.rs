@@ -1,0 +1,5 @@
+//! One file for each verb.
+
+pub(super) mod completions;
+pub(super) mod config;
+pub(super) mod sync;

@@ -1,0 +1,122 @@
+//! Errors as the operator reads them: what failed, why, and what to do next.
+
+use std::io::Write;
+
+use super::Exit;
+use crate::{
+    config::ConfigError,
+    pipeline::{Error, SummaryError},
+    telemetry::{LogFormat, log_format},
+};
+
+/// An error and the exit code it leads to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Diagnostic {
+    exit: Exit,
+    what: String,
+    why: String,
+    next: String,
+}
+
+impl Diagnostic {
+    /// A local resource failed.
+    pub(super) fn local(what: &str, why: &std::io::Error) -> Diagnostic {
+        Diagnostic {
+            exit: Exit::Local,
+            what: what.to_owned(),
+            why: why.to_string(),
+            next: "check limits of the process (ulimit -a) and free space, and rerun".to_owned(),
+        }
+    }
+
+    /// A panic; `report` says where.
+    pub(super) fn bug(report: &str) -> Diagnostic {
+        Diagnostic {
+            exit: Exit::Bug,
+            what: "keyferry has a bug and had to stop".to_owned(),
+            why: report.to_owned(),
+            next: format!(
+                "please report it with this text and the version ({}); RUST_BACKTRACE=1 adds \
+                 detail\nthe target holds a part of the data: rerun with --on-conflict replace or \
+                 --flush-target",
+                env!("CARGO_PKG_VERSION")
+            ),
+        }
+    }
+
+    /// Writes the error to stderr, as a log line where logs are JSON.
+    pub(super) fn report(&self) -> Exit {
+        if log_format() == Some(LogFormat::Json) {
+            let (code, why, next) = (self.exit as u8, &self.why, &self.next);
+            tracing::error!(exit_code = code, why, next, "{}", self.what);
+        } else {
+            // Nobody is left to tell when stderr is gone.
+            let _ = std::io::stderr().write_all(self.text().as_bytes());
+        }
+        self.exit
+    }
+
+    fn text(&self) -> String {
+        let mut text = format!("error: {}\n", indented(&self.what));
+        for (label, body) in [("why: ", &self.why), ("next:", &self.next)] {
+            if !body.is_empty() {
+                text.push_str(&format!("  {label} {}\n", indented(body)));
+            }
+        }
+        text
+    }
+}
+
+impl From<ConfigError> for Diagnostic {
+    fn from(error: ConfigError) -> Diagnostic {
+        Diagnostic {
+            exit: Exit::Usage,
+            what: error.what,
+            why: error.why,
+            next: error.next,
+        }
+    }
+}
+
+impl From<&Error> for Diagnostic {
+    fn from(error: &Error) -> Diagnostic {
+        let SummaryError {
+            what, why, next, ..
+        } = SummaryError::from(error);
+        Diagnostic {
+            exit: error.side().into(),
+            what,
+            why,
+            next,
+        }
+    }
+}
+
+fn indented(text: &str) -> String {
+    text.trim_end().replace('\n', "\n        ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pipeline::Side;
+
+    #[test]
+    fn shows_what_why_and_next() {
+        for (name, why, next, text) in [
+            ("all", "w", "n", "error: x\n  why:  w\n  next: n\n"),
+            ("no why", "", "n", "error: x\n  next: n\n"),
+            (
+                "two lines",
+                "w",
+                "n\nm\n",
+                "error: x\n  why:  w\n  next: n\n        m\n",
+            ),
+        ] {
+            let error = Error::new(Side::Target, "x", why, next);
+            let diagnostic = Diagnostic::from(&error);
+            assert_eq!(diagnostic.text(), text, "{name}");
+            assert_eq!(diagnostic.exit, Exit::Target);
+        }
+    }
+}
