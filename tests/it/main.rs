@@ -1,0 +1,15 @@
+//! The tests that need real servers, as one binary.
+//!
+//! `make servers` brings the servers; a mandatory one that is missing fails the test that wants
+//! it, an optional one is skipped by its name. Every server has its own port and directory, and
+//! its log is shown when the test fails.
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stderr,
+    reason = "this is test code: a broken expectation fails the test, and stderr is its log"
+)]
+
+#[macro_use]
+mod support;
+
+mod harness;
