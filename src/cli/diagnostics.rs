@@ -99,7 +99,6 @@ fn indented(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pipeline::Side;
 
     #[test]
     fn shows_what_why_and_next() {
@@ -113,10 +112,22 @@ mod tests {
                 "error: x\n  why:  w\n  next: n\n        m\n",
             ),
         ] {
-            let error = Error::new(Side::Target, "x", why, next);
-            let diagnostic = Diagnostic::from(&error);
+            let diagnostic = Diagnostic {
+                exit: Exit::Target,
+                what: "x".to_owned(),
+                why: why.to_owned(),
+                next: next.to_owned(),
+            };
             assert_eq!(diagnostic.text(), text, "{name}");
-            assert_eq!(diagnostic.exit, Exit::Target);
         }
+    }
+
+    #[test]
+    fn the_side_decides_the_exit_code() {
+        let diagnostic = Diagnostic::from(&Error::Aborted);
+        assert_eq!(diagnostic.exit, Exit::Local);
+        assert_eq!(diagnostic.what, "aborted by a second signal");
+        let diagnostic = Diagnostic::from(&Error::FlushDeclined);
+        assert_eq!(diagnostic.exit, Exit::Usage);
     }
 }

@@ -187,7 +187,7 @@ mod tests {
     use super::*;
     use crate::{
         config::{Layer, Origin, SETTINGS, Settings, SyncConfig},
-        pipeline::{Ended, Error, KeyType, Outcome, Phase, Progress, Side, SkipReason},
+        pipeline::{Ended, Error, KeyType, Outcome, Phase, Progress, SkipReason},
     };
 
     fn sample_summary(result: Result<Ended, Error>) -> Summary {
@@ -233,11 +233,12 @@ mod tests {
 
     #[test]
     fn json_has_every_documented_field() {
-        let error = Error::new(Side::Target, "target b:6379 is full", "OOM", "add memory");
+        let error = Error::Interrupted;
+        let next = error.next();
         let json = serde_json::to_value(sample_summary(Err(error))).unwrap();
         assert_eq!(json["result"], "failed");
-        assert_eq!(json["error"]["side"], "target");
-        assert_eq!(json["error"]["next"], "add memory");
+        assert_eq!(json["error"]["side"], "local");
+        assert_eq!(json["error"]["next"], next);
         assert_eq!(json["keys"]["hash"], 1_234);
         assert_eq!(json["keys"]["total"], 1_234);
         assert_eq!(json["keys"]["string"], 0);

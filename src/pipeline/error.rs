@@ -43,6 +43,9 @@ pub enum Error {
     /// The run was stopped before the target had everything.
     #[error("stopped before the snapshot was complete: the target holds only a part of it")]
     Interrupted,
+    /// A second signal ended the run at once.
+    #[error("aborted by a second signal")]
+    Aborted,
     /// The question whether the target may be emptied was answered with no.
     #[error("the target was not flushed")]
     FlushDeclined,
@@ -54,7 +57,7 @@ impl Error {
         match self {
             Error::Source(_) | Error::Snapshot { .. } => Side::Source,
             Error::Target(_) => Side::Target,
-            Error::SkippedTooMany { .. } | Error::Interrupted => Side::Local,
+            Error::SkippedTooMany { .. } | Error::Interrupted | Error::Aborted => Side::Local,
             Error::FlushDeclined => Side::Usage,
         }
     }
@@ -72,6 +75,9 @@ impl Error {
                 "the stream must leave alone what the snapshot left alone, so its names are kept in memory".into()
             }
             Error::Interrupted => "a stop was requested".into(),
+            Error::Aborted => {
+                "what was read and not confirmed by the target may be there or not".into()
+            }
             Error::FlushDeclined => "the question was answered with no".into(),
         }
     }
@@ -92,6 +98,9 @@ impl Error {
             }
             Error::Interrupted => {
                 "run again with --on-conflict replace or --flush-target: what is there is written again".into()
+            }
+            Error::Aborted => {
+                "run again with --on-conflict replace or --flush-target; one signal alone stops cleanly".into()
             }
             Error::FlushDeclined => {
                 "run again without --flush-target, with --on-conflict if the target keeps its keys".into()

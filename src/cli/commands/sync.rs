@@ -10,7 +10,7 @@ use crate::{
         screen::Screen, signals::Signals,
     },
     config::{Settings, SyncConfig, Talk},
-    pipeline::{self, Consent, Error, Outcome, Progress, Side, Summary, stop_signal},
+    pipeline::{self, Consent, Error, Outcome, Progress, Summary, stop_signal},
     telemetry,
 };
 
@@ -77,11 +77,6 @@ fn aborted() -> Outcome {
     Outcome {
         replid: None,
         snapshot_offset: None,
-        result: Err(Error::new(
-            Side::Local,
-            "aborted by a second signal",
-            "what was read and not confirmed by the target may be there or not",
-            "rerun with --on-conflict replace or --flush-target; one signal alone stops cleanly",
-        )),
+        result: Err(Error::Aborted),
     }
 }
