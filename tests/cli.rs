@@ -439,6 +439,28 @@ fn passwords_are_shown_nowhere() {
     }
 }
 
+/// `script` (util-linux, or of the BSDs with other flags) gives the process a terminal.
+#[test]
+#[cfg(target_os = "linux")]
+fn a_terminal_is_no_surprise() {
+    let sync = [env!("CARGO_BIN_EXE_keyferry"), "sync", &SERVERS.join(" ")].join(" ");
+    for (name, flags, text) in [
+        ("log lines in colour", "-v", "error: "),
+        ("the question can be asked", "--flush-target", "error: "),
+    ] {
+        let output = Command::new("script")
+            .args(["-qec", &format!("{sync} {flags}"), "/dev/null"])
+            .env("TERM", "xterm")
+            .stdin(Stdio::null())
+            .output()
+            .expect("`script` of util-linux runs");
+        let shown = String::from_utf8_lossy(&output.stdout);
+        assert!(shown.contains(text), "{name}:\n{shown}");
+        assert!(!shown.contains("has a bug"), "{name}:\n{shown}");
+        assert!(!shown.contains("needs --yes"), "{name}:\n{shown}");
+    }
+}
+
 #[test]
 fn every_setting_is_documented() {
     let docs = include_str!("../docs/cli.md");

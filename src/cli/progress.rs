@@ -98,8 +98,10 @@ impl Bars {
             bar.set_style(style("  {prefix:<26} {msg}"));
             bar.finish_with_message(format!("{:.1} s", took.as_secs_f64()));
         }
-        let bar = self.screen.add_bar(ProgressBar::new(1000));
-        bar.set_prefix(sample.phase.name());
+        let bar = ProgressBar::new(1000)
+            .with_style(style("{spinner} {prefix:<26} {wide_msg}"))
+            .with_prefix(sample.phase.name());
+        let bar = self.screen.add_bar(bar);
         self.current = Some((sample.phase, bar.clone()));
         bar
     }
