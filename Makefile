@@ -1,8 +1,34 @@
 # The doors of the repository: what a person or CI runs. `make` alone lists them.
-.PHONY: help servers
+# A clean machine needs Rust (with rustfmt and clippy) and apt; no target needs root.
+.PHONY: help tools servers test lint demo bench fuzz
+
+FUZZ_SECONDS ?= 60
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
-servers: ## bring the real servers of the tests into .servers/ (cached)
+tools: ## what building needs beside Rust (a linker, certificates)
+	@scripts/tools
+
+servers: tools ## bring the real servers of the tests into .servers/ (cached)
 	@scripts/servers
+
+test: servers ## unit, doc, property and real-server tests
+	cargo test --locked --workspace
+
+lint: tools ## format, clippy, docs, licences and advisories
+	cargo fmt --check
+	cargo clippy --locked --workspace --all-targets -- -D warnings
+	RUSTDOCFLAGS='-D warnings' cargo doc --locked --workspace --no-deps --quiet
+	@if cargo deny --version >/dev/null 2>&1; then \
+	  cargo deny check; \
+	else echo 'skipped cargo deny: not installed (cargo install cargo-deny)'; fi
+
+demo: servers ## a live migration between two real servers, shown and compared
+	@scripts/demo
+
+bench: servers ## peak memory with huge values, against its limit
+	@benches/memory.sh
+
+fuzz: tools ## every fuzz target for FUZZ_SECONDS (needs nightly and cargo-fuzz)
+	@scripts/fuzz $(FUZZ_SECONDS)

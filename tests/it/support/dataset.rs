@@ -46,10 +46,14 @@ impl Dataset {
 
     /// Writes it to a server.
     pub(crate) fn load(&self, server: &Server) {
-        let mut client = server.client();
+        self.load_by(&mut server.client(), server.version());
+    }
+
+    /// Writes it to the server of this connection.
+    pub(crate) fn load_by(&self, client: &mut Client, version: Version) {
         let mut writer = Loading {
             random: Random::seeded(self.seed),
-            version: server.version(),
+            version,
             commands: Vec::new(),
         };
         for db in DBS {
@@ -62,13 +66,13 @@ impl Dataset {
             writer.streams();
             writer.expiries(self.expiring);
             if !self.common_only {
-                writer.field_ttls(&mut client);
-                writer.vector_sets(&mut client);
+                writer.field_ttls(client);
+                writer.vector_sets(client);
             }
             client.pipeline(&std::mem::take(&mut writer.commands));
         }
-        if !self.common_only && server.version().has_functions() {
-            load_functions(&mut client);
+        if !self.common_only && version.has_functions() {
+            load_functions(client);
         }
     }
 }

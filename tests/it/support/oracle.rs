@@ -19,6 +19,7 @@ use redis::Value;
 use super::{
     client::{Client, Command, bytes, field, items, number, shown, text},
     server::Server,
+    version::Version,
 };
 
 /// Keys that are read in one round trip.
@@ -51,12 +52,16 @@ impl Oracle {
     /// replicate `EXPIRE k 10` as it is, so even their own replicas are late by the time that
     /// the command was under way, and PTTL is read against a clock that goes on.
     pub(crate) fn between(source: &Server, target: &Server) -> Oracle {
-        let absolute = source.version().has_common(7, 0) && target.version().has_common(7, 0);
+        Oracle::of(source.version(), target.version())
+    }
+
+    /// The same, by the versions alone.
+    pub(crate) fn of(source: Version, target: Version) -> Oracle {
+        let absolute = source.has_common(7, 0) && target.has_common(7, 0);
         Oracle {
             expiry_tolerance_ms: if absolute { 1 } else { 2000 },
             // Redis 7.0 has the counter and does not tell its replicas (measured: its own differ).
-            entries_read: source.version().is_redis_from(7, 4)
-                || source.version().is_valkey_from(8, 0),
+            entries_read: source.is_redis_from(7, 4) || source.is_valkey_from(8, 0),
             without_dbs: Vec::new(),
             without_prefix: None,
         }
@@ -64,7 +69,12 @@ impl Oracle {
 
     /// Everything in which the two differ.
     pub(crate) fn differences(&self, source: &Server, target: &Server) -> Vec<Difference> {
-        let mut sides = [Side::open(source), Side::open(target)];
+        self.differences_between([source.client(), target.client()])
+    }
+
+    /// Everything in which the servers of these two connections differ.
+    pub(crate) fn differences_between(&self, clients: [Client; 2]) -> Vec<Difference> {
+        let mut sides = clients.map(Side::of);
         let mut found = self.compare_functions(&mut sides);
         let dbs: BTreeSet<u32> = sides.iter_mut().flat_map(Side::dbs).collect();
         for db in dbs {
@@ -261,8 +271,7 @@ struct Side {
 }
 
 impl Side {
-    fn open(server: &Server) -> Side {
-        let mut client = server.client();
+    fn of(mut client: Client) -> Side {
         let absolute_expiry = client.knows("PEXPIRETIME");
         Side {
             client,

@@ -569,18 +569,24 @@ impl Operations {
                 "1",
                 self.key("counter")
             ]],
-            9 | 10 => vec![command![
-                "VADD",
-                key,
-                "VALUES",
-                "3",
-                n as f64 / 10.0,
-                "0.5",
-                "-1.25",
-                element
-            ]],
+            // Redis 8.0 changes the vector of an element that is there and does not replicate it.
+            9 | 10 => vec![
+                command!["MULTI"],
+                command!["VREM", key, element],
+                command![
+                    "VADD",
+                    key,
+                    "VALUES",
+                    "3",
+                    n as f64 / 10.0,
+                    "0.5",
+                    "-1.25",
+                    element
+                ],
+                command!["EXEC"],
+            ],
             11 => vec![command!["VREM", key, element]],
-            12 => vec![command!["VSETATTR", key, element, "{\"a\":1}"]],
+            12 => vec![command!["VSETATTR", key, element, format!("{{\"a\":{n}}}")]],
             _ => vec![command![
                 "XDELEX",
                 self.key("stream"),

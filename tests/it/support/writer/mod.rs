@@ -76,10 +76,14 @@ impl Load {
 
     /// Starts writing.
     pub(crate) fn start(self, server: &Server) -> Writer {
+        self.start_at(&server.url(), server.version())
+    }
+
+    /// Starts writing to the server of this URL.
+    pub(crate) fn start_at(self, url: &str, version: Version) -> Writer {
         let stop = Arc::new(AtomicBool::new(false));
-        let url = server.url();
-        let version = server.version();
-        Operations::prepare(&mut server.client());
+        let url = url.to_owned();
+        Operations::prepare(&mut Client::open(&url).unwrap());
         let mut threads: Vec<JoinHandle<Written>> = (0..self.threads)
             .map(|number| {
                 let (load, stop, url) = (self.clone(), stop.clone(), url.clone());
