@@ -413,7 +413,7 @@ impl Follow<'_> {
                     .progress
                     .count_skipped(SkipReason::SentinelHello, 1);
             }
-            Verdict::Dropped(DropReason::PublishPolicy) => {
+            Verdict::Dropped(DropReason::PublishPolicy | DropReason::NobodyListens) => {
                 self.means.progress.count_skipped(SkipReason::Publish, 1);
             }
             Verdict::Dropped(_) => {}

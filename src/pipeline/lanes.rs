@@ -82,19 +82,30 @@ impl Lanes {
         })
     }
 
-    /// Hands a batch to a lane, waiting for room, and takes note of what is confirmed meanwhile.
+    /// Hands a batch to a lane, waiting for room.
+    ///
+    /// # Errors
+    /// The end of that lane.
     pub(super) async fn send(&mut self, lane: usize, batch: Batch) -> Result<(), Error> {
         let sent = match self.lanes.get(lane) {
             Some(lane) => lane.send(batch).await,
             None => Ok(()),
         };
-        while let Ok(event) = self.events.try_recv() {
-            self.note(event)?;
-        }
         match sent {
             Ok(()) => Ok(()),
             Err(LaneEnded) => self.ended().await,
         }
+    }
+
+    /// Takes note of all reports that are there.
+    ///
+    /// # Errors
+    /// The end of a lane.
+    pub(super) fn note_all(&mut self) -> Result<(), Error> {
+        while let Ok(event) = self.events.try_recv() {
+            self.note(event)?;
+        }
+        Ok(())
     }
 
     /// Waits for the next report. May be dropped midway: nothing is lost.
@@ -127,9 +138,7 @@ impl Lanes {
     pub(super) async fn finish(mut self) -> Result<Skipped, Error> {
         for lane in std::mem::take(&mut self.lanes) {
             lane.finish().await;
-            while let Ok(event) = self.events.try_recv() {
-                self.note(event)?;
-            }
+            self.note_all()?;
         }
         Ok(self.skipped)
     }

@@ -160,6 +160,7 @@ impl Copy<'_> {
             }
             while let Some((lane, batch)) = self.writer.ready() {
                 self.lanes.send(lane, batch).await?;
+                self.lanes.note_all()?;
             }
         }
     }

@@ -13,8 +13,6 @@ pub enum Loss {
     FieldExpiry,
     /// A function library (before 7.0).
     Function,
-    /// A message to a shard channel (before 7.0).
-    ShardMessage,
     /// A vector set (elsewhere than on Redis 8.0 or later).
     VectorSet,
     /// The result of a geo search by box, or of one that takes any hit (before 6.2).
@@ -42,7 +40,6 @@ impl fmt::Display for Loss {
         f.write_str(match self {
             Loss::FieldExpiry => "the expiry of a hash field",
             Loss::Function => "a function library",
-            Loss::ShardMessage => "a message to a shard channel",
             Loss::VectorSet => "a vector set",
             Loss::GeoSearch => "a geo search by box or for any hit",
             Loss::PendingOfDeletedEntry => "a pending stream entry that was deleted",

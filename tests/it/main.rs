@@ -13,3 +13,5 @@
 mod support;
 
 mod harness;
+mod link;
+mod matrix;

@@ -59,8 +59,34 @@ pub(super) fn geosearchstore(
     } else {
         "STORE"
     };
-    out.push(line.args(search.order).word(store).arg(onto).done());
+    let search = line.args(search.order).word(store).arg(onto).done();
+    empty_first(from, onto, out);
+    out.push(search);
     Outcome::Rewritten
+}
+
+/// `GEORADIUS source longitude latitude radius unit ... [STORE | STOREDIST destination]`, and the
+/// same by member.
+pub(super) fn georadius(scene: &Scene<'_>, command: &Command, out: &mut Vec<Command>) -> Outcome {
+    let args = command.args();
+    let is_store = |word: &Bytes| is_any(word, &["STORE", "STOREDIST"]);
+    let onto = args
+        .iter()
+        .position(is_store)
+        .and_then(|at| args.get(at + 1));
+    let (Some(from), Some(onto), false) = (args.get(1), onto, scene.target.has_common(7, 0)) else {
+        return Outcome::Unchanged;
+    };
+    empty_first(from, onto, out);
+    out.push(command.clone());
+    Outcome::Rewritten
+}
+
+/// Before 7.0 a search in a key that does not exist leaves its destination as it was.
+fn empty_first(from: &Bytes, onto: &Bytes, out: &mut Vec<Command>) {
+    if from != onto {
+        out.push(Line::new("DEL").arg(onto).done());
+    }
 }
 
 fn read(mut options: &[Bytes]) -> Option<Search<'_>> {

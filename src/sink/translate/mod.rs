@@ -85,6 +85,8 @@ pub enum DropReason {
     SentinelHello,
     /// PUBLISH or SPUBLISH, which the policy leaves out.
     PublishPolicy,
+    /// SPUBLISH, on a target without shard channels (before 7.0).
+    NobodyListens,
     /// SCRIPT FLUSH: the target's scripts may belong to others, and a stale one does no harm.
     ScriptFlush,
     /// An XADD that the source recognized as a duplicate, and that added nothing there either.

@@ -1,9 +1,6 @@
 //! Messages.
 
-use crate::{
-    resp::Command,
-    sink::{Loss, Publish},
-};
+use crate::{resp::Command, sink::Publish};
 
 use super::{
     DropReason,
@@ -24,11 +21,12 @@ pub(super) fn publish(scene: &Scene<'_>, command: &Command, _: &mut Vec<Command>
     }
 }
 
-/// `SPUBLISH channel message` (7.0). Subscribers of PUBLISH would not hear it, so it is no stand-in.
+/// `SPUBLISH channel message` (7.0). Nobody can listen to such a channel on an older target, and
+/// subscribers of PUBLISH would not hear it, so there it is left out.
 pub(super) fn spublish(scene: &Scene<'_>, _: &Command, _: &mut Vec<Command>) -> Outcome {
     match scene.publish {
         Publish::Drop => Outcome::Dropped(DropReason::PublishPolicy),
         Publish::Forward if scene.target.has_common(7, 0) => Outcome::Unchanged,
-        Publish::Forward => Outcome::Lossy(Loss::ShardMessage),
+        Publish::Forward => Outcome::Dropped(DropReason::NobodyListens),
     }
 }

@@ -17,6 +17,8 @@ const RULES: &[(&[u8], Rule)] = &[
     (b"FLUSHALL", generic::flush),
     (b"FLUSHDB", generic::flush),
     (b"FUNCTION", function::function),
+    (b"GEORADIUS", geo::georadius),
+    (b"GEORADIUSBYMEMBER", geo::georadius),
     (b"GEOSEARCHSTORE", geo::geosearchstore),
     (b"GETDEL", generic::conditional_delete),
     (b"GETEX", expiry::getex),
@@ -61,7 +63,7 @@ const RULES: &[(&[u8], Rule)] = &[
 ];
 
 /// The longest name above.
-const NAME_BYTES_MAX: usize = 16;
+const NAME_BYTES_MAX: usize = 17;
 
 /// The rule of a command, by its name in any case.
 pub(super) fn rule(name: &[u8]) -> Option<Rule> {

@@ -367,12 +367,27 @@ fn lists_and_sorted_sets() {
             (
                 BEFORE_6_2,
                 "GEOSEARCHSTORE d g FROMLONLAT 1 2 BYRADIUS 3 km ASC COUNT 4",
-                "GEORADIUS g 1 2 3 km COUNT 4 ASC STORE d",
+                "DEL d ; GEORADIUS g 1 2 3 km COUNT 4 ASC STORE d",
             ),
             (
                 BEFORE_6_2,
                 "GEOSEARCHSTORE d g FROMMEMBER m BYRADIUS 3 km STOREDIST",
-                "GEORADIUSBYMEMBER g m 3 km STOREDIST d",
+                "DEL d ; GEORADIUSBYMEMBER g m 3 km STOREDIST d",
+            ),
+            (
+                "R6.0 R6.2",
+                "GEORADIUS g 1 2 3 km STORE d",
+                "DEL d ; GEORADIUS g 1 2 3 km STORE d",
+            ),
+            (
+                "R6.0 R6.2",
+                "georadiusbymember g m 3 km ASC STOREDIST g",
+                "georadiusbymember g m 3 km ASC STOREDIST g",
+            ),
+            (
+                FROM_7_0,
+                "GEORADIUS g 1 2 3 km STORE d",
+                "GEORADIUS g 1 2 3 km STORE d",
             ),
             (
                 FROM_6_2,
@@ -575,7 +590,6 @@ fn what_cannot_be_said_follows_the_policy() {
             Loss::Function,
             "",
         ),
-        ("R6.0 R6.2", "SPUBLISH c m", "-", Loss::ShardMessage, "c"),
         (
             "R7.4 V9.1",
             "VADD v VALUES 1 1 e",
@@ -649,26 +663,35 @@ fn an_untranslatable_command_is_named_with_key_and_target() {
 
 #[test]
 fn messages_follow_the_publish_policy() {
-    for (publish, source, verdict) in [
-        (Publish::Forward, "PUBLISH c m", Verdict::Forwarded),
+    for (on, publish, source, verdict) in [
+        ("R8.0", Publish::Forward, "PUBLISH c m", Verdict::Forwarded),
         (
+            "R6.2",
+            Publish::Forward,
+            "SPUBLISH c m",
+            Verdict::Dropped(DropReason::NobodyListens),
+        ),
+        (
+            "R8.0",
             Publish::Drop,
             "publish c m",
             Verdict::Dropped(DropReason::PublishPolicy),
         ),
         (
+            "R8.0",
             Publish::Drop,
             "SPUBLISH c m",
             Verdict::Dropped(DropReason::PublishPolicy),
         ),
         (
+            "R8.0",
             Publish::Forward,
             "PUBLISH __sentinel__:hello m",
             Verdict::Dropped(DropReason::SentinelHello),
         ),
     ] {
         let mut out = Vec::new();
-        let mut translator = Translator::new(target("R8.0"), Hold::Held, publish, OnLossy::Fail);
+        let mut translator = Translator::new(target(on), Hold::Held, publish, OnLossy::Fail);
         let found = translator.translate(command(source), &CONTEXT, &mut out);
         assert_eq!(found, Ok(verdict.clone()), "{publish:?} {source}");
         assert_eq!(out.is_empty(), verdict != Verdict::Forwarded, "{source}");

@@ -491,7 +491,8 @@ fn parts(value_type: &str, replies: &[Value]) -> BTreeMap<String, Value> {
 /// Scores by their doubles, because versions print the same double differently.
 fn scored(members: &Value) -> Value {
     let pairs = items(members).chunks_exact(2).map(|pair| {
-        let score: f64 = text(&pair[1]).parse().unwrap_or(f64::NAN);
+        // -0 and 0 are one score: servers drop the sign when they pack a sorted set.
+        let score: f64 = text(&pair[1]).parse().unwrap_or(f64::NAN) + 0.0;
         Value::Array(vec![
             pair[0].clone(),
             Value::SimpleString(format!("{score:?}")),
