@@ -454,7 +454,7 @@ impl Operations {
             .random
             .pick(&["list", "set", "zset", "hash", "counter", "string"]);
         let any = self.key(kind);
-        match self.random.below(10) {
+        match self.random.below(11) {
             0..=2 => vec![command!["SET", session, "1", "PX", ttl_ms]],
             3 | 4 => vec![command!["PEXPIRE", session, ttl_ms]],
             5 => vec![command!["PERSIST", session]],
@@ -467,7 +467,7 @@ impl Operations {
                 command!["PEXPIRE", any, 100_000, "GT"],
                 command!["PEXPIRE", any, 200_000, "NX"],
             ],
-            8 => vec![command!["EXPIREAT", any, 4_000_000_000u64]],
+            8 | 9 => vec![command!["EXPIREAT", any, 4_000_000_000u64]],
             _ => vec![command!["EXPIRE", session, "-1"]],
         }
     }
@@ -526,8 +526,9 @@ impl Operations {
     fn rare(&mut self) -> Vec<Command> {
         let back = self.select();
         let key = self.key("vectors");
+        let lib = self.random.below(6);
         let (element, n) = (self.element(), self.random.below(50));
-        match self.random.below(14) {
+        match self.random.below(20) {
             0 => vec![
                 command!["SELECT", "5"],
                 command!["INCR", "swapped"],
@@ -559,13 +560,13 @@ impl Operations {
                 "LOAD",
                 "REPLACE",
                 format!(
-                    "#!lua name=live{n}\nredis.register_function('live{n}', function(keys, args) return redis.call('INCR', keys[1]) end)"
+                    "#!lua name=live{lib}\nredis.register_function('live{lib}', function(keys, args) return redis.call('INCR', keys[1]) end)"
                 )
             ]],
-            7 => vec![command!["FUNCTION", "DELETE", format!("live{n}")]],
+            7 => vec![command!["FUNCTION", "DELETE", format!("live{lib}")]],
             8 => vec![command![
                 "FCALL",
-                format!("live{n}"),
+                format!("live{lib}"),
                 "1",
                 self.key("counter")
             ]],
@@ -587,6 +588,47 @@ impl Operations {
             ],
             11 => vec![command!["VREM", key, element]],
             12 => vec![command!["VSETATTR", key, element, format!("{{\"a\":{n}}}")]],
+            // The newest forms of streams exist on Redis 8.6 alone.
+            13 | 14 if self.version.is_redis_from(8, 6) => {
+                let id = format!("id:{n}");
+                vec![command![
+                    "XADD",
+                    self.key("stream"),
+                    "IDMP",
+                    "producer",
+                    id,
+                    "*",
+                    "f",
+                    n
+                ]]
+            }
+            15 if self.version.is_redis_from(8, 6) => {
+                vec![command![
+                    "XADD",
+                    self.key("stream"),
+                    "IDMPAUTO",
+                    "auto",
+                    "*",
+                    "f",
+                    n
+                ]]
+            }
+            16 => vec![command![
+                "XACKDEL",
+                self.key("stream"),
+                "g",
+                "ACKED",
+                "IDS",
+                "1",
+                "1-1"
+            ]],
+            17 => vec![command![
+                "XCFGSET",
+                self.key("stream"),
+                "IDMP-MAXSIZE",
+                n + 100
+            ]],
+            18 => vec![command!["XTRIM", self.key("stream"), "MAXLEN", "~", "100"]],
             _ => vec![command![
                 "XDELEX",
                 self.key("stream"),
