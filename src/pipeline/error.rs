@@ -43,6 +43,9 @@ pub enum Error {
     /// The run was stopped before the target had everything.
     #[error("stopped before the snapshot was complete: the target holds only a part of it")]
     Interrupted,
+    /// The source and the target are one server.
+    #[error("the source and the target are the same server")]
+    SameServer,
     /// A second signal ended the run at once.
     #[error("aborted by a second signal")]
     Aborted,
@@ -56,9 +59,14 @@ impl Error {
     pub fn side(&self) -> Side {
         match self {
             Error::Source(_) | Error::Snapshot { .. } => Side::Source,
-            Error::Target(_) => Side::Target,
+            Error::Target(error) => match *error.kind {
+                // It is not the target that failed: nobody said what to do with its keys.
+                sink::ErrorKind::NotEmpty { .. } => Side::Usage,
+                sink::ErrorKind::Value { .. } => Side::Source,
+                _ => Side::Target,
+            },
             Error::SkippedTooMany { .. } | Error::Interrupted | Error::Aborted => Side::Local,
-            Error::FlushDeclined => Side::Usage,
+            Error::SameServer | Error::FlushDeclined => Side::Usage,
         }
     }
 
@@ -75,6 +83,7 @@ impl Error {
                 "the stream must leave alone what the snapshot left alone, so its names are kept in memory".into()
             }
             Error::Interrupted => "a stop was requested".into(),
+            Error::SameServer => "both answered with the same run_id".into(),
             Error::Aborted => {
                 "what was read and not confirmed by the target may be there or not".into()
             }
@@ -99,6 +108,7 @@ impl Error {
             Error::Interrupted => {
                 "run again with --on-conflict replace or --flush-target: what is there is written again".into()
             }
+            Error::SameServer => "give the address of another server as --target".into(),
             Error::Aborted => {
                 "run again with --on-conflict replace or --flush-target; one signal alone stops cleanly".into()
             }

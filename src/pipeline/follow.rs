@@ -7,8 +7,9 @@
 //! ```
 //!
 //! While catching up, expiries are written held. Once the target has applied what the source had
-//! when the snapshot was complete, they are written true, and those held so far are released
-//! page by page, each page between two transactions: nothing else writes meanwhile.
+//! when the snapshot was complete, they are written true unless they come soon, and those held so
+//! far are released page by page, each page between two transactions: nothing else writes
+//! meanwhile. What is held at the end of the run is released then.
 
 use std::{
     sync::Arc,
@@ -20,6 +21,7 @@ use tokio::sync::watch;
 
 use crate::{
     keyspace::{Db, UnixMs},
+    net::Node,
     resp::{self, Command},
     sink::{
         Admin, Due, ErrorKind, Hold, LossLog, Named, Release, ReleaseStep, Target,
@@ -35,12 +37,10 @@ use super::{
     source::{OffsetSample, SourceFeed},
 };
 
-/// A pause before keys that were about to expire are looked at again.
-const RELEASE_PAUSE: Duration = Duration::from_millis(500);
-/// Without a side connection the source counts as caught up with after so much silence.
-const SILENCE: Duration = Duration::from_secs(1);
 /// A reading of the source's offset that is reached within this time means no lag.
-const NO_LAG: Duration = Duration::from_secs(1);
+const NO_LAG: Duration = Duration::from_secs(2);
+/// How often our own offset is taken for the source's, where that may not be read.
+const OWN_OFFSET_PERIOD: Duration = Duration::from_millis(500);
 
 /// What following starts from.
 pub(super) struct Start {
@@ -58,7 +58,8 @@ pub(super) struct Start {
 pub(super) struct Means<'a> {
     pub(super) feed: &'a mut SourceFeed,
     pub(super) lanes: Lanes,
-    pub(super) admin: Admin,
+    pub(super) node: &'a Node,
+    pub(super) connect_timeout: Duration,
     pub(super) target: Arc<Target>,
     pub(super) translator: Translator,
     pub(super) losses: LossLog,
@@ -76,10 +77,13 @@ enum State {
     CatchingUp {
         goal: Option<ReplOffset>,
     },
-    /// Held expiries are being released; not before `not_before`.
+    /// Held expiries are being released.
     Releasing {
         release: Release,
-        not_before: Instant,
+        /// A connection of its own: one from the beginning may have been forgotten since.
+        admin: Admin,
+        /// What is held was applied once this is.
+        from: ReplOffset,
     },
     Following,
 }
@@ -103,14 +107,17 @@ pub(super) async fn follow(start: Start, means: Means<'_>) -> Result<End, Error>
         decoder,
         transaction: TransactionBuilder::default(),
         in_flight: false,
+        applied: start.offset,
         open: None,
         skipped: start.skipped,
         hold: start.hold,
         held_fields: start.held_fields,
+        left_held: false,
         state: State::CatchingUp { goal: None },
-        last_byte_at: Instant::now(),
+        received_at_ms: start.received_at_ms,
         sample: None,
     };
+    follow.applied_at(start.offset);
     follow.decode(start.received_at_ms)?;
     follow.run().await
 }
@@ -121,13 +128,18 @@ struct Follow<'a> {
     transaction: TransactionBuilder,
     /// A transaction was sent and is not confirmed.
     in_flight: bool,
+    /// Everything up to here is confirmed by the target.
+    applied: ReplOffset,
     /// Commands of the source's transaction that has not ended yet.
     open: Option<Vec<(Db, Command)>>,
     skipped: Skipped,
     hold: Hold,
     held_fields: bool,
+    /// Expiries may be held that no release under way will find.
+    left_held: bool,
     state: State,
-    last_byte_at: Instant,
+    /// When the last bytes came, by the source's clock.
+    received_at_ms: UnixMs,
     /// The last reading of the source's offset.
     sample: Option<OffsetSample>,
 }
@@ -136,52 +148,70 @@ impl Follow<'_> {
     async fn run(mut self) -> Result<End, Error> {
         self.means.progress.enter(Phase::CatchingUp);
         let stop = self.means.stop.clone();
+        let mut own_offset = tokio::time::interval(OWN_OFFSET_PERIOD);
         let mut end = None;
         let mut source_ended = false;
+        let mut source_error = None;
         loop {
-            self.send().await?;
-            if end.is_none() && self.advance() {
+            if !self.in_flight {
+                self.release_page().await?;
+                self.send().await?;
+            }
+            if end.is_none() && self.advance().await? {
                 end = Some(End::CaughtUp);
                 self.drain();
             }
             if source_ended && !self.in_flight && self.transaction.is_empty() {
                 break;
             }
-            let releases_at = self.releases_at();
             tokio::select! {
                 received = self.means.feed.recv(), if !source_ended && !self.transaction.is_full() => {
-                    match received? {
-                        Some(received) => {
-                            self.last_byte_at = Instant::now();
+                    match received {
+                        Ok(Some(received)) => {
                             self.means.feed.stream_seen();
                             self.decoder.feed(received.bytes);
                             self.decode(received.received_at_ms)?;
                         }
-                        None => source_ended = true,
+                        Ok(None) => source_ended = true,
+                        // What was received before is still applied.
+                        Err(error) => {
+                            source_ended = true;
+                            source_error = Some(error);
+                        }
                     }
                 }
                 confirmed = self.means.lanes.next() => {
                     // Without an offset it was refused and will be sent again.
                     if let Some(offset) = confirmed?.and_then(|confirmed| confirmed.applied_offset) {
                         self.in_flight = false;
-                        self.applied(ReplOffset::new(offset));
+                        self.applied_at(ReplOffset::new(offset));
                     }
                 }
                 sample = next_sample(self.means.source_offset.as_mut()), if self.means.source_offset.is_some() => {
-                    self.take_sample(sample);
+                    match sample {
+                        Some(sample) => self.take_sample(sample),
+                        None => self.means.source_offset = None,
+                    }
                 }
-                () = sleep_until(releases_at), if releases_at.is_some() => self.release_page().await?,
+                _ = own_offset.tick(), if self.means.source_offset.is_none() => {
+                    self.take_sample(OffsetSample {
+                        offset: self.decoder.received_offset(),
+                        asked_at: Instant::now(),
+                    });
+                }
+                () = std::future::ready(()), if self.releases_now() => {}
                 () = stop.requested(), if end.is_none() => {
                     end = Some(End::Stopped);
                     self.drain();
                 }
-                // Without a side connection, silence is what tells that we have caught up.
-                () = tokio::time::sleep(SILENCE), if self.means.source_offset.is_none() && !source_ended => {}
             }
         }
         self.release_all().await?;
         self.means.lanes.finish().await?;
-        Ok(end.unwrap_or(End::Stopped))
+        match source_error {
+            Some(error) => Err(Error::Source(error)),
+            None => Ok(end.unwrap_or(End::Stopped)),
+        }
     }
 
     /// Stops reading; what was received is still applied.
@@ -190,11 +220,8 @@ impl Follow<'_> {
         self.means.feed.stop();
     }
 
-    /// Sends what was gathered when nothing is in flight.
+    /// Sends what was gathered; nothing is in flight.
     async fn send(&mut self) -> Result<(), Error> {
-        if self.in_flight {
-            return Ok(());
-        }
         match self.transaction.take() {
             Some(batch) => {
                 self.in_flight = true;
@@ -202,134 +229,127 @@ impl Follow<'_> {
             }
             None => {
                 // Nothing under way: what needed no command is applied as well.
-                self.applied(self.decoder.resumable().offset);
+                self.applied_at(self.decoder.resumable().offset);
                 Ok(())
             }
         }
     }
 
-    fn applied(&mut self, offset: ReplOffset) {
+    fn applied_at(&mut self, offset: ReplOffset) {
+        self.applied = offset;
         self.means.progress.applied_offset.set(offset.get());
         self.means.feed.applied(offset);
     }
 
-    fn applied_offset(&self) -> ReplOffset {
-        let applied = self.means.progress.applied_offset.get();
-        ReplOffset::new(applied.unwrap_or_default())
+    fn take_sample(&mut self, sample: OffsetSample) {
+        self.means
+            .progress
+            .observe_source_offset(sample.offset.get());
+        self.sample = Some(sample);
     }
 
-    fn take_sample(&mut self, sample: Option<OffsetSample>) {
-        match sample {
-            Some(sample) => {
-                self.means
-                    .progress
-                    .observe_source_offset(sample.offset.get());
-                self.sample = Some(sample);
-            }
-            None => self.means.source_offset = None,
-        }
+    /// Whether the target has what the source had a moment ago.
+    fn has_no_lag(&self) -> bool {
+        self.sample.is_some_and(|sample| {
+            self.applied >= sample.offset && sample.asked_at.elapsed() < NO_LAG
+        })
     }
 
     /// Moves on to the next state where that is due; true when there is no reason to go on.
-    fn advance(&mut self) -> bool {
-        let applied = self.applied_offset();
-        if self.means.source_offset.is_none() && self.last_byte_at.elapsed() >= SILENCE {
-            self.sample = Some(OffsetSample {
-                offset: self.decoder.received_offset(),
-                asked_at: Instant::now(),
-            });
-        }
-        let sample = self.sample;
+    async fn advance(&mut self) -> Result<bool, Error> {
         match &mut self.state {
             State::CatchingUp { goal } => {
-                let goal = goal.or_else(|| sample.map(|sample| sample.offset));
-                if let Some(goal) = goal
-                    && applied >= goal
-                    && !self.in_flight
-                {
-                    self.caught_up();
-                } else {
-                    self.state = State::CatchingUp { goal };
+                if goal.is_none() {
+                    *goal = self.sample.map(|sample| sample.offset);
                 }
-                false
+                let reached = goal.is_some_and(|goal| self.applied >= goal);
+                if reached && self.has_no_lag() {
+                    self.caught_up().await?;
+                }
+                Ok(false)
             }
-            State::Releasing { .. } => false,
-            State::Following => {
-                self.means.until_caught_up
-                    && sample.is_some_and(|sample| {
-                        applied >= sample.offset && sample.asked_at.elapsed() < NO_LAG
-                    })
-            }
+            State::Releasing { .. } => Ok(false),
+            State::Following => Ok(self.means.until_caught_up && self.has_no_lag()),
         }
     }
 
-    /// The target has what the source had when the snapshot was complete.
+    /// The target has what the source had when the snapshot was complete, and keeps up.
     ///
-    /// Nothing is in flight and all commands that were gathered have been sent: from here on
-    /// expiries are written true, and every held one is on the target to be found.
-    fn caught_up(&mut self) {
-        if self.hold == Hold::Released {
-            self.state = State::Following;
-            self.means.progress.enter(Phase::Following);
-            return;
+    /// From here on expiries are written true unless they come soon. Those that were gathered
+    /// before are held, and on the target once the present offset is applied.
+    async fn caught_up(&mut self) -> Result<(), Error> {
+        if !self.hold.is_on() {
+            self.enter_following();
+            return Ok(());
         }
-        self.hold = Hold::Released;
-        self.means.translator.set_hold(Hold::Released);
+        self.set_hold_to(self.received_at_ms);
         self.state = State::Releasing {
             release: self.release(),
-            not_before: Instant::now(),
+            admin: self.admin().await?,
+            from: self.decoder.resumable().offset,
         };
         self.means.progress.enter(Phase::Releasing);
         tracing::info!("caught up; held expiries are released");
+        Ok(())
+    }
+
+    fn enter_following(&mut self) {
+        self.state = State::Following;
+        self.means.progress.enter(Phase::Following);
+    }
+
+    fn set_hold_to(&mut self, now_ms: UnixMs) {
+        self.hold = Hold::Following { now_ms };
+        self.means.translator.set_hold(self.hold);
     }
 
     fn release(&self) -> Release {
         Release::new(&self.means.target, self.held_fields)
     }
 
-    fn releases_at(&self) -> Option<Instant> {
+    async fn admin(&self) -> Result<Admin, Error> {
+        let admin = Admin::open(self.means.node, self.means.connect_timeout).await?;
+        Ok(admin)
+    }
+
+    /// Whether a page of held expiries can be released: nothing else writes just now.
+    fn releases_now(&self) -> bool {
         match &self.state {
-            State::Releasing { not_before, .. } if !self.in_flight => Some(*not_before),
-            _ => None,
+            State::Releasing { from, .. } => !self.in_flight && self.applied >= *from,
+            State::CatchingUp { .. } | State::Following => false,
         }
     }
 
+    /// Releases a page of held expiries if that is due.
     async fn release_page(&mut self) -> Result<(), Error> {
-        let State::Releasing {
-            release,
-            not_before,
-        } = &mut self.state
-        else {
+        if !self.releases_now() {
+            return Ok(());
+        }
+        let State::Releasing { release, admin, .. } = &mut self.state else {
             return Ok(());
         };
-        let step = release.page(&mut self.means.admin, Due::Safe).await;
-        match step.map_err(Error::Target)? {
-            ReleaseStep::More => {}
-            ReleaseStep::Pass { left: 0 } => {
-                tracing::info!(released = release.released(), "all expiries are true");
-                self.means.progress.expiries_held.set(0);
-                self.state = State::Following;
-                self.means.progress.enter(Phase::Following);
-            }
-            ReleaseStep::Pass { left } => {
-                self.means.progress.expiries_held.set(left);
-                *not_before = Instant::now() + RELEASE_PAUSE;
-            }
+        if let ReleaseStep::Done { left } = release.page(admin, Due::Later).await? {
+            let released = release.released();
+            tracing::info!(released, left, "held expiries are released");
+            self.means.progress.expiries_held.set(left);
+            self.left_held |= left > 0;
+            self.enter_following();
         }
         Ok(())
     }
 
     /// Releases whatever is still held: nothing is under way any more.
     async fn release_all(&mut self) -> Result<(), Error> {
-        let mut release = match std::mem::replace(&mut self.state, State::Following) {
-            State::CatchingUp { .. } if self.hold == Hold::Held => self.release(),
-            State::Releasing { .. } => self.release(),
-            State::CatchingUp { .. } | State::Following => return Ok(()),
-        };
+        let all_done = matches!(self.state, State::Following) && !self.left_held;
+        if all_done || !self.hold.is_on() {
+            return Ok(());
+        }
         self.means.progress.enter(Phase::Releasing);
+        let mut admin = self.admin().await?;
+        let mut release = self.release();
         loop {
-            let step = release.page(&mut self.means.admin, Due::All).await;
-            if let ReleaseStep::Pass { left } = step.map_err(Error::Target)? {
+            let step = release.page(&mut admin, Due::All).await?;
+            if let ReleaseStep::Done { left } = step {
                 self.means.progress.expiries_held.set(left);
                 return Ok(());
             }
@@ -338,6 +358,10 @@ impl Follow<'_> {
 
     /// Takes all commands that are complete.
     fn decode(&mut self, received_at_ms: UnixMs) -> Result<(), Error> {
+        self.received_at_ms = received_at_ms;
+        if matches!(self.hold, Hold::Following { .. }) {
+            self.set_hold_to(received_at_ms);
+        }
         while let Some(item) = self.next_item()? {
             match item {
                 StreamItem::Command {
@@ -355,7 +379,7 @@ impl Follow<'_> {
                         self.apply(db, command, end_offset, received_at_ms)?;
                     }
                 }
-                StreamItem::GetAck { .. } => self.means.feed.ack_requested(),
+                StreamItem::GetAck { end_offset } => self.means.feed.ack_requested(end_offset),
                 StreamItem::Select { .. }
                 | StreamItem::Ping { .. }
                 | StreamItem::Replconf { .. } => {}
@@ -385,11 +409,20 @@ impl Follow<'_> {
         end_offset: ReplOffset,
         received_at_ms: UnixMs,
     ) -> Result<(), Error> {
+        let databases = self.means.target.databases;
+        if db.0 >= databases {
+            return Err(self.target_error(ErrorKind::NoSuchDb { db, databases }));
+        }
+        self.skipped.follow(db, &command);
         if self.is_skipped(db, &command, end_offset)? {
             self.means.progress.count_skipped(SkipReason::Conflict, 1);
             return Ok(());
         }
-        self.held_fields |= self.hold == Hold::Held && translate::may_expire_fields(&command);
+        self.held_fields |= self.hold.is_on() && translate::may_expire_fields(&command);
+        if matches!(self.state, State::Releasing { .. }) {
+            // What goes to a name or database that was seen already is not found any more.
+            self.left_held |= translate::moves_keys(&command);
+        }
         let context = translate::Context { db, received_at_ms };
         let mut translated = Vec::new();
         let verdict = self
@@ -403,6 +436,9 @@ impl Follow<'_> {
                 offset: end_offset.get(),
             })
         })?;
+        if matches!(self.hold, Hold::Following { .. }) {
+            self.left_held |= translated.iter().any(translate::carries_held_expiry);
+        }
         for command in &translated {
             self.transaction.push(db, command, end_offset.get());
         }
@@ -463,11 +499,5 @@ async fn next_sample(
         if sample.is_some() {
             return sample;
         }
-    }
-}
-
-async fn sleep_until(at: Option<Instant>) {
-    if let Some(at) = at {
-        tokio::time::sleep_until(at.into()).await;
     }
 }

@@ -7,6 +7,7 @@ use tokio::sync::mpsc;
 
 use crate::{
     keyspace::Db,
+    resp::Command,
     sink::{self, Batch, Confirmed, Lane, LaneConfig, LaneEnded, LaneEvent},
 };
 
@@ -34,6 +35,39 @@ impl Skipped {
     /// Whether this key was skipped.
     pub(super) fn contains(&self, db: Db, key: &Bytes) -> bool {
         self.keys.contains(&(db, key.clone()))
+    }
+
+    /// Keeps the names right behind a command that empties or swaps databases, which is applied
+    /// to the target as it is.
+    pub(super) fn follow(&mut self, db: Db, command: &Command) {
+        if self.keys.is_empty() {
+            return;
+        }
+        let db_at = |index| {
+            std::str::from_utf8(command.arg(index))
+                .ok()?
+                .parse()
+                .ok()
+                .map(Db)
+        };
+        if command.is("FLUSHALL") {
+            self.keys.clear();
+        } else if command.is("FLUSHDB") {
+            self.keys.retain(|(of, _)| *of != db);
+        } else if command.is("SWAPDB")
+            && let (Some(one), Some(other)) = (db_at(1), db_at(2))
+        {
+            let swapped = |of: Db| match of {
+                of if of == one => other,
+                of if of == other => one,
+                of => of,
+            };
+            let keys = std::mem::take(&mut self.keys);
+            self.keys = keys
+                .into_iter()
+                .map(|(of, key)| (swapped(of), key))
+                .collect();
+        }
     }
 
     fn add(&mut self, db: Db, key: &Bytes) -> Result<(), Error> {
@@ -121,12 +155,25 @@ impl Lanes {
 
     /// Says why a lane has ended before it was told to: it has reported an error, or panicked.
     async fn ended(&mut self) -> Result<(), Error> {
-        self.events.close();
-        while let Some(event) = self.events.recv().await {
-            self.note(event)?;
-        }
-        for lane in std::mem::take(&mut self.lanes) {
-            lane.finish().await;
+        let lanes = std::mem::take(&mut self.lanes);
+        let ends = async {
+            for lane in lanes {
+                lane.finish().await;
+            }
+        };
+        tokio::pin!(ends);
+        loop {
+            tokio::select! {
+                biased;
+                event = self.events.recv() => match event {
+                    Some(event) => {
+                        self.note(event)?;
+                    }
+                    // All lanes have ended: joining them tells of a panic.
+                    None => break ends.await,
+                },
+                () = &mut ends => {}
+            }
         }
         unreachable!("a lane ends by itself only with an error or a panic")
     }
@@ -148,7 +195,8 @@ impl Lanes {
         for (value_type, keys) in &confirmed.keys {
             progress.count_keys_written(KeyType::of(*value_type), *keys);
         }
-        progress.count_skipped(SkipReason::Conflict, confirmed.skipped.len() as u64);
+        let skipped = confirmed.skipped.len() as u64 + confirmed.skipped_functions;
+        progress.count_skipped(SkipReason::Conflict, skipped);
         progress.count_skipped(SkipReason::Lossy, confirmed.lossy.len() as u64);
         for (db, lossy) in &confirmed.lossy {
             tracing::warn!(%db, "the target cannot hold {lossy}");

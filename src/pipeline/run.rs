@@ -59,49 +59,25 @@ struct Run<'a> {
 impl Run<'_> {
     async fn complete(&mut self, consent: &Consent) -> Result<Ended, Error> {
         let stop = self.stop.clone();
-        let (feed, clock, copied) = tokio::select! {
+        let (feed, copied) = tokio::select! {
             copied = self.copy(consent) => copied?,
             () = stop.requested() => return Err(Error::Interrupted),
         };
         match copied {
-            Some(copied) => self.follow(feed, clock, copied).await,
+            Some(copied) => self.follow(feed, copied).await,
             None => Ok(Ended::Complete),
         }
     }
 
     /// Brings the snapshot to the target. May be dropped midway: the target then holds a part.
-    async fn copy(
-        &mut self,
-        consent: &Consent,
-    ) -> Result<(SourceFeed, SourceClock, Option<Copied>), Error> {
+    async fn copy(&mut self, consent: &Consent) -> Result<(SourceFeed, Option<Copied>), Error> {
         let migration = self.migration;
-        let mut admin = Admin::open(&migration.target, migration.connect_timeout).await?;
-        let mut waiting = |why: &str| {
-            tracing::warn!("waiting because the target is not ready: {why}");
-            self.progress
-                .wait_because(Some(format!("the target is not ready: {why}")));
-        };
-        admin.wait_ready(migration.retry_for, &mut waiting).await?;
-        self.progress.wait_because(None);
-        let target = Arc::new(admin.probe().await?);
-        tracing::info!(target = %migration.target.endpoint, flavor = ?target.flavor, version = ?target.version, "the target");
+        let (mut admin, target) = self.find_target().await?;
+        let mut side = Side::open(&migration.source, migration.connect_timeout).await;
+        let clock = self.look_at_source(&mut side, &mut admin).await?;
         self.prepare(&mut admin, consent).await?;
 
-        let mut side = Side::open(&migration.source, migration.connect_timeout).await;
-        let clock = SourceClock::new(match &mut side {
-            Some(side) => side.time().await,
-            None => None,
-        });
-        let keys = match &mut side {
-            Some(side) => side.keys().await,
-            None => None,
-        };
-        self.progress.keys_total.set(keys.unwrap_or(0));
-
         let (link, offset) = self.join().await?;
-        if migration.flush_target {
-            admin.flush().await?;
-        }
         let mut feed = SourceFeed::start(
             link,
             migration.source.endpoint.clone(),
@@ -110,48 +86,92 @@ impl Run<'_> {
             clock,
             Arc::clone(&self.progress),
         );
-        let hold = match migration.mode {
-            Mode::Full => Hold::Released,
-            Mode::FullIncremental => Hold::Held,
+        if migration.flush_target {
+            // Only when there is a source to fill it again.
+            admin.flush(&target).await?;
+        }
+        let incremental = migration.mode == Mode::FullIncremental;
+        let hold = match incremental {
+            true => Hold::Held,
+            false => Hold::Released,
         };
-        let config = ValueConfig {
-            endpoint: migration.target.endpoint.clone(),
-            conflict: self.conflict(),
-            on_lossy: migration.on_lossy,
-            hold,
-            restore_bytes_max: migration.restore_bytes_max,
-            lanes: migration.lanes,
-        };
-        let remembers = migration.mode == Mode::FullIncremental;
-        let lanes = self.lanes(&target, migration.lanes, remembers).await?;
+        let lanes = self.lanes(&target, migration.lanes, incremental).await?;
         let applied = snapshot::apply(
             &mut feed,
             Arc::clone(&target),
-            config,
+            self.value_config(&target, hold),
             clock,
             lanes,
             &self.progress,
         )
         .await?;
-        tracing::info!(
-            keys = self.progress.keys_read.get(),
-            "the snapshot is on the target"
-        );
-        let copied = (migration.mode == Mode::FullIncremental).then_some(Copied {
-            admin,
+        self.progress.applied_offset.set(offset.get());
+        let keys = self.progress.keys_read.get();
+        tracing::info!(keys, "the snapshot is on the target");
+        let copied = incremental.then_some(Copied {
             target,
             side,
             hold,
             applied,
             offset,
         });
-        Ok((feed, clock, copied))
+        Ok((feed, copied))
+    }
+
+    /// Connects to the target, waits until it takes commands, and finds out what it is.
+    async fn find_target(&self) -> Result<(Admin, Arc<Target>), Error> {
+        let Migration {
+            target,
+            connect_timeout,
+            retry_for,
+            ..
+        } = self.migration;
+        let mut admin = Admin::open(target, *connect_timeout).await?;
+        let mut waiting = |why: &str| {
+            tracing::warn!("waiting because the target is not ready: {why}");
+            let why = format!("the target is not ready: {why}");
+            self.progress.wait_because(Some(why));
+        };
+        admin.wait_ready(*retry_for, &mut waiting).await?;
+        self.progress.wait_because(None);
+        let found = admin.probe().await?;
+        tracing::info!(target = %target.endpoint, is = %found, "found the target");
+        Ok((admin, Arc::new(found)))
+    }
+
+    /// Sets the clock by the source, and asks how many keys it has; both as far as it tells.
+    async fn look_at_source(
+        &self,
+        side: &mut Option<Side>,
+        admin: &mut Admin,
+    ) -> Result<SourceClock, Error> {
+        let Some(side) = side else {
+            return Ok(SourceClock::new(None));
+        };
+        let run_id = side.run_id().await;
+        if run_id.is_some() && run_id == admin.run_id().await? {
+            return Err(Error::SameServer);
+        }
+        self.progress.keys_total.set(side.keys().await.unwrap_or(0));
+        Ok(SourceClock::new(side.time().await))
+    }
+
+    fn value_config(&self, target: &Target, hold: Hold) -> ValueConfig {
+        let migration = self.migration;
+        ValueConfig {
+            endpoint: migration.target.endpoint.clone(),
+            conflict: self.conflict(),
+            on_lossy: migration.on_lossy,
+            hold,
+            restore_bytes_max: target.payload_bytes_max(migration.restore_bytes_max),
+            lanes: migration.lanes,
+        }
     }
 
     /// Makes sure that the target may be written to, and that nothing of an aborted run is left.
     async fn prepare(&self, admin: &mut Admin, consent: &Consent) -> Result<(), Error> {
         let migration = self.migration;
-        admin.remove_staging(migration.lanes).await?;
+        admin.remove_staging().await?;
         let keys = admin.keys().await?;
         if keys == 0 {
             return Ok(());
@@ -217,16 +237,10 @@ impl Run<'_> {
         };
         self.snapshot_offset = Some(offset.get());
         self.progress.received_offset.set(offset.get());
-        self.progress.applied_offset.set(offset.get());
         Ok((link, offset))
     }
 
-    async fn follow(
-        &mut self,
-        mut feed: SourceFeed,
-        clock: SourceClock,
-        copied: Copied,
-    ) -> Result<Ended, Error> {
+    async fn follow(&mut self, mut feed: SourceFeed, copied: Copied) -> Result<Ended, Error> {
         let migration = self.migration;
         let endpoint = migration.target.endpoint.clone();
         let translator = Translator::new(
@@ -240,7 +254,7 @@ impl Run<'_> {
                 offset: copied.offset,
                 db: copied.applied.stream_db,
                 first: copied.applied.rest,
-                received_at_ms: clock.now_ms(),
+                received_at_ms: copied.applied.received_at_ms,
                 skipped: copied.applied.skipped,
                 hold: copied.hold,
                 held_fields: copied.applied.held_fields,
@@ -248,7 +262,8 @@ impl Run<'_> {
             Means {
                 feed: &mut feed,
                 lanes: self.lanes(&copied.target, 1, false).await?,
-                admin: copied.admin,
+                node: &migration.target,
+                connect_timeout: migration.connect_timeout,
                 target: copied.target,
                 translator,
                 losses: LossLog::new(endpoint, migration.on_lossy),
@@ -292,7 +307,6 @@ impl Run<'_> {
 
 /// What following needs of the copied snapshot.
 struct Copied {
-    admin: Admin,
     target: Arc<Target>,
     side: Option<Side>,
     hold: Hold,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::{
-    keyspace::Db,
+    keyspace::{Db, UnixMs},
     rdb::{self, Event},
     sink::{Target, ValueConfig, ValueWriter},
     sync::{self, Framing, SnapshotEnd, Transfer},
@@ -23,6 +23,8 @@ use super::{
 pub(super) struct Applied {
     /// What came behind the snapshot: the beginning of the stream.
     pub(super) rest: Bytes,
+    /// When that came, by the source's clock.
+    pub(super) received_at_ms: UnixMs,
     /// The db that is selected where the stream begins.
     pub(super) stream_db: Db,
     /// Whether fields of hashes were written with held expiries.
@@ -61,7 +63,8 @@ pub(super) async fn apply(
     }
     let rest = end(feed, framing, copy.parser.offset(), copy.parser.take_rest()).await?;
     feed.snapshot_ended();
-    copy.finish(rest).await
+    let received_at_ms = clock.now_ms();
+    copy.finish(rest, received_at_ms).await
 }
 
 /// Reads up to the framing line; returns it and the bytes behind it.
@@ -131,7 +134,16 @@ impl Copy<'_> {
     }
 
     async fn receive(&mut self, feed: &mut SourceFeed) -> Result<Bytes, Error> {
-        match receive(feed).await {
+        let received = loop {
+            tokio::select! {
+                received = receive(feed) => break received,
+                // A lane may wait or fail while the source is silent.
+                noted = self.lanes.next() => {
+                    noted?;
+                }
+            }
+        };
+        match received {
             // The parser knows where in which key the snapshot broke off.
             Err(Error::Source(link)) => match self.parser.finish() {
                 Err(error) => Err(Error::Snapshot {
@@ -206,7 +218,7 @@ impl Copy<'_> {
     }
 
     /// Hands over what is left and waits until all of it is confirmed.
-    async fn finish(mut self, rest: Bytes) -> Result<Applied, Error> {
+    async fn finish(mut self, rest: Bytes, received_at_ms: UnixMs) -> Result<Applied, Error> {
         self.writer.flush();
         while let Some((lane, batch)) = self.writer.ready() {
             self.lanes.send(lane, batch).await?;
@@ -223,6 +235,7 @@ impl Copy<'_> {
         }
         Ok(Applied {
             rest,
+            received_at_ms,
             stream_db: self.stream_db,
             held_fields: self.writer.held_fields(),
             skipped,

@@ -13,7 +13,9 @@ use tokio::{
 
 use crate::{
     net::Endpoint,
-    sync::{self, AckSchedule, ErrorKind, Link, LinkReader, LinkWriter, ReplOffset, Side},
+    sync::{
+        self, AckSchedule, ErrorKind, Link, LinkReader, LinkWriter, ReplOffset, Side, SideError,
+    },
 };
 
 use super::{
@@ -31,8 +33,10 @@ struct AckState {
     applied: ReplOffset,
     snapshot_ended: bool,
     stream_seen: bool,
-    /// How often the source has asked (REPLCONF GETACK).
+    /// How often an acknowledgement was wanted at once.
     requests: u64,
+    /// The source waits for this offset to be acknowledged (REPLCONF GETACK).
+    wanted: Option<ReplOffset>,
 }
 
 /// The link while it runs. Its tasks end with it.
@@ -64,6 +68,7 @@ impl SourceFeed {
             snapshot_ended: false,
             stream_seen: false,
             requests: 0,
+            wanted: None,
         });
         SourceFeed {
             queue: receiver,
@@ -122,13 +127,19 @@ impl SourceFeed {
     pub(super) fn applied(&self, offset: ReplOffset) {
         self.acks.send_if_modified(|acks| {
             acks.applied = offset;
-            false
+            let reached = acks.wanted.take_if(|wanted| offset >= *wanted).is_some();
+            acks.requests += u64::from(reached);
+            reached
         });
     }
 
-    /// Says that the source has asked for an acknowledgement.
-    pub(super) fn ack_requested(&self) {
-        self.acks.send_modify(|acks| acks.requests += 1);
+    /// Says that the source has asked for an acknowledgement, at this offset. It gets one at
+    /// once, and another when all up to there is applied: a client may be waiting for that.
+    pub(super) fn ack_requested(&self, at: ReplOffset) {
+        self.acks.send_modify(|acks| {
+            acks.requests += 1;
+            acks.wanted = Some(at);
+        });
     }
 
     /// Stops reading; what was received can still be taken.
@@ -183,14 +194,11 @@ async fn acknowledge(
     mut state: watch::Receiver<AckState>,
     progress: Arc<Progress>,
 ) {
-    // From the start on: a source whose snapshot is sent counts the silence from then, and we
-    // may still be busy with what is queued here.
-    let mut schedule = AckSchedule::following(Instant::now());
+    let mut schedule = AckSchedule::new(Instant::now());
     let mut told = *state.borrow();
     loop {
-        let due = schedule.due();
         tokio::select! {
-            () = sleep_until(due) => {
+            () = tokio::time::sleep_until(schedule.due().into()) => {
                 let applied = state.borrow().applied;
                 if writer.ack(applied).await.is_err() {
                     return;
@@ -219,13 +227,6 @@ async fn acknowledge(
     }
 }
 
-async fn sleep_until(due: Option<Instant>) {
-    match due {
-        Some(due) => tokio::time::sleep_until(due.into()).await,
-        None => std::future::pending().await,
-    }
-}
-
 /// A reading of the source's offset.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct OffsetSample {
@@ -235,16 +236,22 @@ pub(super) struct OffsetSample {
     pub(super) asked_at: Instant,
 }
 
-/// Asks the source again and again where it stands, until nobody listens.
+/// Asks the source again and again where it stands, until nobody listens or it refuses to say.
 pub(super) fn watch_offset(mut side: Side) -> watch::Receiver<Option<OffsetSample>> {
     let (sender, receiver) = watch::channel(None);
     tokio::spawn(async move {
         while !sender.is_closed() {
             let asked_at = Instant::now();
-            let Some(offset) = side.offset().await else {
-                return;
-            };
-            let _ = sender.send(Some(OffsetSample { offset, asked_at }));
+            match side.offset().await {
+                Ok(offset) => {
+                    let _ = sender.send(Some(OffsetSample { offset, asked_at }));
+                }
+                Err(SideError::Refused) => {
+                    tracing::warn!("the source may not be asked where it stands; lag is estimated");
+                    return;
+                }
+                Err(SideError::Passing) => {}
+            }
             tokio::time::sleep(OFFSET_PERIOD).await;
         }
     });

@@ -16,11 +16,14 @@ use super::{
     value::staging_key,
 };
 
+/// The most lanes that any run may have had.
+const LANES_MAX: usize = 64;
+
 /// How often a target that is not ready is asked again.
 const READY_PERIOD: Duration = Duration::from_millis(200);
 
-/// The oldest server whose RESTORE can be given what a migration needs (ABSTTL, IDLETIME, FREQ).
-const OLDEST: (u16, u16) = (5, 0);
+/// The oldest server that discards a whole transaction whichever way one command is refused.
+const OLDEST: (u16, u16) = (6, 0);
 
 /// What a server holds in one argument unless told otherwise (`proto-max-bulk-len`).
 const BULK_BYTES_MAX_DEFAULT: u64 = 512 * 1024 * 1024;
@@ -138,16 +141,16 @@ impl Admin {
         Ok(self.keyspace().await?.iter().map(|(_, keys)| keys).sum())
     }
 
-    /// Removes what an aborted run may have left under the staging names of `lanes` lanes.
+    /// Removes what an aborted run may have left under staging names.
     ///
     /// # Errors
     /// [`ErrorKind::Admin`].
-    pub async fn remove_staging(&mut self, lanes: usize) -> Result<(), Error> {
+    pub async fn remove_staging(&mut self) -> Result<(), Error> {
         for (db, _) in self.keyspace().await? {
             let mut pipe = redis::pipe();
             pipe.cmd("SELECT").arg(db.0).ignore();
             let unlink = pipe.cmd("UNLINK");
-            for lane in 0..lanes {
+            for lane in 0..LANES_MAX {
                 unlink.arg(staging_key(lane).as_ref());
             }
             let removed: Result<Vec<u64>, _> = pipe.query_async(&mut self.connection).await;
@@ -156,12 +159,18 @@ impl Admin {
         Ok(())
     }
 
-    /// Empties all databases.
+    /// Empties all databases, and removes all function libraries.
     ///
     /// # Errors
     /// [`ErrorKind::Admin`].
-    pub async fn flush(&mut self) -> Result<(), Error> {
-        self.ask("be emptied", &["FLUSHALL"]).await
+    pub async fn flush(&mut self, target: &Target) -> Result<(), Error> {
+        let _: () = self.ask("be emptied", &["FLUSHALL", "ASYNC"]).await?;
+        if target.has_functions() {
+            let _: () = self
+                .ask("lose its functions", &["FUNCTION", "FLUSH"])
+                .await?;
+        }
+        Ok(())
     }
 
     /// Reads the target's clock.
@@ -171,6 +180,15 @@ impl Admin {
     pub async fn time(&mut self) -> Result<UnixMs, Error> {
         let (seconds, micros): (i64, i64) = self.ask("tell the time", &["TIME"]).await?;
         Ok(seconds.saturating_mul(1000).saturating_add(micros / 1000))
+    }
+
+    /// The id of the target's process; `None` when it does not tell.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Admin`].
+    pub async fn run_id(&mut self) -> Result<Option<String>, Error> {
+        let info: String = self.ask("tell what it is", &["INFO", "server"]).await?;
+        Ok(Info::parse(&info).get("run_id").map(str::to_owned))
     }
 
     /// The connection, for those of this room that page through the keyspace.

@@ -15,15 +15,13 @@ use crate::{
 
 use super::translate::keys;
 
-/// Commands for one lane, in order, all for the same db at their start.
+/// Commands for one lane, in order.
 #[derive(Debug)]
 pub struct Batch {
     pub(super) segments: Vec<Bytes>,
     pub(super) requests: Vec<Request>,
-    /// The db the first command is meant for.
-    pub(super) db: Db,
-    /// The db that is selected when all commands were executed.
-    pub(super) db_after: Db,
+    /// The db its commands are for; `None` when they select it themselves.
+    pub(super) db: Option<Db>,
     /// Is sent only when everything before it in the lane is confirmed.
     pub(super) after_confirmed: bool,
     /// The stream offset that is applied once this batch is confirmed.
@@ -50,6 +48,8 @@ pub(super) struct Request {
     pub(super) shape: Shape,
     pub(super) commands: Vec<Named>,
     pub(super) writes: Writes,
+    /// The db, for messages.
+    pub(super) db: Db,
 }
 
 /// How many replies a request gets, and what they mean.

@@ -41,7 +41,7 @@ pub enum ErrorKind {
     #[error("gave an answer to {0} that cannot be understood")]
     Answer(&'static str),
     /// The target is older than what keyferry writes to.
-    #[error("is version {0}, which is older than 5.0")]
+    #[error("is version {0}, which is older than 6.0")]
     TooOld(String),
     /// The target is a replica and takes no writes.
     #[error("is a replica")]
@@ -189,7 +189,7 @@ impl Error {
             ErrorKind::Answer(_) => {
                 "check that the target is a Redis or Valkey server, not a proxy"
             }
-            ErrorKind::TooOld(_) => "use a target of version 5.0 or newer",
+            ErrorKind::TooOld(_) => "use a target of version 6.0 or newer",
             ErrorKind::Replica => "give the primary's address as --target",
             ErrorKind::NotEmpty { .. } => {
                 "say what to do with its keys: --on-conflict replace|skip|fail, or --flush-target"

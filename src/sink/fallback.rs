@@ -13,7 +13,7 @@ use crate::{
 };
 
 use super::{
-    Hold, Lossy, Target,
+    Hold, Loss, Lossy, Target,
     rebuild::Rebuild,
     value::{CHUNK, finish_staging},
 };
@@ -21,7 +21,7 @@ use super::{
 /// What a RESTORE became.
 #[derive(Debug)]
 pub(super) struct Rebuilt {
-    /// The commands that write the value, for one transaction.
+    /// The commands that write the value, for one transaction; none when nothing can.
     pub(super) commands: Vec<Command>,
     /// What they cannot say.
     pub(super) lossy: Option<Lossy>,
@@ -38,6 +38,16 @@ pub(super) fn rebuild(
 ) -> Result<Rebuilt, rdb::Error> {
     let payload = restore.args().get(3).cloned().unwrap_or_default();
     let payload = rdb::payload::check(&payload)?;
+    let key = restore.args().get(1).cloned().unwrap_or_default();
+    if payload.value_type.is_module() {
+        // Only the module itself can read it; the one on the target is another version.
+        let type_name = rdb::module_name(&payload.body).unwrap_or_default();
+        let loss = Loss::of_module(&type_name);
+        return Ok(Rebuilt {
+            commands: Vec::new(),
+            lossy: Some(Lossy { loss, key }),
+        });
+    }
     let limits = rdb::Limits::default();
     let mut values = ValueParser::new(payload.value_type, payload.body, limits);
     // Expiries of fields stand in the payload as they are to be written.
@@ -46,13 +56,13 @@ pub(super) fn rebuild(
     let mut lossy = None;
     while let Some(event) = values.next_event()? {
         if let Event::Part(part) = event
-            && let Err(lost) = rebuild.part(part, &mut commands)
+            && let Err(Lossy { loss, .. }) = rebuild.part(part, &mut commands)
         {
-            lossy = Some(lost);
+            let key = key.clone();
+            lossy = Some(Lossy { loss, key });
         }
     }
     rebuild.finish(&mut commands);
-    let key = restore.args().get(1).cloned().unwrap_or_default();
     let expire_at = restore.args().get(2).filter(|at| *at != "0").cloned();
     let replaces = restore.args().iter().any(|arg| arg == "REPLACE");
     finish_staging(&mut commands, staging, key, expire_at, replaces);

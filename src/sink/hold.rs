@@ -3,7 +3,8 @@
 //! A replica keeps an expired key until its primary deletes it; the target of a migration is a
 //! primary and does not. A key whose TTL the source renews while we are behind would be gone
 //! before the renewal arrives. So every expiry is written shifted far ahead by a constant, and
-//! shifted back ("released") once the stream has caught up.
+//! shifted back ("released") once the stream has caught up. From then on only expiries that come
+//! within a minute are held; the source's DEL or renewal decides about those.
 //!
 //! ```text
 //!  0            2^46 ms (year 4199)      2^47 ms (year 6429)         2^47 + 2^46 ms
@@ -32,22 +33,45 @@ const FIELD_SHIFT_MS: UnixMs = 1 << 45;
 /// True expiries of hash fields from here on need no holding.
 const FIELD_HELD_TRUE_MAX_MS: UnixMs = 1 << 44;
 
+/// An expiry that is nearer than this stays held while the stream is followed: the source may
+/// renew the key in the last moment, and its command must find the key here.
+pub(super) const SOON_MS: UnixMs = 60_000;
+
 /// Whether expiries are written as they are or held.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Hold {
     /// Expiries are written true.
     Released,
-    /// Expiries are written shifted.
+    /// Expiries are written shifted: the target is behind.
     Held,
+    /// The target follows closely. Expiries are written true, except those that come soon.
+    Following {
+        /// The time, by the clock that the expiries are made by.
+        now_ms: UnixMs,
+    },
 }
 
 impl Hold {
+    /// Whether any expiry may be written shifted.
+    pub fn is_on(self) -> bool {
+        self != Hold::Released
+    }
+
+    /// Whether this true expiry is to be shifted, if it can be.
+    fn holds(self, expire_at_ms: UnixMs) -> bool {
+        match self {
+            Hold::Released => false,
+            Hold::Held => true,
+            Hold::Following { now_ms } => expire_at_ms < now_ms.saturating_add(SOON_MS),
+        }
+    }
+
     /// The expiry of a key to write for a true one.
     pub fn apply(self, expire_at_ms: UnixMs) -> UnixMs {
-        match self {
-            Hold::Held if expire_at_ms < HELD_TRUE_MAX_MS => expire_at_ms.max(0) + SHIFT_MS,
-            Hold::Held | Hold::Released => expire_at_ms,
+        if self.holds(expire_at_ms) && expire_at_ms < HELD_TRUE_MAX_MS {
+            return expire_at_ms.max(0) + SHIFT_MS;
         }
+        expire_at_ms
     }
 
     /// The true expiry of a key behind a held one; `None` when it is not held.
@@ -59,12 +83,10 @@ impl Hold {
 
     /// The expiry of a hash field to write for a true one.
     pub fn apply_field(self, expire_at_ms: UnixMs) -> UnixMs {
-        match self {
-            Hold::Held if expire_at_ms < FIELD_HELD_TRUE_MAX_MS => {
-                expire_at_ms.max(0) + FIELD_SHIFT_MS
-            }
-            Hold::Held | Hold::Released => expire_at_ms,
+        if self.holds(expire_at_ms) && expire_at_ms < FIELD_HELD_TRUE_MAX_MS {
+            return expire_at_ms.max(0) + FIELD_SHIFT_MS;
         }
+        expire_at_ms
     }
 
     /// The true expiry of a hash field behind a held one; `None` when it is not held.
@@ -92,6 +114,20 @@ mod tests {
             assert_eq!(Hold::Released.apply(true_ms), true_ms, "{name}");
             let back = Hold::release(written_ms);
             assert_eq!(back, released.then_some(true_ms.max(0)), "{name}");
+        }
+    }
+
+    #[test]
+    fn while_following_only_what_expires_soon_is_held() {
+        let now_ms = 1_795_000_000_000;
+        let following = Hold::Following { now_ms };
+        for (name, true_ms, held) in [
+            ("past", now_ms - 1, true),
+            ("soon", now_ms + SOON_MS - 1, true),
+            ("later", now_ms + SOON_MS, false),
+        ] {
+            assert_eq!(following.apply(true_ms) != true_ms, held, "{name}");
+            assert_eq!(following.apply_field(true_ms) != true_ms, held, "{name}");
         }
     }
 

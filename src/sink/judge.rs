@@ -41,22 +41,29 @@ pub(super) fn judge(request: &Request, replies: &mut Vec<Reply>) -> Verdict {
 
 /// MULTI answers OK, each command QUEUED, EXEC an array with one reply a command.
 ///
-/// One refusal while queueing and EXEC discards the whole block. Redis up to 5.0 executes the
-/// rest of the block all the same after some refusals, so those never count as "again" there;
-/// targets start at 6.0.
+/// One refusal while queueing and EXEC discards the whole block, so all of it may be sent again.
+/// Not so when MULTI itself is refused: the commands behind it were executed on their own.
 fn transaction(replies: &mut Vec<Reply>, if_absent: bool) -> Verdict {
     let exec = replies.pop();
-    let refused_in_queue = replies
-        .drain(..)
-        .enumerate()
-        .find_map(|(index, reply)| match reply {
-            // The reply at 0 is MULTI's own.
-            Reply::Error(error) => Some((index.saturating_sub(1), error)),
-            _ => None,
-        });
+    let mut queue = replies.drain(..).enumerate();
+    match queue.next() {
+        Some((_, reply)) if reply.is_ok() => {}
+        Some((_, Reply::Error(error))) => return Verdict::Refused(0, error),
+        _ => return Verdict::Unexpected(0),
+    }
+    let mut refused_in_queue = None;
+    for (index, reply) in queue {
+        match reply {
+            Reply::Error(error) => {
+                refused_in_queue.get_or_insert((index - 1, error));
+            }
+            reply if reply.is_queued() => {}
+            _ => return Verdict::Unexpected(index - 1),
+        }
+    }
     match (exec, refused_in_queue) {
         (Some(Reply::Error(_)), Some((index, error))) => refusal(index, error),
-        (Some(Reply::Error(error)), None) => refusal(0, error),
+        (Some(Reply::Error(error)), None) => refusal(0, cause_of_abort(error)),
         (Some(Reply::Array(Some(results))), None) => executed(results, if_absent),
         (_, Some((index, error))) => Verdict::Refused(index, error),
         (_, None) => Verdict::Unexpected(0),
@@ -86,6 +93,15 @@ fn executed(results: Vec<Reply>, if_absent: bool) -> Verdict {
         // What stood beside it was executed: the same bytes must not be sent again.
         Some((index, error)) => Verdict::Refused(index, error),
         None => Verdict::Done,
+    }
+}
+
+/// EXEC itself can be refused, and says why behind the code word (redis 6.0 multi.c
+/// execCommandAbort): `EXECABORT Transaction discarded because of: OOM command not allowed ...`.
+fn cause_of_abort(error: ReplyError) -> ReplyError {
+    match error.text.split_once("because of: ") {
+        Some((_, cause)) => ReplyError::parse(cause.as_bytes()),
+        None => error,
     }
 }
 
@@ -130,6 +146,7 @@ mod tests {
             shape,
             commands: vec![named; commands],
             writes: Writes::Part,
+            db: crate::keyspace::Db(0),
         }
     }
 
@@ -258,6 +275,31 @@ mod tests {
                     error("LOADING Redis is loading the dataset in memory"),
                 ],
                 again("LOADING Redis is loading the dataset in memory"),
+            ),
+            (
+                "exec refused for want of memory",
+                Transaction,
+                vec![
+                    ok(),
+                    queued(),
+                    queued(),
+                    error(&format!(
+                        "EXECABORT Transaction discarded because of: {OOM}"
+                    )),
+                ],
+                again(OOM),
+            ),
+            (
+                "multi refused: what stands behind it was executed",
+                Transaction,
+                vec![error(OOM), ok(), ok(), error("ERR EXEC without MULTI")],
+                refused(0, OOM),
+            ),
+            (
+                "executed instead of queued",
+                Transaction,
+                vec![ok(), queued(), one.clone(), exec(&[])],
+                Verdict::Unexpected(1),
             ),
             (
                 "no array",

@@ -10,7 +10,8 @@
 //! LOADING, BUSY ...) halts the lane: nothing more is sent until everything in flight has been
 //! answered, then what was refused is sent again, in order, until it is taken or the deadline
 //! passes. What must not overtake an unconfirmed request stands in a batch that asks to be sent
-//! only after everything before it is confirmed.
+//! only after everything before it is confirmed. So does whatever stands behind a SELECT: a
+//! refused SELECT must never leave commands to another db.
 
 use std::{
     collections::VecDeque,
@@ -47,6 +48,11 @@ const BATCHES_WAITING_MAX: usize = 2;
 /// The longest pause between two tries of what was refused.
 const BACKOFF_MAX: Duration = Duration::from_secs(2);
 const BACKOFF_MIN: Duration = Duration::from_millis(50);
+
+/// An idle connection says PING this often, so that nobody on the way forgets it.
+const KEEPALIVE: Duration = Duration::from_secs(10);
+/// Somebody is told when the target has not answered for so long.
+const SILENCE: Duration = Duration::from_secs(5);
 
 /// What a lane needs to know.
 #[derive(Debug, Clone)]
@@ -87,6 +93,8 @@ pub struct Confirmed {
     pub keys: Vec<(crate::rdb::ValueType, u64)>,
     /// Keys that the target had and kept.
     pub skipped: Vec<(Db, Bytes)>,
+    /// Function libraries that the target had and kept.
+    pub skipped_functions: u64,
     /// Function libraries loaded.
     pub functions: u64,
     /// Commands of the stream.
@@ -124,7 +132,7 @@ impl Lane {
     ) -> Result<Lane, Error> {
         let connection = connect(&config).await?;
         let (reader, writer) = tokio::io::split(connection);
-        let (batches, waiting) = mpsc::channel(BATCHES_WAITING_MAX);
+        let (batches, mut waiting) = mpsc::channel(BATCHES_WAITING_MAX);
         let driver = Driver {
             reader,
             writer,
@@ -140,9 +148,11 @@ impl Lane {
             refused: Vec::new(),
             retry: None,
             db: Db(0),
+            heard_at: Instant::now(),
+            silence_told: false,
         };
         let task = tokio::spawn(async move {
-            if let Err(error) = driver.run(waiting).await {
+            if let Err(error) = driver.run(&mut waiting).await {
                 // Nobody listens only when the whole migration has ended already.
                 let _ = events.send(LaneEvent::Failed(error));
             }
@@ -226,6 +236,9 @@ struct Driver {
     retry: Option<Retrying>,
     /// The db that will be selected once everything outgoing is executed.
     db: Db,
+    /// When the target last answered, or the lane last had nothing to wait for.
+    heard_at: Instant,
+    silence_told: bool,
 }
 
 /// A batch that was sent, and how far its replies have come.
@@ -234,8 +247,6 @@ struct InFlight {
     /// The request whose replies come next.
     next: usize,
     replies: Vec<Reply>,
-    /// A SELECT was sent before it.
-    selected: bool,
     done: Confirmed,
 }
 
@@ -243,8 +254,6 @@ struct InFlight {
 struct Refused {
     segments: Vec<Bytes>,
     request: Request,
-    db: Db,
-    db_after: Db,
     applied_offset: Option<u64>,
 }
 
@@ -278,30 +287,33 @@ impl InFlight {
         let request = self.batch.requests.get_mut(index)?;
         Some(Refused {
             segments: batch::slice(&self.batch.segments, start, request.end),
-            db: self.batch.db,
-            db_after: self.batch.db_after,
             applied_offset: self.batch.applied_offset.take(),
             request: Request {
                 end: request.end - start,
                 shape: request.shape,
                 commands: std::mem::take(&mut request.commands),
                 writes: std::mem::replace(&mut request.writes, Writes::Part),
+                db: request.db,
             },
         })
     }
 }
 
 impl Driver {
-    async fn run(mut self, mut waiting: mpsc::Receiver<Batch>) -> Result<(), Error> {
+    /// Drives the lane to its end. `waiting` is only borrowed: its closing tells the other side
+    /// that the lane has ended, and the reason must be on its way by then.
+    async fn run(mut self, waiting: &mut mpsc::Receiver<Batch>) -> Result<(), Error> {
         let mut open = true;
         while open || !self.is_idle() {
             let wants_batch = open && self.held_back.is_none() && self.has_room();
             let retry_at = self.retry_at();
+            let quiet_until = self.quiet_until();
             tokio::select! {
                 read = self.reader.read_buf(&mut self.inbound) => {
                     if read.map_err(|error| self.lost(Some(error)))? == 0 {
                         return Err(self.lost(None));
                     }
+                    self.heard();
                     self.take_replies()?;
                 }
                 written = write_some(&mut self.writer, &self.outgoing), if !self.outgoing.is_empty() => {
@@ -315,7 +327,8 @@ impl Driver {
                     Some(batch) => self.held_back = Some(batch),
                     None => open = false,
                 },
-                () = sleep_until(retry_at), if retry_at.is_some() => self.send_refused(),
+                () = sleep_until(retry_at) => self.send_refused(),
+                () = sleep_until(quiet_until) => self.break_silence(),
             }
             self.send_held_back();
         }
@@ -335,35 +348,66 @@ impl Driver {
     }
 
     fn send_held_back(&mut self) {
-        let ready = match &self.held_back {
-            Some(batch) if batch.after_confirmed => self.is_confirmed(),
-            Some(_) => self.refused.is_empty(),
-            None => false,
+        let Some(mut batch) = self.held_back.take() else {
+            return;
         };
-        if let Some(batch) = self.held_back.take_if(|_| ready) {
-            self.send(batch);
+        let ready = match batch.after_confirmed {
+            true => self.is_confirmed(),
+            false => self.refused.is_empty(),
+        };
+        match batch.db {
+            Some(db) if db != self.db => {
+                if self.is_confirmed() {
+                    self.send(single(&[b"SELECT", db.to_string().as_bytes()], db));
+                    self.db = db;
+                    batch.after_confirmed = true;
+                }
+                self.held_back = Some(batch);
+            }
+            _ if ready => self.send(batch),
+            _ => self.held_back = Some(batch),
         }
     }
 
     fn send(&mut self, batch: Batch) {
-        let selected = batch.db != self.db;
-        if selected {
-            let mut select = Encoder::default();
-            select.begin(2);
-            select.arg(b"SELECT");
-            select.int_arg(batch.db.0.into());
-            self.outgoing.extend(select.take());
+        if self.is_confirmed() {
+            self.heard();
         }
-        self.db = batch.db_after;
         self.outgoing.extend(batch.segments.iter().cloned());
         self.in_flight_bytes += batch.len();
         self.in_flight.push_back(InFlight {
             batch,
             next: 0,
             replies: Vec::new(),
-            selected,
             done: Confirmed::default(),
         });
+    }
+
+    fn heard(&mut self) {
+        self.heard_at = Instant::now();
+        if std::mem::take(&mut self.silence_told) {
+            let _ = self.events.send(LaneEvent::Recovered);
+        }
+    }
+
+    /// Until when silence is no reason to do anything.
+    fn quiet_until(&self) -> Option<Instant> {
+        match self.in_flight.is_empty() {
+            true => Some(self.heard_at + KEEPALIVE),
+            false if self.silence_told => None,
+            false => Some(self.heard_at + SILENCE),
+        }
+    }
+
+    /// Says PING on an idle connection; tells somebody when an answer is overdue.
+    fn break_silence(&mut self) {
+        if self.in_flight.is_empty() {
+            self.send(single(&[b"PING"], self.db));
+            return;
+        }
+        self.silence_told = true;
+        let why = format!("the target has not answered for {SILENCE:?}");
+        let _ = self.events.send(LaneEvent::Waiting(why));
     }
 
     fn take_replies(&mut self) -> Result<(), Error> {
@@ -382,15 +426,6 @@ impl Driver {
         let Some(front) = self.in_flight.front_mut() else {
             return Err(self.fail(ErrorKind::Reply(None)));
         };
-        if std::mem::take(&mut front.selected) {
-            return match reply {
-                Reply::Error(reply) => {
-                    let kind = select_refused(front.batch.db, reply);
-                    Err(self.fail(kind))
-                }
-                _ => Ok(()),
-            };
-        }
         front.replies.push(reply);
         let Some(request) = front.batch.requests.get(front.next) else {
             return Err(self.fail(ErrorKind::Reply(None)));
@@ -412,12 +447,17 @@ impl Driver {
             return Ok(());
         };
         let index = front.next - 1;
-        let db = front.batch.db;
         let Some(request) = front.batch.requests.get(index) else {
             return Ok(());
         };
+        let db = request.db;
         match verdict {
             Verdict::Done => front.done.count(&request.writes),
+            Verdict::KeyExists
+                if self.config.conflict == Conflict::Skip && request.writes == Writes::Function =>
+            {
+                front.done.skipped_functions += 1;
+            }
             Verdict::KeyExists if self.config.conflict == Conflict::Skip => {
                 let key = named(request, 0).key;
                 front.done.skipped.push((db, key));
@@ -460,7 +500,7 @@ impl Driver {
         if retry.since.elapsed() > self.config.retry_for {
             return Err(self.fail(ErrorKind::RefusedTooLong {
                 command,
-                db: refused.db,
+                db: refused.request.db,
                 reply,
                 waited: self.config.retry_for,
             }));
@@ -496,12 +536,8 @@ impl Driver {
                     source,
                 })
             })?;
-        let db = refused.db;
-        if let Some(Lossy { loss, .. }) = rebuilt.lossy {
-            let lossy = Lossy {
-                loss,
-                key: key.clone(),
-            };
+        let db = refused.request.db;
+        if let Some(lossy) = rebuilt.lossy {
             if self.config.on_lossy == OnLossy::Fail {
                 return Err(self.fail(ErrorKind::Lossy { lossy, db }));
             }
@@ -509,12 +545,15 @@ impl Driver {
                 front.done.lossy.push((db, lossy));
             }
         }
+        if rebuilt.commands.is_empty() {
+            return Ok(());
+        }
         let shape = match refused.request.shape {
             Shape::IfAbsent => Shape::TransactionIfAbsent,
             _ => Shape::Transaction,
         };
         let (segments, request) =
-            value::transaction(&rebuilt.commands, &key, shape, refused.request.writes);
+            value::transaction(&rebuilt.commands, db, &key, shape, refused.request.writes);
         self.refused.push(Refused {
             segments,
             request,
@@ -554,7 +593,12 @@ impl Driver {
             self.retry = None;
             return;
         }
-        retry.at = Some(Instant::now() + retry.backoff);
+        let pause = match retry.announced {
+            true => retry.backoff,
+            // Nothing has to pass: a payload was rebuilt.
+            false => Duration::ZERO,
+        };
+        retry.at = Some(Instant::now() + pause);
         retry.backoff = (retry.backoff * 2).min(BACKOFF_MAX);
     }
 
@@ -571,8 +615,7 @@ impl Driver {
             self.send(Batch {
                 segments: refused.segments,
                 requests: vec![refused.request],
-                db: refused.db,
-                db_after: refused.db_after,
+                db: None,
                 after_confirmed: false,
                 applied_offset: refused.applied_offset,
             });
@@ -615,13 +658,28 @@ fn is_refused_payload(request: &Request, reply: &ReplyError) -> bool {
     is_single && is_restore && reply.kind == ReplyErrorKind::BadPayload
 }
 
-fn select_refused(db: Db, reply: ReplyError) -> ErrorKind {
-    let command = Named {
-        command: "SELECT".into(),
-        key: Bytes::new(),
-        offset: None,
+/// A batch of one small command that writes nothing.
+fn single(words: &[&[u8]], db: Db) -> Batch {
+    let mut encoder = Encoder::default();
+    encoder.words(words);
+    let request = Request {
+        end: encoder.len(),
+        shape: Shape::Plain,
+        commands: vec![Named {
+            command: Bytes::copy_from_slice(words.first().unwrap_or(&&b""[..])),
+            key: Bytes::new(),
+            offset: None,
+        }],
+        writes: Writes::Part,
+        db,
     };
-    ErrorKind::Refused { command, db, reply }
+    Batch {
+        segments: encoder.take(),
+        requests: vec![request],
+        db: None,
+        after_confirmed: false,
+        applied_offset: None,
+    }
 }
 
 /// Writes what the socket takes. May be dropped midway: nothing is written then.
@@ -653,7 +711,8 @@ fn advance(outgoing: &mut VecDeque<Bytes>, mut written: usize) {
 }
 
 async fn sleep_until(at: Option<Instant>) {
-    if let Some(at) = at {
-        tokio::time::sleep_until(at.into()).await;
+    match at {
+        Some(at) => tokio::time::sleep_until(at.into()).await,
+        None => std::future::pending().await,
     }
 }

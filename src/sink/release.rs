@@ -4,29 +4,32 @@
 //! nothing has to be remembered and a release can be done again at any time. The caller keeps
 //! all other writes away while a page is worked on.
 //!
-//! A key that is about to expire is left for later: the source may have renewed it a moment ago
-//! and that command may still be under way. It is gone, or has another expiry, soon.
+//! While the stream is followed, keys that expire soon stay held: the source may have renewed one
+//! a moment ago and that command may still be under way. It is gone, or has another expiry, soon.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::collections::BTreeMap;
 
 use redis::{FromRedisValue, Pipeline, Value};
 
 use crate::keyspace::{Db, UnixMs};
 
-use super::{admin::Admin, error::Error, hold::Hold, target::Target};
+use super::{
+    admin::Admin,
+    error::Error,
+    hold::{Hold, SOON_MS},
+    target::Target,
+};
 
 /// Keys asked for by one SCAN.
 const PAGE_KEYS: usize = 1000;
 /// Fields asked for by one HSCAN.
 const PAGE_FIELDS: usize = 1000;
-/// Keys that expire within this time are left for later.
-const ABOUT_TO_EXPIRE: Duration = Duration::from_secs(2);
 
 /// Which keys to release.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Due {
-    /// Those that are not about to expire.
-    Safe,
+    /// Those that do not expire soon.
+    Later,
     /// All of them: nothing is under way any more.
     All,
 }
@@ -36,8 +39,8 @@ pub enum Due {
 pub enum ReleaseStep {
     /// There is more to do.
     More,
-    /// All keys were seen; this many are still held because they are about to expire.
-    Pass {
+    /// All keys were seen; this many are still held because they expire soon.
+    Done {
         /// Keys still held.
         left: u64,
     },
@@ -48,7 +51,7 @@ pub enum ReleaseStep {
 pub struct Release {
     has_expiretime: bool,
     fields: bool,
-    /// Databases still to be seen in this pass; the last one is being seen.
+    /// Databases still to be seen; the last one is being seen.
     dbs: Option<Vec<Db>>,
     cursor: u64,
     left: u64,
@@ -73,7 +76,7 @@ impl Release {
         self.released
     }
 
-    /// Works on the next page. After [`ReleaseStep::Pass`] the next call begins a new pass.
+    /// Works on the next page. After [`ReleaseStep::Done`] the next call begins anew.
     ///
     /// # Errors
     /// [`super::ErrorKind::Admin`].
@@ -81,7 +84,7 @@ impl Release {
         let Some(db) = self.db(admin).await? else {
             self.dbs = None;
             let left = std::mem::take(&mut self.left);
-            return Ok(ReleaseStep::Pass { left });
+            return Ok(ReleaseStep::Done { left });
         };
         let mut scan = redis::pipe();
         scan.cmd("SELECT").arg(db.0).ignore();
@@ -92,7 +95,7 @@ impl Release {
         let now_ms = admin.time().await?;
         let latest_ms = match due {
             Due::All => UnixMs::MIN,
-            Due::Safe => now_ms + ABOUT_TO_EXPIRE.as_millis() as UnixMs,
+            Due::Later => now_ms + SOON_MS,
         };
         self.release_keys(admin, &keys, latest_ms).await?;
         if self.fields {

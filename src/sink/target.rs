@@ -1,5 +1,7 @@
 //! What the target is, and what it therefore understands.
 
+use std::fmt;
+
 use crate::rdb::{FieldExpiry, ValueType};
 
 /// The names of value types that well-known modules bring, and of those modules.
@@ -39,7 +41,27 @@ pub struct Target {
     pub databases: u32,
 }
 
+/// `Redis 7.0.15`.
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let flavor = match self.flavor {
+            Flavor::Redis => "Redis",
+            Flavor::Valkey => "Valkey",
+        };
+        let (major, minor, patch) = self.version;
+        write!(f, "{flavor} {major}.{minor}.{patch}")
+    }
+}
+
 impl Target {
+    /// The longest body that one RESTORE may carry, when `wanted` is asked for.
+    pub fn payload_bytes_max(&self, wanted: usize) -> usize {
+        // Type, version and checksum stand around the body.
+        const FRAME_BYTES: u64 = 11;
+        let bytes_max = self.bulk_bytes_max.saturating_sub(FRAME_BYTES);
+        wanted.min(usize::try_from(bytes_max).unwrap_or(usize::MAX))
+    }
+
     /// Whether it is a Redis of at least this release.
     pub fn is_redis_from(&self, major: u16, minor: u16) -> bool {
         self.flavor == Flavor::Redis && (self.version.0, self.version.1) >= (major, minor)

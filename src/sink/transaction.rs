@@ -23,8 +23,8 @@ pub struct TransactionBuilder {
     commands: Vec<Named>,
     /// How many of the commands are the source's, SELECT left out.
     sourced: u64,
-    db: Db,
-    db_now: Db,
+    /// The db that is selected on the connection once all that was gathered is executed.
+    db: Option<Db>,
     applied_offset: Option<u64>,
 }
 
@@ -33,13 +33,11 @@ impl TransactionBuilder {
     pub fn push(&mut self, db: Db, command: &Command, offset: u64) {
         if self.commands.is_empty() {
             self.encoder.words(&[b"MULTI"]);
-            self.db = db;
-            self.db_now = db;
         }
-        if self.db_now != db {
+        if self.db != Some(db) {
             let select = Command::new(vec!["SELECT".into(), db.to_string().into()]);
             self.append(&select, offset);
-            self.db_now = db;
+            self.db = Some(db);
         }
         self.append(command, offset);
         self.sourced += 1;
@@ -76,12 +74,12 @@ impl TransactionBuilder {
             shape: Shape::Transaction,
             commands: std::mem::take(&mut self.commands),
             writes: Writes::Commands(std::mem::take(&mut self.sourced)),
+            db: self.db.unwrap_or_default(),
         };
         Some(Batch {
             segments: self.encoder.take(),
             requests: vec![request],
-            db: self.db,
-            db_after: self.db_now,
+            db: None,
             after_confirmed: true,
             applied_offset: self.applied_offset.take(),
         })
@@ -93,7 +91,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn selects_inside_and_remembers_where_it_ends() {
+    fn selects_inside_and_remembers_where_it_was() {
         let mut builder = TransactionBuilder::default();
         builder.push(Db(3), &Command::of([&b"DEL"[..], b"a"]), 10);
         builder.push(Db(0), &Command::of([&b"DEL"[..], b"b"]), 20);
@@ -101,13 +99,17 @@ mod tests {
         let batch = builder.take().unwrap();
         assert_eq!(
             batch.segments.concat(),
-            b"*1\r\n$5\r\nMULTI\r\n*2\r\n$3\r\nDEL\r\n$1\r\na\r\n\
+            b"*1\r\n$5\r\nMULTI\r\n*2\r\n$6\r\nSELECT\r\n$1\r\n3\r\n*2\r\n$3\r\nDEL\r\n$1\r\na\r\n\
               *2\r\n$6\r\nSELECT\r\n$1\r\n0\r\n*2\r\n$3\r\nDEL\r\n$1\r\nb\r\n*1\r\n$4\r\nEXEC\r\n"
         );
-        assert_eq!((batch.db, batch.db_after), (Db(3), Db(0)));
         assert_eq!(batch.applied_offset, Some(25));
-        assert_eq!(batch.requests[0].replies(), 5);
+        assert_eq!(batch.requests[0].replies(), 6);
         assert_eq!(batch.requests[0].writes, Writes::Commands(2));
         assert!(builder.take().is_none());
+        builder.push(Db(0), &Command::of([&b"DEL"[..], b"c"]), 30);
+        assert_eq!(
+            builder.take().unwrap().segments.concat(),
+            b"*1\r\n$5\r\nMULTI\r\n*2\r\n$3\r\nDEL\r\n$1\r\nc\r\n*1\r\n$4\r\nEXEC\r\n"
+        );
     }
 }

@@ -120,6 +120,9 @@ enum Way {
 struct Staged {
     rebuild: Rebuild,
     commands: Vec<Command>,
+    /// How many of the commands are counted in `bytes`.
+    counted: usize,
+    bytes: usize,
 }
 
 impl ValueWriter {
@@ -138,7 +141,7 @@ impl ValueWriter {
         }
     }
 
-    /// Begins a key and says how its value is wanted. `now_ms` is the target's time: a key that
+    /// Begins a key and says how its value is wanted. `now_ms` is the source's time: a key that
     /// has expired by then is left out, unless expiries are held.
     ///
     /// # Errors
@@ -149,7 +152,7 @@ impl ValueWriter {
             return Err(ErrorKind::NoSuchDb { db, databases }.at(&self.config.endpoint));
         }
         let expired = key.expire_at_ms.is_some_and(|at| at <= now_ms);
-        let (way, altitude) = if expired && self.config.hold == Hold::Released {
+        let (way, altitude) = if expired && !self.config.hold.is_on() {
             self.left_out.expired += 1;
             (Way::Ignored, Altitude::Skip)
         } else {
@@ -172,7 +175,7 @@ impl ValueWriter {
         if value_type.byte == STRING && set_takes_expiry {
             return (Way::String, Altitude::Elements);
         }
-        let holds_fields = value_type.has_field_expiry() && self.config.hold == Hold::Held;
+        let holds_fields = value_type.has_field_expiry() && self.config.hold.is_on();
         let restores = self.target.restores(value_type) && !holds_fields;
         if restores || value_type.is_stream() || value_type.is_module() {
             return (Way::Restore, raw);
@@ -277,7 +280,7 @@ impl ValueWriter {
             && expire_at_ms.is_some()
         {
             if self.target.has_field_expiry() {
-                self.held_fields |= self.config.hold == Hold::Held;
+                self.held_fields |= self.config.hold.is_on();
             } else {
                 *expire_at_ms = None;
                 self.losses
@@ -296,6 +299,8 @@ impl ValueWriter {
                 CHUNK,
             ),
             commands: vec![Command::new(vec!["UNLINK".into(), staging_key(value.lane)])],
+            counted: 0,
+            bytes: 0,
         }));
     }
 
@@ -304,12 +309,13 @@ impl ValueWriter {
             return Ok(());
         };
         let lossy = staged.rebuild.part(part, &mut staged.commands);
-        let commands = std::mem::take(&mut staged.commands);
-        let bytes: usize = commands.iter().map(Command::encoded_len_max).sum();
-        if bytes >= BATCH_BYTES {
+        let new = staged.commands.get(staged.counted..).unwrap_or_default();
+        staged.bytes += new.iter().map(Command::encoded_len_max).sum::<usize>();
+        staged.counted = staged.commands.len();
+        if staged.bytes >= BATCH_BYTES {
+            let commands = std::mem::take(&mut staged.commands);
+            (staged.counted, staged.bytes) = (0, 0);
             self.transaction(value, &commands, Shape::Transaction, Writes::Part);
-        } else {
-            staged.commands = commands;
         }
         match lossy {
             Ok(()) => Ok(()),
@@ -485,12 +491,11 @@ impl ValueWriter {
     /// a chunk is refused.
     fn transaction(&mut self, value: &Value, commands: &[Command], shape: Shape, writes: Writes) {
         self.hand_over(value.lane);
-        let (segments, request) = transaction(commands, &value.key.key, shape, writes);
+        let (segments, request) = transaction(commands, value.db, &value.key.key, shape, writes);
         let batch = Batch {
             segments,
             requests: vec![request],
-            db: value.db,
-            db_after: value.db,
+            db: Some(value.db),
             after_confirmed: true,
             applied_offset: None,
         };
@@ -556,6 +561,7 @@ impl ValueWriter {
 /// Puts `commands`, all of which serve `key`, into one transaction.
 pub(super) fn transaction(
     commands: &[Command],
+    db: Db,
     key: &Bytes,
     shape: Shape,
     writes: Writes,
@@ -576,6 +582,7 @@ pub(super) fn transaction(
         shape,
         commands: named.collect(),
         writes,
+        db,
     };
     (encoder.take(), request)
 }
@@ -707,6 +714,7 @@ impl LaneBuffer {
             shape,
             commands: vec![named],
             writes,
+            db: self.db,
         });
     }
 
@@ -718,8 +726,7 @@ impl LaneBuffer {
         Some(Batch {
             segments: self.encoder.take(),
             requests: std::mem::take(&mut self.requests),
-            db: self.db,
-            db_after: self.db,
+            db: Some(self.db),
             after_confirmed: false,
             applied_offset: None,
         })

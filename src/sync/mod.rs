@@ -34,6 +34,6 @@ pub use error::{Error, ErrorKind, Recovery};
 pub use handshake::{Handshake, HandshakeConfig, HandshakeStep, Start};
 pub use link::{Link, LinkConfig, LinkReader, LinkWriter, Notice};
 pub use position::{Position, ReplOffset, Replid, ReplidError};
-pub use side::Side;
+pub use side::{Side, SideError};
 pub use stream::{Resumable, StreamDecoder, StreamItem};
 pub use transfer::{Framing, SnapshotEnd, Transfer, TransferStep};

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use redis::{RedisResult, aio::MultiplexedConnection};
+use redis::{RedisError, RedisResult, aio::MultiplexedConnection};
 
 use crate::{
     keyspace::UnixMs,
@@ -18,14 +18,30 @@ use super::ReplOffset;
 /// A side connection to the source.
 #[derive(Debug, Clone)]
 pub struct Side {
-    connection: MultiplexedConnection,
+    node: Node,
+    connect_timeout: Duration,
+    /// `None` after it broke.
+    connection: Option<MultiplexedConnection>,
+}
+
+/// Why a question was not answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SideError {
+    /// It may not be asked, or the answer makes no sense.
+    Refused,
+    /// It can be asked again.
+    Passing,
 }
 
 impl Side {
     /// Connects and logs in; `None`, with a line in the log, when the source refuses.
     pub async fn open(node: &Node, connect_timeout: Duration) -> Option<Side> {
         match net::client(node, connect_timeout).await {
-            Ok(connection) => Some(Side { connection }),
+            Ok(connection) => Some(Side {
+                node: node.clone(),
+                connect_timeout,
+                connection: Some(connection),
+            }),
             Err(error) => {
                 tracing::warn!(source = %node.endpoint, %error, "no side connection; lag is estimated");
                 None
@@ -33,36 +49,61 @@ impl Side {
         }
     }
 
-    /// The source's replication offset; `None` when it may not be read.
-    pub async fn offset(&mut self) -> Option<ReplOffset> {
+    /// The source's replication offset.
+    ///
+    /// # Errors
+    /// Whether asking again makes sense; the connection is opened again then if it broke.
+    pub async fn offset(&mut self) -> Result<ReplOffset, SideError> {
         let info = self.info("replication").await?;
-        let offset = Info::parse(&info).get("master_repl_offset")?.parse().ok()?;
-        Some(ReplOffset::new(offset))
+        let offset = Info::parse(&info).number("master_repl_offset");
+        offset.map(ReplOffset::new).ok_or(SideError::Refused)
     }
 
-    /// How many keys the source has in all databases.
+    /// How many keys the source has in all databases; `None` when that may not be read.
     pub async fn keys(&mut self) -> Option<u64> {
-        let info = self.info("keyspace").await?;
-        Some(
-            Info::parse(&info)
-                .keyspace()
-                .iter()
-                .map(|(_, keys)| keys)
-                .sum(),
-        )
+        let info = self.info("keyspace").await.ok()?;
+        let keyspace = Info::parse(&info).keyspace();
+        Some(keyspace.iter().map(|(_, keys)| keys).sum())
     }
 
-    /// The source's clock.
+    /// The id of the source's process; `None` when it may not be read.
+    pub async fn run_id(&mut self) -> Option<String> {
+        let info = self.info("server").await.ok()?;
+        Info::parse(&info).get("run_id").map(str::to_owned)
+    }
+
+    /// The source's clock; `None` when it may not be read.
     pub async fn time(&mut self) -> Option<UnixMs> {
-        let answer: RedisResult<(i64, i64)> =
-            redis::cmd("TIME").query_async(&mut self.connection).await;
+        let connection = self.connection.as_mut()?;
+        let answer: RedisResult<(i64, i64)> = redis::cmd("TIME").query_async(connection).await;
         let (seconds, micros) = answer.ok()?;
         Some(seconds.saturating_mul(1000).saturating_add(micros / 1000))
     }
 
-    async fn info(&mut self, section: &str) -> Option<String> {
-        let mut command = redis::cmd("INFO");
-        command.arg(section);
-        command.query_async(&mut self.connection).await.ok()
+    async fn info(&mut self, section: &str) -> Result<String, SideError> {
+        let connection = match &mut self.connection {
+            Some(connection) => connection,
+            broken => {
+                let opened = net::client(&self.node, self.connect_timeout).await;
+                broken.insert(opened.map_err(|error| kind(&error))?)
+            }
+        };
+        let answer: RedisResult<String> = redis::cmd("INFO")
+            .arg(section)
+            .query_async(connection)
+            .await;
+        answer.map_err(|error| {
+            if error.is_unrecoverable_error() {
+                self.connection = None;
+            }
+            kind(&error)
+        })
+    }
+}
+
+fn kind(error: &RedisError) -> SideError {
+    match error.code() {
+        Some("NOPERM" | "NOAUTH" | "WRONGPASS" | "ERR") => SideError::Refused,
+        _ => SideError::Passing,
     }
 }

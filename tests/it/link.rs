@@ -113,7 +113,7 @@ impl Replica {
         let deadline = Instant::now() + Duration::from_secs(30);
         while !self.take_items(name) {
             assert!(Instant::now() < deadline, "no {name} in {:?}", self.seen);
-            let due = self.acks.due().unwrap();
+            let due = self.acks.due();
             tokio::select! {
                 bytes = self.reader.read() => {
                     self.acks.stream_byte_seen();
@@ -121,7 +121,7 @@ impl Replica {
                 }
                 () = tokio::time::sleep_until(due.into()) => {}
             }
-            if self.acks.is_due(Instant::now()) {
+            if self.acks.due() <= Instant::now() {
                 self.acknowledge().await;
             }
         }
@@ -190,7 +190,7 @@ async fn follow(server: &Server, diskless: bool) {
         offset: position.offset,
         db: Db(0),
     };
-    let mut replica = Replica::new(link, at, AckSchedule::in_snapshot(), Bytes::new());
+    let mut replica = Replica::new(link, at, AckSchedule::new(Instant::now()), Bytes::new());
     let (framing, rest) = read_snapshot(&mut replica.reader).await;
     assert!(matches!(framing, Framing::Mark(_)) || !diskless);
     replica.stream.feed(rest);
@@ -246,7 +246,7 @@ async fn follow(server: &Server, diskless: bool) {
     };
     let (link, start) = open(&config, Some(wanted)).await.unwrap();
     assert_eq!(start, Start::Continue(wanted));
-    let acks = AckSchedule::following(Instant::now());
+    let acks = AckSchedule::new(Instant::now());
     let mut replica = Replica::new(link, from, acks, Bytes::new());
     replica.follow_until("SADD").await;
     assert!(

@@ -12,6 +12,9 @@
 #[macro_use]
 mod support;
 
+mod conflicts;
+mod expiry;
+mod faults;
 mod harness;
 mod link;
 mod matrix;

@@ -2,10 +2,7 @@
 
 use bytes::Bytes;
 
-use crate::{
-    keyspace::Escaped,
-    sink::{Flavor, Loss, Target},
-};
+use crate::{keyspace::Escaped, sink::Loss};
 
 /// The target cannot do what a command of the source did, and the policy is to stop then.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -19,14 +16,4 @@ pub struct Untranslatable {
     pub loss: Loss,
     /// The target, e.g. `Redis 6.0.16`.
     pub target: String,
-}
-
-/// The target as it is named in messages.
-pub(super) fn name_of(target: &Target) -> String {
-    let flavor = match target.flavor {
-        Flavor::Redis => "Redis",
-        Flavor::Valkey => "Valkey",
-    };
-    let (major, minor, patch) = target.version;
-    format!("{flavor} {major}.{minor}.{patch}")
 }

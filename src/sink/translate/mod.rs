@@ -63,7 +63,7 @@ use scene::{Outcome, Scene};
 pub struct Context {
     /// The db it belongs to.
     pub db: Db,
-    /// When it was received, by the target's clock; relative expiries count from here.
+    /// When it was received, by the source's clock; relative expiries count from here.
     pub received_at_ms: UnixMs,
 }
 
@@ -200,7 +200,7 @@ impl Translator {
             command: String::from_utf8_lossy(command.name()).to_ascii_uppercase(),
             key,
             loss,
-            target: error::name_of(&self.target),
+            target: self.target.to_string(),
         }
     }
 }
@@ -219,6 +219,27 @@ pub fn may_expire_fields(command: &Command) -> bool {
     ]
     .iter()
     .any(|name| command.is(name))
+}
+
+/// Whether the command may carry an expiry over to another key or database.
+pub fn moves_keys(command: &Command) -> bool {
+    [
+        "RENAME", "RENAMENX", "COPY", "MOVE", "SWAPDB", "EVAL", "EVALSHA",
+    ]
+    .iter()
+    .any(|name| command.is(name))
+}
+
+/// Whether the command writes an expiry that is held, or something that looks like one.
+pub fn carries_held_expiry(command: &Command) -> bool {
+    let held = |arg: &Bytes| {
+        let digits = matches!(arg.len(), 14 | 15).then(|| std::str::from_utf8(arg).ok());
+        let at_ms = digits.flatten().and_then(|digits| digits.parse().ok());
+        at_ms.is_some_and(|at_ms: UnixMs| {
+            Hold::release(at_ms).is_some() || Hold::release_field(at_ms).is_some()
+        })
+    };
+    command.args().iter().any(held)
 }
 
 /// What a message about a command names: its first key, its library, or else its first argument.

@@ -10,7 +10,7 @@ use crate::{
     rdb::{self, Event, Limits, ValueParser, ValueType, payload::Payload},
     resp::Command,
     sink::{
-        Hold, Loss,
+        Loss,
         line::Line,
         rebuild::{ChunkLimits, Rebuild},
     },
@@ -54,7 +54,7 @@ pub(super) fn restore(scene: &Scene<'_>, command: &Command, out: &mut Vec<Comman
     if value_type.is_module() {
         return restore_module(scene, &restore, &payload, out);
     }
-    let is_held = scene.hold == Hold::Held && value_type.has_field_expiry();
+    let is_held = scene.hold.is_on() && value_type.has_field_expiry();
     if scene.target.restores(value_type) && !is_held {
         write(scene, &restore, &with_footer(scene, &payload), out);
         return Outcome::Rewritten;

@@ -699,6 +699,28 @@ fn messages_follow_the_publish_policy() {
 }
 
 #[test]
+fn held_expiries_are_seen_in_what_is_written() {
+    for (source, hold, held) in [
+        ("SET k v PX 10", Hold::Held, true),
+        ("SET k v PX 10", Hold::Released, false),
+        ("SET k v", Hold::Held, false),
+        ("HPEXPIREAT h 7 FIELDS 1 f", Hold::Held, true),
+        ("PEXPIREAT k 7", Hold::Following { now_ms: 0 }, true),
+        ("PEXPIREAT k 70000", Hold::Following { now_ms: 0 }, false),
+    ] {
+        let mut out = Vec::new();
+        translator("R8.0", hold, OnLossy::Fail)
+            .translate(command(source), &CONTEXT, &mut out)
+            .unwrap();
+        assert_eq!(
+            out.iter().any(carries_held_expiry),
+            held,
+            "{hold:?} {source}"
+        );
+    }
+}
+
+#[test]
 fn the_hold_can_be_changed() {
     let mut translator = translator("R7.0", Hold::Held, OnLossy::Fail);
     translator.set_hold(Hold::Released);

@@ -79,7 +79,7 @@ fn write(
     writer.flush();
     let mut batches = Vec::new();
     while let Some((lane, batch)) = writer.ready() {
-        assert_eq!((lane, batch.db), (0, Db(2)));
+        assert_eq!((lane, batch.db), (0, Some(Db(2))));
         batches.push(words(&batch));
     }
     Ok(batches)
