@@ -111,7 +111,7 @@ impl Error {
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "RDB at byte {}", self.offset)?;
+        write!(f, "RDB at offset {}", self.offset)?;
         if let Some(key) = &self.key {
             write!(f, ", db {}, key {}", self.db, Escaped(key))?;
         }
@@ -154,7 +154,7 @@ mod tests {
         };
         assert_eq!(
             error.to_string(),
-            "RDB at byte 1234, db 3, key \"user:\\xff\", in value type 16: corrupt: the listpack has no end byte"
+            "RDB at offset 1234, db 3, key \"user:\\xff\", in value type 16: corrupt: the listpack has no end byte"
         );
         let header = Header {
             valkey: true,
@@ -162,7 +162,7 @@ mod tests {
         };
         assert_eq!(
             Error::at(ErrorKind::UnknownVersion(header), 9).to_string(),
-            "RDB at byte 9: unknown RDB version (VALKEY version 81)"
+            "RDB at offset 9: unknown RDB version (VALKEY version 81)"
         );
     }
 }

@@ -50,11 +50,7 @@ impl Admin {
                 let error = std::io::Error::other(source);
                 Err(ErrorKind::Connect(error).at(&node.endpoint))
             }
-            Err(source) => Err(ErrorKind::Admin {
-                purpose: "log in",
-                source,
-            }
-            .at(&node.endpoint)),
+            Err(source) => Err(refusal("log in", source).at(&node.endpoint)),
         }
     }
 
@@ -207,7 +203,7 @@ impl Admin {
 
     /// An error of an administrative command whose purpose reads as in "refused to ...".
     pub(super) fn refused(&self, purpose: &'static str, source: RedisError) -> Error {
-        ErrorKind::Admin { purpose, source }.at(&self.endpoint)
+        refusal(purpose, source).at(&self.endpoint)
     }
 
     /// Names of the loaded modules; none where the list may not be read.
@@ -252,6 +248,16 @@ impl Admin {
         }
         let answer = command.query_async(&mut self.connection).await;
         answer.map_err(|source| self.refused(purpose, source))
+    }
+}
+
+/// What a refused administrative command means.
+fn refusal(purpose: &'static str, source: RedisError) -> ErrorKind {
+    let wants_login = matches!(source.code(), Some("NOAUTH" | "WRONGPASS"))
+        || source.kind() == redis::ErrorKind::AuthenticationFailed;
+    match wants_login {
+        true => ErrorKind::Login(source),
+        false => ErrorKind::Admin { purpose, source },
     }
 }
 

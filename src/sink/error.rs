@@ -69,9 +69,12 @@ pub enum ErrorKind {
         #[source]
         source: Option<io::Error>,
     },
-    /// Login was refused.
+    /// User and password were refused, or are missing.
+    #[error("wants another user or password")]
+    Login(#[source] redis::RedisError),
+    /// The same on a connection for writing.
     #[error("refused the login: {0}")]
-    Login(ReplyError),
+    LaneLogin(ReplyError),
     /// A command was refused for good.
     #[error("refused {command} in db {db}: {reply}")]
     Refused {
@@ -198,7 +201,10 @@ impl Error {
             ErrorKind::Lost { .. } => {
                 "see the target's log for the reason; run again once it is up, with --on-conflict replace or --flush-target"
             }
-            ErrorKind::Login(reply) => reply.kind.hint(),
+            ErrorKind::Login(_) => {
+                "give the password by KEYFERRY_TARGET_PASSWORD or --target-password-file, and the user in the URL"
+            }
+            ErrorKind::LaneLogin(reply) => reply.kind.hint(),
             ErrorKind::Refused { reply, .. } => reply.kind.hint(),
             ErrorKind::RefusedTooLong { reply, .. } => reply.kind.hint(),
             ErrorKind::KeyExists { .. } => {

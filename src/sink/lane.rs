@@ -211,7 +211,7 @@ async fn connect(config: &LaneConfig) -> Result<Connection, Error> {
         decoder.feed(inbound.split().freeze());
         match decoder.next() {
             Ok(None) => {}
-            Ok(Some(Reply::Error(reply))) => return Err(ErrorKind::Login(reply).at(endpoint)),
+            Ok(Some(Reply::Error(reply))) => return Err(ErrorKind::LaneLogin(reply).at(endpoint)),
             Ok(Some(_)) => return Ok(connection),
             Err(error) => return Err(ErrorKind::Reply(Some(error)).at(endpoint)),
         }

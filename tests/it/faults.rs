@@ -107,7 +107,7 @@ fn the_least_rights_on_the_source_are_enough() {
     let finished = sync(&url, &target.url(), &["--until-caught-up"]);
     finished.assert_code(0);
     assert!(
-        finished.stderr.contains("side connection"),
+        finished.stderr.contains("lag is estimated"),
         "{}",
         finished.stderr
     );
