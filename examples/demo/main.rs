@@ -57,7 +57,9 @@ fn load(url: &str, source: Version, target: Version) {
 }
 
 fn write(url: &str, source: Version, target: Version) {
-    let _writer = Load::seeded(SEED).for_target(target).start_at(url, source);
+    let _writer = Load::seeded(SEED)
+        .for_pair(source, target)
+        .start_at(url, source);
     loop {
         thread::sleep(Duration::from_secs(60));
     }

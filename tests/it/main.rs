@@ -18,3 +18,4 @@ mod faults;
 mod harness;
 mod link;
 mod matrix;
+mod sync;

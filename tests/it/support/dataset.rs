@@ -19,8 +19,10 @@ pub(crate) struct Dataset {
     pub(crate) seed: u64,
     /// Plain keys beside the special ones, per database.
     pub(crate) small_keys: usize,
-    /// Leaves out field TTLs, functions and vector sets: what an older target has no word for.
-    pub(crate) common_only: bool,
+    /// What an older target has no word for is made only where the version has it, and this says so.
+    pub(crate) field_ttls: bool,
+    pub(crate) functions: bool,
+    pub(crate) vector_sets: bool,
     /// Keys whose expiry passes within a few seconds.
     pub(crate) expiring: bool,
 }
@@ -30,17 +32,18 @@ impl Dataset {
         Dataset {
             seed,
             small_keys: 2000,
-            common_only: false,
+            field_ttls: true,
+            functions: true,
+            vector_sets: true,
             expiring: true,
         }
     }
 
     /// What both of these versions can hold.
     pub(crate) fn for_pair(mut self, source: Version, target: Version) -> Dataset {
-        let sayable = |has: fn(&Version) -> bool| !has(&source) || has(&target);
-        self.common_only = !(sayable(Version::has_field_ttls)
-            && sayable(Version::has_functions)
-            && sayable(Version::has_vector_sets));
+        self.field_ttls = target.has_field_ttls();
+        self.functions = target.has_functions();
+        self.vector_sets = target.reads_vector_sets_of(source);
         self
     }
 
@@ -65,13 +68,15 @@ impl Dataset {
             writer.hashes();
             writer.streams();
             writer.expiries(self.expiring);
-            if !self.common_only {
+            if self.field_ttls {
                 writer.field_ttls(client);
+            }
+            if self.vector_sets {
                 writer.vector_sets(client);
             }
             client.pipeline(&std::mem::take(&mut writer.commands));
         }
-        if !self.common_only && version.has_functions() {
+        if self.functions && version.has_functions() {
             load_functions(client);
         }
     }

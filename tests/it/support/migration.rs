@@ -58,7 +58,9 @@ pub(crate) fn run_pair(source: Version, target: Version, trial: &Trial) -> (Fini
     Dataset::seeded(trial.seed)
         .for_pair(ours, theirs)
         .load(&source);
-    let writer = Load::seeded(trial.seed).for_target(theirs).start(&source);
+    let writer = Load::seeded(trial.seed)
+        .for_pair(ours, theirs)
+        .start(&source);
 
     let mut args = vec!["sync".to_owned(), "--source".to_owned(), source.url()];
     args.extend(["--target".to_owned(), target.url()]);

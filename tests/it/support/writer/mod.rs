@@ -46,6 +46,8 @@ pub(crate) struct Load {
     pub(crate) field_ttls: bool,
     pub(crate) functions: bool,
     pub(crate) vector_sets: bool,
+    /// XADD IDMPAUTO: only a primary can hand on the digest that makes its id.
+    pub(crate) idmp_auto: bool,
     /// RESTORE of payloads that the source dumped itself.
     pub(crate) restore: bool,
     /// PUBLISH among the writes.
@@ -61,16 +63,18 @@ impl Load {
             field_ttls: true,
             functions: true,
             vector_sets: true,
+            idmp_auto: true,
             restore: true,
             publish: true,
         }
     }
 
     /// Without what the target has no word for.
-    pub(crate) fn for_target(mut self, target: Version) -> Load {
+    pub(crate) fn for_pair(mut self, source: Version, target: Version) -> Load {
         self.field_ttls &= target.has_field_ttls();
         self.functions &= target.has_functions();
-        self.vector_sets &= target.has_vector_sets();
+        self.idmp_auto = false;
+        self.vector_sets &= target.reads_vector_sets_of(source);
         self
     }
 

@@ -602,7 +602,7 @@ impl Operations {
                     n
                 ]]
             }
-            15 if self.version.is_redis_from(8, 6) => {
+            15 if self.version.is_redis_from(8, 6) && self.load.idmp_auto => {
                 vec![command![
                     "XADD",
                     self.key("stream"),

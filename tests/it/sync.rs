@@ -1,0 +1,307 @@
+//! What an operator does with `keyferry sync`, piece by piece.
+
+use std::{
+    collections::BTreeSet,
+    io::Write,
+    sync::atomic::{AtomicBool, Ordering::Relaxed},
+    thread,
+    time::Duration,
+};
+
+use crate::support::{
+    client::{Client, bytes, items, number},
+    dataset::Dataset,
+    keyferry::Keyferry,
+    migration::wait_until_confirmed,
+    oracle::Oracle,
+    server::Server,
+    version::Version,
+};
+
+const SOON: Duration = Duration::from_secs(60);
+
+fn sync<'a>(source: &'a str, target: &'a str, args: &[&'a str]) -> Vec<&'a str> {
+    let mut all = vec!["sync", "--source", source, "--target", target, "--json"];
+    all.extend(args);
+    all
+}
+
+#[test]
+fn a_full_copy_is_equal_between_all_versions() {
+    for source in Version::available() {
+        let from = Server::of(source).start();
+        for target in Version::available() {
+            eprintln!("--- {source} to {target}");
+            from.client().run(command!["FLUSHALL"]);
+            if source.has_functions() {
+                from.client().run(command!["FUNCTION", "FLUSH"]);
+            }
+            let mut dataset = Dataset::seeded(7).for_pair(source, target);
+            dataset.expiring = false;
+            dataset.load(&from);
+            let to = Server::of(target).start();
+            let (source_url, target_url) = (from.url(), to.url());
+            let args = sync(&source_url, &target_url, &["--mode", "full"]);
+            let finished = Keyferry::run(&args, SOON);
+            finished.assert_code(0);
+            assert_eq!(finished.json()["result"], "complete");
+            Oracle::between(&from, &to).assert_equal(&from, &to);
+        }
+    }
+}
+
+#[test]
+fn until_caught_up_ends_by_itself() {
+    let source = Server::start("redis-7.0");
+    let target = Server::start("valkey-8.1");
+    Dataset::seeded(1).load(&source);
+    let (from, to) = (source.url(), target.url());
+    let finished = Keyferry::run(&sync(&from, &to, &["--until-caught-up"]), SOON);
+    finished.assert_code(0);
+    let summary = finished.json();
+    assert_eq!(summary["result"], "complete");
+    assert_eq!(summary["lag_bytes"], 0);
+    assert_eq!(summary["replid"].as_str().map(str::len), Some(40));
+    Oracle::between(&source, &target).assert_equal(&source, &target);
+}
+
+#[test]
+fn settings_come_from_a_file_the_environment_and_unix_sockets() {
+    let source = Server::of(Version::named("redis-7.0"))
+        .password("from-env")
+        .start();
+    let target = Server::of(Version::named("redis-8.0"))
+        .password("from-file")
+        .start();
+    let folder = tempfile::tempdir().unwrap();
+    let password = folder.path().join("password");
+    std::fs::write(&password, "from-file\n").unwrap();
+    let config = folder.path().join("keyferry.toml");
+    let mut file = std::fs::File::create(&config).unwrap();
+    writeln!(file, "source = \"unix://{}\"", source.socket().display()).unwrap();
+    writeln!(file, "target = \"{}\"", target.url_without_login()).unwrap();
+    writeln!(file, "mode = \"full+incremental\"").unwrap();
+    writeln!(file, "json = true").unwrap();
+    source.client().run(command!["SET", "k", "v"]);
+    let config = config.to_str().unwrap();
+    let environment = [
+        ("KEYFERRY_SOURCE_PASSWORD", "from-env"),
+        ("KEYFERRY_TARGET_PASSWORD_FILE", password.to_str().unwrap()),
+    ];
+    let args = ["sync", "--config", config, "--mode", "full"];
+    let finished = Keyferry::start(&args, &environment).wait(SOON);
+    finished.assert_code(0);
+    assert_eq!(finished.json()["mode"], "full");
+    assert_eq!(bytes(&target.client().run(command!["GET", "k"])), b"v");
+}
+
+#[test]
+fn one_server_is_not_moved_onto_itself() {
+    let server = Server::start("redis-7.0");
+    server.client().run(command!["SET", "k", "v"]);
+    let (from, to) = (
+        server.url(),
+        format!("unix://{}", server.socket().display()),
+    );
+    let args = sync(&from, &to, &["--flush-target", "--yes"]);
+    let finished = Keyferry::run(&args, SOON);
+    finished.assert_code(2);
+    assert!(
+        finished.stderr.contains("same server"),
+        "{}",
+        finished.stderr
+    );
+    assert_eq!(number(&server.client().run(command!["DBSIZE"])), 1);
+}
+
+#[test]
+fn large_values_of_every_type_are_equal() {
+    let source = Server::start("redis-7.0");
+    let mut client = source.client();
+    let long = "v".repeat(200);
+    let fill = |client: &mut Client, name: &str, element: &dyn Fn(usize) -> Vec<String>| {
+        let commands: Vec<_> = (0..200)
+            .map(|chunk| {
+                let mut command = command![name, format!("large:{name}")];
+                for n in chunk * 200..(chunk + 1) * 200 {
+                    command.extend(element(n).into_iter().map(String::into_bytes));
+                }
+                command
+            })
+            .collect();
+        client.pipeline(&commands);
+    };
+    fill(&mut client, "RPUSH", &|n| vec![format!("{n}:{long}")]);
+    fill(&mut client, "SADD", &|n| vec![format!("{n}:{long}")]);
+    fill(&mut client, "ZADD", &|n| {
+        vec![format!("{}", n as f64 / 3.0), format!("{n}:{long}")]
+    });
+    fill(&mut client, "HSET", &|n| {
+        vec![n.to_string(), format!("{n}:{long}")]
+    });
+    for n in 1..=20_000 {
+        client.run(command![
+            "XADD",
+            "large:stream",
+            format!("{n}-{n}"),
+            "field",
+            long
+        ]);
+    }
+    client.run(command!["XGROUP", "CREATE", "large:stream", "group", "0"]);
+    let read = command![
+        "XREADGROUP",
+        "GROUP",
+        "group",
+        "reader",
+        "COUNT",
+        5000,
+        "STREAMS",
+        "large:stream",
+        ">"
+    ];
+    client.run(read);
+    client.run(command![
+        "XGROUP",
+        "CREATECONSUMER",
+        "large:stream",
+        "group",
+        "idle"
+    ]);
+    client.run(command!["SETRANGE", "large:string", (100 << 20) - 1, "x"]);
+    client.run(command![
+        "SETRANGE",
+        "large:string",
+        50 << 20,
+        "in the middle"
+    ]);
+    client.run(command!["PEXPIRE", "large:HSET", 9_000_000]);
+    for target in ["redis-6.0", "redis-8.0", "valkey-8.1"] {
+        let target = Server::start(target);
+        let (from, to) = (source.url(), target.url());
+        let finished = Keyferry::run(&sync(&from, &to, &["--mode", "full"]), SOON);
+        finished.assert_code(0);
+        Oracle::between(&source, &target).assert_equal(&source, &target);
+    }
+}
+
+/// Messages that reach a subscriber of the target, up to `end`.
+fn heard(target: &Server, publish: impl FnOnce()) -> Vec<(String, String)> {
+    let client = redis::Client::open(target.url()).unwrap();
+    let mut connection = client.get_connection().unwrap();
+    let mut subscriber = connection.as_pubsub();
+    subscriber.psubscribe("*").unwrap();
+    subscriber.set_read_timeout(Some(SOON)).unwrap();
+    publish();
+    let mut heard = Vec::new();
+    loop {
+        let message = subscriber.get_message().unwrap();
+        let (channel, text) = (
+            message.get_channel_name().to_owned(),
+            message.get_payload().unwrap(),
+        );
+        if channel == "end" {
+            return heard;
+        }
+        heard.push((channel, text));
+    }
+}
+
+#[test]
+fn messages_are_forwarded_but_those_of_sentinels_never() {
+    for (policy, forwarded) in [("forward", true), ("drop", false)] {
+        let source = Server::start("redis-7.0");
+        let target = Server::start("redis-7.0");
+        let (from, to) = (source.url(), target.url());
+        let mut keyferry = Keyferry::start(&sync(&from, &to, &["--publish", policy]), &[]);
+        keyferry.wait_for_stderr("following", SOON);
+        let heard = heard(&target, || {
+            let mut client = source.client();
+            client.run(command![
+                "PUBLISH",
+                "__sentinel__:hello",
+                "127.0.0.1,26379,id,0,m,127.0.0.1,6379,0"
+            ]);
+            client.run(command!["PUBLISH", "news", "1"]);
+            client.run(command!["SET", "k", "v"]);
+            wait_until_confirmed(&source, &mut keyferry);
+            target.client().run(command!["PUBLISH", "end", ""]);
+        });
+        let news = vec![("news".to_owned(), "1".to_owned())];
+        assert_eq!(heard, if forwarded { news } else { Vec::new() });
+        keyferry.signal("INT");
+        let finished = keyferry.wait(SOON);
+        finished.assert_code(0);
+        assert_eq!(finished.json()["skipped"]["sentinel_hello"], 1);
+        assert_eq!(finished.json()["skipped"]["publish"], u64::from(!forwarded));
+    }
+}
+
+#[test]
+fn wait_on_the_source_waits_for_the_target() {
+    let source = Server::start("redis-7.0");
+    let target = Server::start("redis-7.0");
+    let (from, to) = (source.url(), target.url());
+    let mut keyferry = Keyferry::start(&sync(&from, &to, &[]), &[]);
+    keyferry.wait_for_stderr("following", SOON);
+    let mut client = source.client();
+    client.run(command!["SET", "k", "1"]);
+    assert_eq!(number(&client.run(command!["WAIT", "1", "10000"])), 1);
+    assert_eq!(bytes(&target.client().run(command!["GET", "k"])), b"1");
+    target.freeze();
+    client.run(command!["SET", "k", "2"]);
+    assert_eq!(number(&client.run(command!["WAIT", "1", "300"])), 0);
+    target.thaw();
+    assert_eq!(number(&client.run(command!["WAIT", "1", "10000"])), 1);
+    keyferry.signal("TERM");
+    keyferry.wait(SOON).assert_code(0);
+}
+
+#[test]
+fn a_transaction_of_the_source_is_one_on_the_target() {
+    let source = Server::start("redis-7.0");
+    let target = Server::start("redis-7.0");
+    let (from, to) = (source.url(), target.url());
+    let mut keyferry = Keyferry::start(&sync(&from, &to, &[]), &[]);
+    keyferry.wait_for_stderr("following", SOON);
+    let values = |client: &mut Client| -> [Vec<u8>; 2] {
+        let found = client.run(command!["MGET", "a", "b"]);
+        let found = items(&found).iter().map(|value| match value {
+            redis::Value::BulkString(value) => value.clone(),
+            _ => Vec::new(),
+        });
+        found.collect::<Vec<_>>().try_into().unwrap()
+    };
+    let done = AtomicBool::new(false);
+    let seen = thread::scope(|scope| {
+        let watcher = scope.spawn(|| {
+            let mut client = target.client();
+            let mut seen = BTreeSet::new();
+            while !done.load(Relaxed) {
+                let [a, b] = values(&mut client);
+                assert_eq!(a, b);
+                seen.insert(a);
+            }
+            seen.len()
+        });
+        let mut client = source.client();
+        for n in 1..=2000 {
+            client.pipeline(&[
+                command!["MULTI"],
+                command!["SET", "a", n],
+                command!["SET", "b", n],
+                command!["EXEC"],
+            ]);
+        }
+        wait_until_confirmed(&source, &mut keyferry);
+        done.store(true, Relaxed);
+        watcher.join().unwrap()
+    });
+    assert!(seen > 10, "only {seen} states were seen");
+    assert_eq!(
+        values(&mut target.client()),
+        [b"2000".to_vec(), b"2000".to_vec()]
+    );
+    keyferry.signal("TERM");
+    keyferry.wait(SOON).assert_code(0);
+}
