@@ -8,28 +8,20 @@ use std::sync::OnceLock;
 use metrics::{Unit, describe_counter, describe_gauge};
 use tracing_subscriber::{EnvFilter, fmt::MakeWriter};
 
-/// The form of log lines.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum LogFormat {
-    /// For people.
-    Text,
-    /// One JSON object a line.
-    Json,
+/// Whether this process's log lines are JSON, once there are any.
+static LOGS_ARE_JSON: OnceLock<bool> = OnceLock::new();
+
+/// Whether log lines are JSON; false before [`log_to`].
+pub fn logs_are_json() -> bool {
+    LOGS_ARE_JSON.get().copied().unwrap_or(false)
 }
 
-/// The form of this process's log lines, once there are any.
-static LOG_FORMAT: OnceLock<LogFormat> = OnceLock::new();
-
-/// The form of log lines; `None` before [`log_to`].
-pub fn log_format() -> Option<LogFormat> {
-    LOG_FORMAT.get().copied()
-}
-
-/// Sends log lines of at least `level` (`error` to `trace`) to `writer`.
+/// Sends log lines of at least `level` (`error` to `trace`) to `writer`, for people or as one
+/// JSON object a line.
 ///
 /// Libraries below us log from `warn` on only, unless the level is `trace`. A second call in a
 /// process changes nothing.
-pub fn log_to<W>(format: LogFormat, level: &str, colour: bool, writer: W)
+pub fn log_to<W>(json: bool, level: &str, colour: bool, writer: W)
 where
     W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
 {
@@ -42,13 +34,13 @@ where
         .with_target(false)
         .with_ansi(colour)
         .with_writer(writer);
-    let installed = match format {
-        LogFormat::Text => lines.try_init(),
-        LogFormat::Json => lines.json().flatten_event(true).try_init(),
+    let installed = match json {
+        false => lines.try_init(),
+        true => lines.json().flatten_event(true).try_init(),
     };
     // Fails only when the process logs already, which is as good.
     if installed.is_ok() {
-        LOG_FORMAT.get_or_init(|| format);
+        LOGS_ARE_JSON.get_or_init(|| json);
     }
 }
 

@@ -6,7 +6,7 @@ use super::Exit;
 use crate::{
     config::ConfigError,
     pipeline::{Error, SummaryError},
-    telemetry::{LogFormat, log_format},
+    telemetry::logs_are_json,
 };
 
 /// An error and the exit code it leads to.
@@ -46,7 +46,7 @@ impl Diagnostic {
 
     /// Writes the error to stderr, as a log line where logs are JSON.
     pub(super) fn report(&self) -> Exit {
-        if log_format() == Some(LogFormat::Json) {
+        if logs_are_json() {
             let (code, why, next) = (self.exit as u8, &self.why, &self.next);
             tracing::error!(exit_code = code, why, next, "{}", self.what);
         } else {

@@ -17,9 +17,8 @@ use super::{
     screen::Screen,
 };
 use crate::{
-    config::{ProgressStyle, Talk},
+    config::{LogFormat, ProgressStyle, Talk},
     pipeline::{Phase, Progress, Sample},
-    telemetry::LogFormat,
 };
 
 /// How often the counters are read.

@@ -32,5 +32,5 @@ pub use error::ConfigError;
 pub use file::from_file;
 pub use layer::{Layer, Origin, Settings};
 pub use migration::{Migration, Mode};
-pub use resolve::{ProgressStyle, SyncConfig, Talk};
+pub use resolve::{LogFormat, ProgressStyle, SyncConfig, Talk};
 pub use setting::{Group, Kind, SETTINGS, Setting};

@@ -5,7 +5,6 @@ use std::{str::FromStr, time::Duration};
 use crate::{
     net::{Node, Secret},
     sink::{Conflict, OnLossy, Publish},
-    telemetry::LogFormat,
 };
 
 use super::{
@@ -22,6 +21,15 @@ pub enum ProgressStyle {
     Auto,
     /// Not at all.
     Never,
+}
+
+/// The form of log lines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
 }
 
 /// How the program talks.

@@ -1,6 +1,6 @@
 //! A migration from its beginning to its end.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use crate::{
     config::{Migration, Mode},
@@ -9,6 +9,7 @@ use crate::{
         Admin, Conflict, ErrorKind, Hold, LaneConfig, LossLog, Target, Translator, ValueConfig,
     },
     sync::{Link, LinkConfig, Notice, ReplOffset, Side, Start},
+    telemetry,
 };
 
 use super::{
@@ -20,6 +21,9 @@ use super::{
     source::{SourceFeed, watch_offset},
 };
 
+/// How often metrics are published.
+const METRICS_PERIOD: Duration = Duration::from_secs(1);
+
 /// Runs a migration to its end.
 ///
 /// `consent` is asked before the target is emptied. `stop` ends the run: while following,
@@ -30,6 +34,7 @@ pub async fn run(
     stop: StopSignal,
     consent: Consent,
 ) -> Outcome {
+    let metrics = Arc::clone(&progress);
     let mut run = Run {
         migration,
         progress,
@@ -37,7 +42,12 @@ pub async fn run(
         replid: None,
         snapshot_offset: None,
     };
-    let result = run.complete(&consent).await;
+    telemetry::describe_metrics();
+    let result = tokio::select! {
+        result = run.complete(&consent) => result,
+        () = publish(&metrics) => unreachable!("metrics are published until the end"),
+    };
+    metrics.sample().publish();
     if result.is_ok() {
         run.progress.enter(Phase::Done);
     }
@@ -45,6 +55,15 @@ pub async fn run(
         replid: run.replid,
         snapshot_offset: run.snapshot_offset,
         result,
+    }
+}
+
+/// Publishes what was done so far as metrics, again and again.
+async fn publish(progress: &Progress) {
+    let mut period = tokio::time::interval(METRICS_PERIOD);
+    loop {
+        period.tick().await;
+        progress.sample().publish();
     }
 }
 

@@ -278,7 +278,7 @@ impl Retrying {
 }
 
 impl InFlight {
-    /// Takes request `index` out of the batch, to be sent on its own.
+    /// Takes request `index` out of the batch; what is left of it counts nothing.
     fn take(&mut self, index: usize) -> Option<Refused> {
         let start = index
             .checked_sub(1)
@@ -482,13 +482,15 @@ impl Driver {
         Ok(())
     }
 
+    /// Takes request `index` out of the front batch, to be sent on its own.
+    fn take_out(&mut self, index: usize) -> Option<Refused> {
+        let front = self.in_flight.front_mut()?;
+        front.take(index)
+    }
+
     /// Keeps request `index` of the front batch for another try.
     fn refuse(&mut self, index: usize, reply: ReplyError) -> Result<(), Error> {
-        let Some(refused) = self
-            .in_flight
-            .front_mut()
-            .and_then(|front| front.take(index))
-        else {
+        let Some(refused) = self.take_out(index) else {
             return Ok(());
         };
         let command = named(&refused.request, 0);
@@ -512,11 +514,7 @@ impl Driver {
     /// Keeps what request `index` of the front batch, a RESTORE that was refused, becomes when
     /// it is said with other commands.
     fn rebuild(&mut self, index: usize) -> Result<(), Error> {
-        let Some(refused) = self
-            .in_flight
-            .front_mut()
-            .and_then(|front| front.take(index))
-        else {
+        let Some(refused) = self.take_out(index) else {
             return Ok(());
         };
         let Named { key, .. } = named(&refused.request, 0);

@@ -305,3 +305,70 @@ fn a_transaction_of_the_source_is_one_on_the_target() {
     keyferry.signal("TERM");
     keyferry.wait(SOON).assert_code(0);
 }
+
+#[test]
+fn databases_are_emptied_swapped_and_selected_in_the_stream() {
+    let source = Server::of(Version::named("redis-7.0"))
+        .config("databases 32")
+        .start();
+    let target = Server::of(Version::named("valkey-8.1"))
+        .config("databases 32")
+        .start();
+    let (from, to) = (source.url(), target.url());
+    for db in 0..32 {
+        let mut client = source.client();
+        client.select(db);
+        client.run(command!["SET", format!("before:{db}"), u64::from(db)]);
+    }
+    let mut keyferry = Keyferry::start(&sync(&from, &to, &[]), &[]);
+    keyferry.wait_for_stderr("following", SOON);
+    let mut client = source.client();
+    client.run(command!["SWAPDB", "0", "31"]);
+    client.select(5);
+    client.run(command!["FLUSHDB"]);
+    client.run(command!["MOVE", "before:5", "6"]);
+    for db in [31, 0, 17, 5, 31] {
+        client.select(db);
+        client.run(command!["INCR", "counter"]);
+    }
+    wait_until_confirmed(&source, &mut keyferry);
+    let mut oracle = Oracle::between(&source, &target);
+    oracle.without_dbs.clear();
+    oracle.assert_equal(&source, &target);
+    client.run(command!["FLUSHALL"]);
+    client.run(command!["SET", "after", "1"]);
+    wait_until_confirmed(&source, &mut keyferry);
+    keyferry.signal("TERM");
+    keyferry.wait(SOON).assert_code(0);
+    oracle.assert_equal(&source, &target);
+    let dbs = target.client().info("keyspace", "db31");
+    assert!(dbs.is_some_and(|keys| keys.starts_with("keys=1,")));
+}
+
+#[test]
+fn a_db_that_the_target_has_not_stops_the_run() {
+    let source = Server::of(Version::named("redis-7.0"))
+        .config("databases 32")
+        .start();
+    let target = Server::start("redis-7.0");
+    let (from, to) = (source.url(), target.url());
+    let mut keyferry = Keyferry::start(&sync(&from, &to, &[]), &[]);
+    keyferry.wait_for_stderr("following", SOON);
+    let mut client = source.client();
+    client.pipeline(&[
+        command!["SET", "k", "zero"],
+        command!["MULTI"],
+        command!["SELECT", "20"],
+        command!["SET", "k", "twenty"],
+        command!["EXEC"],
+    ]);
+    let finished = keyferry.wait(SOON);
+    finished.assert_code(4);
+    assert!(
+        finished.stderr.contains("uses db 20"),
+        "{}",
+        finished.stderr
+    );
+    let kept = target.client().run(command!["GET", "k"]);
+    assert_ne!(kept, redis::Value::BulkString(b"twenty".to_vec()));
+}

@@ -9,7 +9,7 @@ use crate::{
         Exit, consent, crash::Crash, diagnostics::Diagnostic, output, progress::Display,
         screen::Screen, signals::Signals,
     },
-    config::{Settings, SyncConfig, Talk},
+    config::{LogFormat, Settings, SyncConfig, Talk},
     pipeline::{self, Consent, Error, Outcome, Progress, Summary, stop_signal},
     telemetry,
 };
@@ -22,7 +22,8 @@ pub(in crate::cli) fn run(settings: &Settings, crash: &Crash) -> Result<Exit, Di
     let screen = Screen::stderr();
     let talk = Talk::of(settings)?;
     let colour = screen.is_terminal() && std::env::var_os("NO_COLOR").is_none();
-    telemetry::log_to(talk.log_format, talk.log_level, colour, screen.clone());
+    let json = talk.log_format == LogFormat::Json;
+    telemetry::log_to(json, talk.log_level, colour, screen.clone());
 
     let config = SyncConfig::of(settings)?;
     config.refuse_masked()?;
