@@ -48,6 +48,14 @@ pub async fn run(
         () = publish(&metrics) => unreachable!("metrics are published until the end"),
     };
     metrics.sample().publish();
+    let held = metrics.expiries_held.get();
+    if result.is_err() && held > 0 {
+        tracing::warn!(
+            held,
+            "keys on the target have a held expiry and will not expire by themselves; \
+             run again with --on-conflict replace or --flush-target"
+        );
+    }
     if result.is_ok() {
         run.progress.enter(Phase::Done);
     }

@@ -166,7 +166,11 @@ impl Copy<'_> {
                 link: None,
             })?;
             match event {
-                None => return Ok(false),
+                None => {
+                    let held = self.writer.held_keys();
+                    self.progress.expiries_held.set(held);
+                    return Ok(false);
+                }
                 Some(Event::End(_)) => return Ok(true),
                 Some(event) => self.take(event)?,
             }

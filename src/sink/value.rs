@@ -86,6 +86,7 @@ pub struct ValueWriter {
     value: Option<Value>,
     left_out: LeftOut,
     losses: LossLog,
+    held_keys: u64,
     held_fields: bool,
 }
 
@@ -137,6 +138,7 @@ impl ValueWriter {
             value: None,
             left_out: LeftOut::default(),
             losses,
+            held_keys: 0,
             held_fields: false,
         }
     }
@@ -161,6 +163,7 @@ impl ValueWriter {
         if key.has_metadata {
             self.losses.lose(Loss::ModuleMetadata, db, &key.key)?;
         }
+        self.held_keys += u64::from(key.expire_at_ms.is_some() && self.config.hold.is_on());
         let lane = lane_of(&key.key, self.lanes.len());
         self.value = Some(Value { key, db, lane, way });
         Ok(altitude)
@@ -550,6 +553,11 @@ impl ValueWriter {
     /// What could not be said on the target so far.
     pub fn losses(&self) -> &LossLog {
         &self.losses
+    }
+
+    /// How many keys were written with a held expiry.
+    pub fn held_keys(&self) -> u64 {
+        self.held_keys
     }
 
     /// Whether any field's expiry was held.
