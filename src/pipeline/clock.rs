@@ -15,13 +15,13 @@ pub(super) struct SourceClock {
 impl SourceClock {
     /// Sets the clock by a reading of the source's; by ours where there is none.
     pub(super) fn new(source_ms: Option<UnixMs>) -> SourceClock {
-        let ahead_ms = source_ms.map_or(0, |source_ms| source_ms - our_ms());
+        let ahead_ms = source_ms.map_or(0, |source_ms| source_ms.saturating_sub(our_ms()));
         SourceClock { ahead_ms }
     }
 
     /// The source's time.
     pub(super) fn now_ms(self) -> UnixMs {
-        our_ms() + self.ahead_ms
+        our_ms().saturating_add(self.ahead_ms)
     }
 }
 

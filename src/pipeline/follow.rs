@@ -16,9 +16,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use bytes::Bytes;
-use tokio::sync::watch;
-
 use crate::{
     keyspace::{Db, UnixMs},
     net::Node,
@@ -34,7 +31,8 @@ use crate::{
 use super::{
     Error, Phase, Progress, SkipReason, StopSignal,
     lanes::{Lanes, Skipped},
-    source::{OffsetSample, SourceFeed},
+    queue::Received,
+    source::{OffsetSample, OffsetWatch, SourceFeed},
 };
 
 /// A reading of the source's offset that is reached within this time means no lag.
@@ -47,8 +45,7 @@ pub(super) struct Start {
     pub(super) offset: ReplOffset,
     pub(super) db: Db,
     /// What of the stream came with the end of the snapshot.
-    pub(super) first: Bytes,
-    pub(super) received_at_ms: UnixMs,
+    pub(super) first: Received,
     pub(super) skipped: Skipped,
     pub(super) hold: Hold,
     pub(super) held_fields: bool,
@@ -64,7 +61,7 @@ pub(super) struct Means<'a> {
     pub(super) translator: Translator,
     pub(super) losses: LossLog,
     /// Where the source stands; `None` without a side connection.
-    pub(super) source_offset: Option<watch::Receiver<Option<OffsetSample>>>,
+    pub(super) source_offset: Option<OffsetWatch>,
     pub(super) until_caught_up: bool,
     pub(super) progress: &'a Progress,
     pub(super) stop: StopSignal,
@@ -100,8 +97,7 @@ pub(super) enum End {
 /// Follows the stream until it is stopped or has caught up. Returns when all that was read is
 /// confirmed by the target and no expiry is held any more.
 pub(super) async fn follow(start: Start, means: Means<'_>) -> Result<End, Error> {
-    let mut decoder = StreamDecoder::new(start.offset, start.db, resp::Limits::default());
-    decoder.feed(start.first);
+    let decoder = StreamDecoder::new(start.offset, start.db, resp::Limits::default());
     let mut follow = Follow {
         means,
         decoder,
@@ -114,12 +110,12 @@ pub(super) async fn follow(start: Start, means: Means<'_>) -> Result<End, Error>
         held_fields: start.held_fields,
         left_held: false,
         state: State::CatchingUp { goal: None },
-        received_at_ms: start.received_at_ms,
+        received_at_ms: start.first.received_at_ms,
+        gathered: start.offset,
         sample: None,
     };
     follow.applied_at(start.offset);
-    follow.decode(start.received_at_ms)?;
-    follow.run().await
+    follow.run(start.first).await
 }
 
 struct Follow<'a> {
@@ -140,19 +136,26 @@ struct Follow<'a> {
     state: State,
     /// When the last bytes came, by the source's clock.
     received_at_ms: UnixMs,
+    /// Everything up to here is applied, under way, or gathered.
+    gathered: ReplOffset,
     /// The last reading of the source's offset.
     sample: Option<OffsetSample>,
 }
 
 impl Follow<'_> {
-    async fn run(mut self) -> Result<End, Error> {
+    async fn run(mut self, first: Received) -> Result<End, Error> {
         self.means.progress.enter(Phase::CatchingUp);
         let stop = self.means.stop.clone();
         let mut own_offset = tokio::time::interval(OWN_OFFSET_PERIOD);
         let mut end = None;
         let mut source_ended = false;
-        let mut source_error = None;
+        let mut failure = self.decode(first).err();
         loop {
+            if failure.is_some() {
+                // What was gathered before is still applied.
+                source_ended = true;
+                self.means.feed.stop();
+            }
             if !self.in_flight {
                 self.release_page().await?;
                 self.send().await?;
@@ -169,15 +172,10 @@ impl Follow<'_> {
                     match received {
                         Ok(Some(received)) => {
                             self.means.feed.stream_seen();
-                            self.decoder.feed(received.bytes);
-                            self.decode(received.received_at_ms)?;
+                            failure = self.decode(received).err();
                         }
                         Ok(None) => source_ended = true,
-                        // What was received before is still applied.
-                        Err(error) => {
-                            source_ended = true;
-                            source_error = Some(error);
-                        }
+                        Err(error) => failure = Some(Error::Source(error)),
                     }
                 }
                 confirmed = self.means.lanes.next() => {
@@ -187,7 +185,7 @@ impl Follow<'_> {
                         self.applied_at(ReplOffset::new(offset));
                     }
                 }
-                sample = next_sample(self.means.source_offset.as_mut()), if self.means.source_offset.is_some() => {
+                sample = next_sample(&mut self.means.source_offset), if self.means.source_offset.is_some() => {
                     match sample {
                         Some(sample) => self.take_sample(sample),
                         None => self.means.source_offset = None,
@@ -208,8 +206,8 @@ impl Follow<'_> {
         }
         self.release_all().await?;
         self.means.lanes.finish().await?;
-        match source_error {
-            Some(error) => Err(Error::Source(error)),
+        match failure {
+            Some(error) => Err(error),
             None => Ok(end.unwrap_or(End::Stopped)),
         }
     }
@@ -229,7 +227,7 @@ impl Follow<'_> {
             }
             None => {
                 // Nothing under way: what needed no command is applied as well.
-                self.applied_at(self.decoder.resumable().offset);
+                self.applied_at(self.gathered);
                 Ok(())
             }
         }
@@ -286,7 +284,7 @@ impl Follow<'_> {
         self.state = State::Releasing {
             release: self.release(),
             admin: self.admin().await?,
-            from: self.decoder.resumable().offset,
+            from: self.gathered,
         };
         self.means.progress.enter(Phase::Releasing);
         tracing::info!("caught up; held expiries are released");
@@ -357,11 +355,22 @@ impl Follow<'_> {
     }
 
     /// Takes all commands that are complete.
-    fn decode(&mut self, received_at_ms: UnixMs) -> Result<(), Error> {
-        self.received_at_ms = received_at_ms;
+    fn decode(&mut self, received: Received) -> Result<(), Error> {
+        self.received_at_ms = received.received_at_ms;
         if matches!(self.hold, Hold::Following { .. }) {
-            self.set_hold_to(received_at_ms);
+            self.set_hold_to(received.received_at_ms);
         }
+        self.decoder.feed(received.bytes);
+        let decoded = self.take_items();
+        self.transaction.covers(self.gathered.get());
+        let parsed = self.decoder.parsed_offset().get();
+        self.means.progress.parsed_offset.set(parsed);
+        let received = self.decoder.received_offset().get();
+        self.means.progress.received_offset.set(received);
+        decoded
+    }
+
+    fn take_items(&mut self) -> Result<(), Error> {
         while let Some(item) = self.next_item()? {
             match item {
                 StreamItem::Command {
@@ -371,26 +380,32 @@ impl Follow<'_> {
                     ..
                 } => match &mut self.open {
                     Some(open) => open.push((db, command)),
-                    None => self.apply(db, command, end_offset, received_at_ms)?,
+                    None => self.apply(vec![(db, command)], end_offset)?,
                 },
                 StreamItem::TransactionStart { .. } => self.open = Some(Vec::new()),
                 StreamItem::TransactionEnd { end_offset } => {
-                    for (db, command) in self.open.take().unwrap_or_default() {
-                        self.apply(db, command, end_offset, received_at_ms)?;
-                    }
+                    let commands = self.open.take().unwrap_or_default();
+                    self.apply(commands, end_offset)?;
                 }
                 StreamItem::GetAck { end_offset } => self.means.feed.ack_requested(end_offset),
                 StreamItem::Select { .. }
                 | StreamItem::Ping { .. }
                 | StreamItem::Replconf { .. } => {}
             }
+            self.gathered = self.decoder.resumable().offset;
         }
-        self.transaction
-            .covers(self.decoder.resumable().offset.get());
-        let parsed = self.decoder.parsed_offset().get();
-        self.means.progress.parsed_offset.set(parsed);
-        let received = self.decoder.received_offset().get();
-        self.means.progress.received_offset.set(received);
+        Ok(())
+    }
+
+    /// Adds what becomes of these commands, all of them or none, to the transaction.
+    fn apply(&mut self, commands: Vec<(Db, Command)>, at: ReplOffset) -> Result<(), Error> {
+        let mut translated = Vec::with_capacity(commands.len());
+        for (db, command) in commands {
+            translated.push((db, self.translate(db, command, at)?));
+        }
+        for (db, commands) in translated {
+            self.transaction.push(db, &commands, at.get());
+        }
         Ok(())
     }
 
@@ -401,14 +416,13 @@ impl Follow<'_> {
         })
     }
 
-    /// Translates one command and adds what becomes of it to the transaction.
-    fn apply(
+    /// Says what the target is to execute for one command, and counts what is left out.
+    fn translate(
         &mut self,
         db: Db,
         command: Command,
         end_offset: ReplOffset,
-        received_at_ms: UnixMs,
-    ) -> Result<(), Error> {
+    ) -> Result<Vec<Command>, Error> {
         let databases = self.means.target.databases;
         if db.0 >= databases {
             return Err(self.target_error(ErrorKind::NoSuchDb { db, databases }));
@@ -416,13 +430,14 @@ impl Follow<'_> {
         self.skipped.follow(db, &command);
         if self.is_skipped(db, &command, end_offset)? {
             self.means.progress.count_skipped(SkipReason::Conflict, 1);
-            return Ok(());
+            return Ok(Vec::new());
         }
         self.held_fields |= self.hold.is_on() && translate::may_expire_fields(&command);
         if matches!(self.state, State::Releasing { .. }) {
             // What goes to a name or database that was seen already is not found any more.
             self.left_held |= translate::moves_keys(&command);
         }
+        let received_at_ms = self.received_at_ms;
         let context = translate::Context { db, received_at_ms };
         let mut translated = Vec::new();
         let verdict = self
@@ -436,11 +451,11 @@ impl Follow<'_> {
                 offset: end_offset.get(),
             })
         })?;
-        if matches!(self.hold, Hold::Following { .. }) {
-            self.left_held |= translated.iter().any(translate::carries_held_expiry);
-        }
-        for command in &translated {
-            self.transaction.push(db, command, end_offset.get());
+        if matches!(self.hold, Hold::Following { .. })
+            && translated.iter().any(translate::carries_held_expiry)
+        {
+            self.left_held = true;
+            self.means.progress.expiries_held.at_least(1);
         }
         match verdict {
             Verdict::Forwarded => {}
@@ -461,7 +476,7 @@ impl Follow<'_> {
                 self.means.progress.count_skipped(SkipReason::Lossy, 1);
             }
         }
-        Ok(())
+        Ok(translated)
     }
 
     /// Whether the command is only about keys that the conflict policy left alone.
@@ -476,7 +491,9 @@ impl Follow<'_> {
             keys += 1;
             skipped += usize::from(self.skipped.contains(db, key));
         }
-        if skipped != 0 && skipped != keys {
+        let elsewhere = translate::other_db(command);
+        let mixed = elsewhere.is_some_and(|(db, key)| self.skipped.contains(db, key));
+        if mixed || (skipped != 0 && skipped != keys) {
             let command = Named::of(command, Some(end_offset.get()));
             return Err(self.target_error(ErrorKind::MixedSkip { command, db }));
         }
@@ -489,15 +506,6 @@ impl Follow<'_> {
 }
 
 /// Waits for the next reading; `None` when there will be no more.
-async fn next_sample(
-    samples: Option<&mut watch::Receiver<Option<OffsetSample>>>,
-) -> Option<OffsetSample> {
-    let samples = samples?;
-    loop {
-        samples.changed().await.ok()?;
-        let sample = *samples.borrow_and_update();
-        if sample.is_some() {
-            return sample;
-        }
-    }
+async fn next_sample(watch: &mut Option<OffsetWatch>) -> Option<OffsetSample> {
+    watch.as_mut()?.next().await
 }

@@ -89,9 +89,7 @@ impl Skipped {
 pub(super) struct Lanes {
     lanes: Vec<Lane>,
     events: mpsc::UnboundedReceiver<LaneEvent>,
-    progress: Arc<Progress>,
-    skipped: Skipped,
-    remembers_skipped: bool,
+    ledger: Ledger,
 }
 
 impl Lanes {
@@ -110,36 +108,27 @@ impl Lanes {
         Ok(Lanes {
             lanes,
             events,
-            progress,
-            skipped: Skipped::default(),
-            remembers_skipped,
+            ledger: Ledger {
+                progress,
+                skipped: Skipped::default(),
+                remembers_skipped,
+            },
         })
     }
 
-    /// Hands a batch to a lane, waiting for room.
-    ///
-    /// # Errors
-    /// The end of that lane.
-    pub(super) async fn send(&mut self, lane: usize, batch: Batch) -> Result<(), Error> {
-        let sent = match self.lanes.get(lane) {
-            Some(lane) => lane.send(batch).await,
-            None => Ok(()),
-        };
-        match sent {
-            Ok(()) => Ok(()),
-            Err(LaneEnded) => self.ended().await,
-        }
-    }
-
-    /// Takes note of all reports that are there.
+    /// Hands a batch to a lane, waiting for room; takes note of what is reported before.
     ///
     /// # Errors
     /// The end of a lane.
-    pub(super) fn note_all(&mut self) -> Result<(), Error> {
-        while let Ok(event) = self.events.try_recv() {
-            self.note(event)?;
+    pub(super) async fn send(&mut self, lane: usize, batch: Batch) -> Result<(), Error> {
+        let Some(lane) = self.lanes.get(lane) else {
+            return Ok(());
+        };
+        let sending = lane.send(batch);
+        match noting(sending, &mut self.events, &mut self.ledger).await? {
+            Ok(()) => Ok(()),
+            Err(LaneEnded) => self.ended().await,
         }
-        Ok(())
     }
 
     /// Waits for the next report. May be dropped midway: nothing is lost.
@@ -148,33 +137,14 @@ impl Lanes {
     /// The end of a lane.
     pub(super) async fn next(&mut self) -> Result<Option<Confirmed>, Error> {
         match self.events.recv().await {
-            Some(event) => self.note(event),
+            Some(event) => self.ledger.note(event),
             None => self.ended().await.map(|()| None),
         }
     }
 
     /// Says why a lane has ended before it was told to: it has reported an error, or panicked.
     async fn ended(&mut self) -> Result<(), Error> {
-        let lanes = std::mem::take(&mut self.lanes);
-        let ends = async {
-            for lane in lanes {
-                lane.finish().await;
-            }
-        };
-        tokio::pin!(ends);
-        loop {
-            tokio::select! {
-                biased;
-                event = self.events.recv() => match event {
-                    Some(event) => {
-                        self.note(event)?;
-                    }
-                    // All lanes have ended: joining them tells of a panic.
-                    None => break ends.await,
-                },
-                () = &mut ends => {}
-            }
-        }
+        self.finish_all().await?;
         unreachable!("a lane ends by itself only with an error or a panic")
     }
 
@@ -183,13 +153,48 @@ impl Lanes {
     /// # Errors
     /// The end of a lane before that.
     pub(super) async fn finish(mut self) -> Result<Skipped, Error> {
-        for lane in std::mem::take(&mut self.lanes) {
-            lane.finish().await;
-            self.note_all()?;
-        }
-        Ok(self.skipped)
+        self.finish_all().await?;
+        Ok(self.ledger.skipped)
     }
 
+    async fn finish_all(&mut self) -> Result<(), Error> {
+        for lane in std::mem::take(&mut self.lanes) {
+            noting(lane.finish(), &mut self.events, &mut self.ledger).await?;
+        }
+        while let Ok(event) = self.events.try_recv() {
+            self.ledger.note(event)?;
+        }
+        Ok(())
+    }
+}
+
+/// Waits for `work` to end, and takes note of what the lanes report meanwhile.
+async fn noting<T>(
+    work: impl Future<Output = T>,
+    events: &mut mpsc::UnboundedReceiver<LaneEvent>,
+    ledger: &mut Ledger,
+) -> Result<T, Error> {
+    tokio::pin!(work);
+    loop {
+        tokio::select! {
+            biased;
+            Some(event) = events.recv() => {
+                ledger.note(event)?;
+            }
+            done = &mut work => return Ok(done),
+        }
+    }
+}
+
+/// What the lanes have done so far.
+#[derive(Debug)]
+struct Ledger {
+    progress: Arc<Progress>,
+    skipped: Skipped,
+    remembers_skipped: bool,
+}
+
+impl Ledger {
     fn count(&self, confirmed: &Confirmed) {
         let progress = &self.progress;
         for (value_type, keys) in &confirmed.keys {

@@ -175,6 +175,11 @@ impl Counter {
         self.0.store(n, Relaxed);
     }
 
+    /// Raises it to `n` if it is less.
+    pub fn at_least(&self, n: u64) {
+        self.0.fetch_max(n, Relaxed);
+    }
+
     /// The number.
     pub fn get(&self) -> u64 {
         self.0.load(Relaxed)

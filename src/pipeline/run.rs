@@ -18,7 +18,7 @@ use super::{
     follow::{self, End, Means, follow},
     lanes::Lanes,
     snapshot,
-    source::{SourceFeed, watch_offset},
+    source::{OffsetWatch, SourceFeed},
 };
 
 /// How often metrics are published.
@@ -281,7 +281,6 @@ impl Run<'_> {
                 offset: copied.offset,
                 db: copied.applied.stream_db,
                 first: copied.applied.rest,
-                received_at_ms: copied.applied.received_at_ms,
                 skipped: copied.applied.skipped,
                 hold: copied.hold,
                 held_fields: copied.applied.held_fields,
@@ -294,7 +293,11 @@ impl Run<'_> {
                 target: copied.target,
                 translator,
                 losses: LossLog::new(endpoint, migration.on_lossy),
-                source_offset: copied.side.map(watch_offset),
+                // After SYNC offsets are counted by ourselves: the source's mean nothing then.
+                source_offset: match self.replid {
+                    Some(_) => copied.side.map(OffsetWatch::start),
+                    None => None,
+                },
                 until_caught_up: migration.until_caught_up,
                 progress: &self.progress,
                 stop: self.stop.clone(),

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 
 use crate::{
-    keyspace::{Db, UnixMs},
+    keyspace::Db,
     rdb::{self, Event},
     sink::{Target, ValueConfig, ValueWriter},
     sync::{self, Framing, SnapshotEnd, Transfer},
@@ -15,6 +15,7 @@ use super::{
     Error, Phase, Progress, SkipReason,
     clock::SourceClock,
     lanes::{Lanes, Skipped},
+    queue::Received,
     source::SourceFeed,
 };
 
@@ -22,9 +23,7 @@ use super::{
 #[derive(Debug)]
 pub(super) struct Applied {
     /// What came behind the snapshot: the beginning of the stream.
-    pub(super) rest: Bytes,
-    /// When that came, by the source's clock.
-    pub(super) received_at_ms: UnixMs,
+    pub(super) rest: Received,
     /// The db that is selected where the stream begins.
     pub(super) stream_db: Db,
     /// Whether fields of hashes were written with held expiries.
@@ -46,6 +45,7 @@ pub(super) async fn apply(
     progress: &Progress,
 ) -> Result<Applied, Error> {
     let (framing, first) = framing(feed, progress).await?;
+    let mut received_at_ms = first.received_at_ms;
     progress.enter(Phase::Snapshot);
     let mut copy = Copy {
         parser: rdb::Parser::new(rdb::Limits::default()),
@@ -56,31 +56,35 @@ pub(super) async fn apply(
         db: Db(0),
         stream_db: Db(0),
     };
-    copy.feed(&first);
+    copy.feed(&first.bytes);
     while !copy.take_events(feed).await? {
         let received = copy.receive(feed).await?;
-        copy.feed(&received);
+        received_at_ms = received.received_at_ms;
+        copy.feed(&received.bytes);
     }
-    let rest = end(feed, framing, copy.parser.offset(), copy.parser.take_rest()).await?;
+    let rest = Received {
+        bytes: copy.parser.take_rest(),
+        received_at_ms,
+    };
+    let rest = end(feed, framing, copy.parser.offset(), rest).await?;
     feed.snapshot_ended();
-    let received_at_ms = clock.now_ms();
-    copy.finish(rest, received_at_ms).await
+    copy.finish(rest).await
 }
 
 /// Reads up to the framing line; returns it and the bytes behind it.
-async fn framing(feed: &mut SourceFeed, progress: &Progress) -> Result<(Framing, Bytes), Error> {
+async fn framing(feed: &mut SourceFeed, progress: &Progress) -> Result<(Framing, Received), Error> {
     let mut transfer = Transfer::new();
     loop {
-        let mut bytes = receive(feed).await?;
+        let mut received = receive(feed).await?;
         let step = transfer
-            .feed(&bytes)
+            .feed(&received.bytes)
             .map_err(|kind| sync::Error::new(feed.endpoint(), kind))?;
-        let rest = bytes.split_off(step.used);
+        received.bytes.advance(step.used);
         if let Some(framing) = step.framing {
             if let Framing::Length(bytes) = framing {
                 progress.rdb_bytes_total.set(bytes);
             }
-            return Ok((framing, rest));
+            return Ok((framing, received));
         }
     }
 }
@@ -90,21 +94,21 @@ async fn end(
     feed: &mut SourceFeed,
     framing: Framing,
     rdb_bytes: u64,
-    mut rest: Bytes,
-) -> Result<Bytes, Error> {
+    mut rest: Received,
+) -> Result<Received, Error> {
     let endpoint = feed.endpoint().clone();
     let wrong = |kind| sync::Error::new(&endpoint, kind);
     let mut end = SnapshotEnd::new(framing, rdb_bytes).map_err(wrong)?;
-    while !end.feed(&mut rest).map_err(wrong)? {
+    while !end.feed(&mut rest.bytes).map_err(wrong)? {
         rest = receive(feed).await?;
     }
     Ok(rest)
 }
 
 /// Takes the next bytes of a link that nobody has stopped.
-async fn receive(feed: &mut SourceFeed) -> Result<Bytes, Error> {
+async fn receive(feed: &mut SourceFeed) -> Result<Received, Error> {
     match feed.recv().await {
-        Ok(Some(received)) => Ok(received.bytes),
+        Ok(Some(received)) => Ok(received),
         Ok(None) => Err(Error::Interrupted),
         Err(mut error) => {
             if error.kind == sync::ErrorKind::ClosedInStream {
@@ -133,7 +137,7 @@ impl Copy<'_> {
         self.parser.feed(bytes);
     }
 
-    async fn receive(&mut self, feed: &mut SourceFeed) -> Result<Bytes, Error> {
+    async fn receive(&mut self, feed: &mut SourceFeed) -> Result<Received, Error> {
         let received = loop {
             tokio::select! {
                 received = receive(feed) => break received,
@@ -166,17 +170,15 @@ impl Copy<'_> {
                 link: None,
             })?;
             match event {
-                None => {
+                None | Some(Event::End(_)) => {
                     let held = self.writer.held_keys();
                     self.progress.expiries_held.set(held);
-                    return Ok(false);
+                    return Ok(event.is_some());
                 }
-                Some(Event::End(_)) => return Ok(true),
                 Some(event) => self.take(event)?,
             }
             while let Some((lane, batch)) = self.writer.ready() {
                 self.lanes.send(lane, batch).await?;
-                self.lanes.note_all()?;
             }
         }
     }
@@ -222,7 +224,7 @@ impl Copy<'_> {
     }
 
     /// Hands over what is left and waits until all of it is confirmed.
-    async fn finish(mut self, rest: Bytes, received_at_ms: UnixMs) -> Result<Applied, Error> {
+    async fn finish(mut self, rest: Received) -> Result<Applied, Error> {
         self.writer.flush();
         while let Some((lane, batch)) = self.writer.ready() {
             self.lanes.send(lane, batch).await?;
@@ -239,7 +241,6 @@ impl Copy<'_> {
         }
         Ok(Applied {
             rest,
-            received_at_ms,
             stream_db: self.stream_db,
             held_fields: self.writer.held_fields(),
             skipped,

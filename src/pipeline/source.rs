@@ -27,6 +27,9 @@ use super::{
 /// How often the source is asked where it stands.
 const OFFSET_PERIOD: Duration = Duration::from_millis(500);
 
+/// How long a source is asked that does not answer.
+const OFFSET_PATIENCE: Duration = Duration::from_secs(10);
+
 /// What the acknowledging task is told.
 #[derive(Debug, Clone, Copy)]
 struct AckState {
@@ -236,24 +239,59 @@ pub(super) struct OffsetSample {
     pub(super) asked_at: Instant,
 }
 
-/// Asks the source again and again where it stands, until nobody listens or it refuses to say.
-pub(super) fn watch_offset(mut side: Side) -> watch::Receiver<Option<OffsetSample>> {
-    let (sender, receiver) = watch::channel(None);
-    tokio::spawn(async move {
-        while !sender.is_closed() {
-            let asked_at = Instant::now();
-            match side.offset().await {
-                Ok(offset) => {
-                    let _ = sender.send(Some(OffsetSample { offset, asked_at }));
-                }
-                Err(SideError::Refused) => {
-                    tracing::warn!("the source may not be asked where it stands; lag is estimated");
-                    return;
-                }
-                Err(SideError::Passing) => {}
-            }
-            tokio::time::sleep(OFFSET_PERIOD).await;
+/// Where the source stands, asked again and again until this is dropped.
+#[derive(Debug)]
+pub(super) struct OffsetWatch {
+    samples: watch::Receiver<Option<OffsetSample>>,
+    task: JoinHandle<()>,
+}
+
+impl OffsetWatch {
+    /// Starts asking.
+    pub(super) fn start(side: Side) -> OffsetWatch {
+        let (sender, samples) = watch::channel(None);
+        OffsetWatch {
+            samples,
+            task: tokio::spawn(ask_offset(side, sender)),
         }
-    });
-    receiver
+    }
+
+    /// Waits for the next reading; `None` when there will be no more.
+    ///
+    /// May be dropped midway: a later call gets the last reading.
+    pub(super) async fn next(&mut self) -> Option<OffsetSample> {
+        loop {
+            self.samples.changed().await.ok()?;
+            let sample = *self.samples.borrow_and_update();
+            if sample.is_some() {
+                return sample;
+            }
+        }
+    }
+}
+
+impl Drop for OffsetWatch {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// Asks until the source refuses to say, or has not said anything for long.
+async fn ask_offset(mut side: Side, samples: watch::Sender<Option<OffsetSample>>) {
+    let mut answered_at = Instant::now();
+    loop {
+        let asked_at = Instant::now();
+        match side.offset().await {
+            Ok(offset) => {
+                answered_at = asked_at;
+                samples.send_replace(Some(OffsetSample { offset, asked_at }));
+            }
+            Err(SideError::Passing) if answered_at.elapsed() < OFFSET_PATIENCE => {}
+            Err(SideError::Passing | SideError::Refused) => {
+                tracing::warn!("the source does not say where it stands; lag is estimated");
+                return;
+            }
+        }
+        tokio::time::sleep(OFFSET_PERIOD).await;
+    }
 }

@@ -13,7 +13,7 @@ use crate::{
 use super::{
     error::{Error, ErrorKind},
     target::{Flavor, Target},
-    value::staging_key,
+    value::{rebuild_key, staging_key},
 };
 
 /// The most lanes that any run may have had.
@@ -101,8 +101,7 @@ impl Admin {
             Some(version) => (Flavor::Valkey, version),
             None => (Flavor::Redis, info.get("redis_version").unwrap_or("")),
         };
-        let numbers =
-            release(version).ok_or_else(|| ErrorKind::Answer("INFO server").at(&self.endpoint))?;
+        let numbers = release(version).ok_or_else(|| self.misunderstood("INFO server"))?;
         if flavor == Flavor::Redis && (numbers.0, numbers.1) < OLDEST {
             return Err(ErrorKind::TooOld(version.to_string()).at(&self.endpoint));
         }
@@ -148,6 +147,7 @@ impl Admin {
             let unlink = pipe.cmd("UNLINK");
             for lane in 0..LANES_MAX {
                 unlink.arg(staging_key(lane).as_ref());
+                unlink.arg(rebuild_key(lane).as_ref());
             }
             let removed: Result<Vec<u64>, _> = pipe.query_async(&mut self.connection).await;
             removed.map_err(|source| self.refused("remove staging keys", source))?;
@@ -204,6 +204,11 @@ impl Admin {
     /// An error of an administrative command whose purpose reads as in "refused to ...".
     pub(super) fn refused(&self, purpose: &'static str, source: RedisError) -> Error {
         refusal(purpose, source).at(&self.endpoint)
+    }
+
+    /// An answer to `command` is of a kind that it cannot have.
+    pub(super) fn misunderstood(&self, command: &'static str) -> Error {
+        ErrorKind::Answer(command).at(&self.endpoint)
     }
 
     /// Names of the loaded modules; none where the list may not be read.

@@ -39,7 +39,7 @@ use super::{
     fallback,
     judge::{Verdict, judge, named},
     policy::{Conflict, OnLossy},
-    value::{self, staging_key},
+    value::{self, rebuild_key},
 };
 
 /// Batches that wait for room in the window. Two keep the lane busy while the next is built.
@@ -109,10 +109,11 @@ pub struct Confirmed {
     pub applied_offset: Option<u64>,
 }
 
-/// The sending end of a lane. The lane ends when it is dropped and everything is confirmed.
+/// The sending end of a lane. Dropping it ends the lane at once, whatever is under way.
 #[derive(Debug)]
 pub struct Lane {
-    batches: mpsc::Sender<Batch>,
+    /// `None` once it is to finish.
+    batches: Option<mpsc::Sender<Batch>>,
     task: tokio::task::JoinHandle<()>,
 }
 
@@ -137,7 +138,7 @@ impl Lane {
             reader,
             writer,
             config,
-            staging: staging_key(index),
+            staging: rebuild_key(index),
             events: events.clone(),
             decoder: ReplyDecoder::new(resp::Limits::default()),
             inbound: BytesMut::with_capacity(64 * 1024),
@@ -157,7 +158,10 @@ impl Lane {
                 let _ = events.send(LaneEvent::Failed(error));
             }
         });
-        Ok(Lane { batches, task })
+        Ok(Lane {
+            batches: Some(batches),
+            task,
+        })
     }
 
     /// Hands over a batch, waiting for room. May be dropped midway: the batch is then not sent.
@@ -165,7 +169,10 @@ impl Lane {
     /// # Errors
     /// [`LaneEnded`] when the lane has failed.
     pub async fn send(&self, batch: Batch) -> Result<(), LaneEnded> {
-        self.batches.send(batch).await.map_err(|_| LaneEnded)
+        match &self.batches {
+            Some(batches) => batches.send(batch).await.map_err(|_| LaneEnded),
+            None => Err(LaneEnded),
+        }
     }
 
     /// Lets the lane finish what it was given and waits for its end. Whether all went well is
@@ -173,11 +180,17 @@ impl Lane {
     ///
     /// # Panics
     /// When the lane's task has panicked: what it was given is not on the target then.
-    pub async fn finish(self) {
-        drop(self.batches);
-        if let Err(panicked) = self.task.await {
+    pub async fn finish(mut self) {
+        self.batches = None;
+        if let Err(panicked) = (&mut self.task).await {
             std::panic::resume_unwind(panicked.into_panic());
         }
+    }
+}
+
+impl Drop for Lane {
+    fn drop(&mut self) {
+        self.task.abort();
     }
 }
 
@@ -344,20 +357,17 @@ impl Driver {
     }
 
     fn has_room(&self) -> bool {
-        self.refused.is_empty() && self.in_flight_bytes < self.config.window_bytes_max
+        self.retry.is_none() && self.in_flight_bytes < self.config.window_bytes_max
     }
 
     fn send_held_back(&mut self) {
         let Some(mut batch) = self.held_back.take() else {
             return;
         };
-        let ready = match batch.after_confirmed {
-            true => self.is_confirmed(),
-            false => self.refused.is_empty(),
-        };
+        let ready = self.retry.is_none() && (!batch.after_confirmed || self.is_confirmed());
         match batch.db {
             Some(db) if db != self.db => {
-                if self.is_confirmed() {
+                if ready && self.is_confirmed() {
                     self.send(single(&[b"SELECT", db.to_string().as_bytes()], db));
                     self.db = db;
                     batch.after_confirmed = true;

@@ -95,7 +95,7 @@ impl Release {
         let now_ms = admin.time().await?;
         let latest_ms = match due {
             Due::All => UnixMs::MIN,
-            Due::Later => now_ms + SOON_MS,
+            Due::Later => now_ms.saturating_add(SOON_MS),
         };
         self.release_keys(admin, &keys, latest_ms).await?;
         if self.fields {
@@ -241,15 +241,17 @@ async fn expiries_by_ttl(admin: &mut Admin, keys: &[Vec<u8>]) -> Result<Vec<Unix
         }
         let answers: Vec<Value> = query(admin, &reads).await?;
         for (index, answer) in open.iter().zip(answers.chunks(3)) {
-            if let Some(expiry) = expiries.get_mut(*index) {
-                *expiry = expiry_between(answer);
+            let expiry = expiry_between(answer).ok_or_else(|| admin.misunderstood("PTTL"))?;
+            if let Some(known) = expiries.get_mut(*index) {
+                *known = expiry;
             }
         }
     }
 }
 
-/// The expiry from TIME, PTTL, TIME; -1 without one; `None` when the clock moved on.
-fn expiry_between(answers: &[Value]) -> Option<UnixMs> {
+/// The expiry from TIME, PTTL, TIME: -1 without one, `Some(None)` when the clock moved on
+/// meanwhile, `None` when these are other answers.
+fn expiry_between(answers: &[Value]) -> Option<Option<UnixMs>> {
     let ms = |answer: &Value| {
         let (seconds, micros) = <(i64, i64)>::from_redis_value(answer.clone()).ok()?;
         Some(seconds.saturating_mul(1000).saturating_add(micros / 1000))
@@ -258,11 +260,11 @@ fn expiry_between(answers: &[Value]) -> Option<UnixMs> {
         return None;
     };
     let left_ms = UnixMs::from_redis_value(left_ms.clone()).ok()?;
-    if left_ms < 0 {
-        return Some(-1);
-    }
-    let now_ms = ms(before)?;
-    (ms(after)? == now_ms).then(|| now_ms.saturating_add(left_ms))
+    let (before_ms, after_ms) = (ms(before)?, ms(after)?);
+    Some(match left_ms {
+        left_ms if left_ms < 0 => Some(-1),
+        left_ms => (before_ms == after_ms).then(|| before_ms.saturating_add(left_ms)),
+    })
 }
 
 async fn query<T: FromRedisValue>(admin: &mut Admin, pipe: &Pipeline) -> Result<T, Error> {

@@ -21,7 +21,7 @@ const COMMANDS_MAX: usize = 4096;
 pub struct TransactionBuilder {
     encoder: Encoder,
     commands: Vec<Named>,
-    /// How many of the commands are the source's, SELECT left out.
+    /// How many commands of the source they come from.
     sourced: u64,
     /// The db that is selected on the connection once all that was gathered is executed.
     db: Option<Db>,
@@ -29,8 +29,15 @@ pub struct TransactionBuilder {
 }
 
 impl TransactionBuilder {
-    /// Appends a command for `db` that ends at `offset` in the stream.
-    pub fn push(&mut self, db: Db, command: &Command, offset: u64) {
+    /// Appends what became of one command of the source, for `db`, that ends at `offset`.
+    pub fn push(&mut self, db: Db, commands: &[Command], offset: u64) {
+        self.sourced += u64::from(!commands.is_empty());
+        for command in commands {
+            self.push_one(db, command, offset);
+        }
+    }
+
+    fn push_one(&mut self, db: Db, command: &Command, offset: u64) {
         if self.commands.is_empty() {
             self.encoder.words(&[b"MULTI"]);
         }
@@ -40,7 +47,6 @@ impl TransactionBuilder {
             self.db = Some(db);
         }
         self.append(command, offset);
-        self.sourced += 1;
     }
 
     fn append(&mut self, command: &Command, offset: u64) {
@@ -93,8 +99,8 @@ mod tests {
     #[test]
     fn selects_inside_and_remembers_where_it_was() {
         let mut builder = TransactionBuilder::default();
-        builder.push(Db(3), &Command::of([&b"DEL"[..], b"a"]), 10);
-        builder.push(Db(0), &Command::of([&b"DEL"[..], b"b"]), 20);
+        builder.push(Db(3), &[Command::of([&b"DEL"[..], b"a"])], 10);
+        builder.push(Db(0), &[Command::of([&b"DEL"[..], b"b"])], 20);
         builder.covers(25);
         let batch = builder.take().unwrap();
         assert_eq!(
@@ -106,7 +112,7 @@ mod tests {
         assert_eq!(batch.requests[0].replies(), 6);
         assert_eq!(batch.requests[0].writes, Writes::Commands(2));
         assert!(builder.take().is_none());
-        builder.push(Db(0), &Command::of([&b"DEL"[..], b"c"]), 30);
+        builder.push(Db(0), &[Command::of([&b"DEL"[..], b"c"])], 30);
         assert_eq!(
             builder.take().unwrap().segments.concat(),
             b"*1\r\n$5\r\nMULTI\r\n*2\r\n$3\r\nDEL\r\n$1\r\nc\r\n*1\r\n$4\r\nEXEC\r\n"

@@ -70,7 +70,7 @@ pub struct ValueConfig {
 /// What was left out, by reason.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct LeftOut {
-    /// Keys that had expired before they could be written.
+    /// Keys, and fields of hashes, that had expired before they could be written.
     pub expired: u64,
     /// Keys without a single element, which no server can hold.
     pub empty: u64,
@@ -86,6 +86,8 @@ pub struct ValueWriter {
     value: Option<Value>,
     left_out: LeftOut,
     losses: LossLog,
+    /// The time by which fields have expired that are not held.
+    now_ms: UnixMs,
     held_keys: u64,
     held_fields: bool,
 }
@@ -138,6 +140,7 @@ impl ValueWriter {
             value: None,
             left_out: LeftOut::default(),
             losses,
+            now_ms: UnixMs::MIN,
             held_keys: 0,
             held_fields: false,
         }
@@ -163,6 +166,7 @@ impl ValueWriter {
         if key.has_metadata {
             self.losses.lose(Loss::ModuleMetadata, db, &key.key)?;
         }
+        self.now_ms = now_ms;
         self.held_keys += u64::from(key.expire_at_ms.is_some() && self.config.hold.is_on());
         let lane = lane_of(&key.key, self.lanes.len());
         self.value = Some(Value { key, db, lane, way });
@@ -247,6 +251,10 @@ impl ValueWriter {
     }
 
     fn part(&mut self, value: &mut Value, part: Part) -> Result<(), Error> {
+        if self.is_expired_field(&part) {
+            self.left_out.expired += 1;
+            return Ok(());
+        }
         let part = self.without_field_expiry(value, part)?;
         match &mut value.way {
             Way::String => {
@@ -275,6 +283,14 @@ impl ValueWriter {
         // A string in chunks, or a body too long for one RESTORE.
         self.stage(value);
         self.staged(value, part)
+    }
+
+    /// Whether it is a field that has expired, and that is not held.
+    fn is_expired_field(&self, part: &Part) -> bool {
+        let Part::HashField { expire_at_ms, .. } = part else {
+            return false;
+        };
+        !self.config.hold.is_on() && expire_at_ms.is_some_and(|at| at <= self.now_ms)
     }
 
     /// Takes a field's expiry away where the target cannot hold one.
@@ -617,6 +633,12 @@ pub(super) fn finish_staging(
         commands.push(Command::new(vec!["RENAMENX".into(), staging(), key]));
         commands.push(Command::new(vec!["UNLINK".into(), staging()]));
     }
+}
+
+/// The name under which `lane` rebuilds values whose payload was refused. Another one: a value
+/// may be half built under the first.
+pub(super) fn rebuild_key(lane: usize) -> Bytes {
+    format!("__keyferry:rebuild:{lane}").into()
 }
 
 /// The name under which `lane` builds values that take more than one command.

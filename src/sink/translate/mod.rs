@@ -221,6 +221,21 @@ pub fn may_expire_fields(command: &Command) -> bool {
     .any(|name| command.is(name))
 }
 
+/// The key in another database that MOVE or COPY ... DB writes.
+pub fn other_db(command: &Command) -> Option<(Db, &Bytes)> {
+    let args = command.args();
+    let (key, db) = if command.is("MOVE") {
+        (args.get(1)?, args.get(2)?)
+    } else if command.is("COPY") {
+        let at = args.iter().skip(3).position(|arg| scene::is(arg, "DB"))? + 3;
+        (args.get(2)?, args.get(at + 1)?)
+    } else {
+        return None;
+    };
+    let db = std::str::from_utf8(db).ok()?.parse().ok()?;
+    Some((Db(db), key))
+}
+
 /// Whether the command may carry an expiry over to another key or database.
 pub fn moves_keys(command: &Command) -> bool {
     [
