@@ -229,13 +229,6 @@ fn the_oracle_sees_what_differs() {
         pair.plant("another type", 1, &ty, "type");
         // ZADD sees no difference between the zeros, so the member goes first. Only a table keeps
         // the sign: listpacks store a whole number as an integer.
-        let zero = command![
-            "EVAL",
-            "for _, m in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], 0, 0)) do if redis.call('ZSCORE', KEYS[1], m) == '-0' then redis.call('ZREM', KEYS[1], m) return redis.call('ZADD', KEYS[1], 0, m) end end",
-            "1",
-            "zset:4000"
-        ];
-        pair.plant("the sign of a zero", 0, &zero, "value");
         let function = command!["FUNCTION", "DELETE", "ropes"];
         pair.plant("a function", 0, &function, "function library");
         let claim = command![
