@@ -15,8 +15,8 @@
 //!   FNX, FXX) are therefore dropped wherever they spoke of the command as a whole, and kept
 //!   where they speak of each member or field.
 //! - The commands appended for one command of the source belong into one transaction.
-//! - Lua is used where no plain command says the same. It declares its keys and runs on Redis 5.0
-//!   and later; older targets refuse what they do not know.
+//! - Lua is used where no plain command says the same. It declares its keys and runs on Redis 6.0,
+//!   the oldest target there is.
 //! - Bookkeeping that the target has no notion of is left out without being a loss: the counters
 //!   of streams before 7.0, duplicate detection of XADD elsewhere than on Redis 8.6.
 //!
