@@ -76,7 +76,7 @@ fn check(hold: Hold, rows: &[(&str, &str, &str)]) {
     for (targets, source, expected) in rows {
         for name in targets.split(' ') {
             let mut out = Vec::new();
-            let mut translator = translator(name, hold, OnLossy::Fail);
+            let translator = translator(name, hold, OnLossy::Fail);
             translator
                 .translate(command(source), &CONTEXT, &mut out)
                 .unwrap_or_else(|error| panic!("{name}: {source}: {error}"));
@@ -608,7 +608,7 @@ fn what_cannot_be_said_follows_the_policy() {
     ] {
         for name in targets.split(' ') {
             let mut out = vec![command("SET before 1")];
-            let mut failing = translator(name, Hold::Released, OnLossy::Fail);
+            let failing = translator(name, Hold::Released, OnLossy::Fail);
             let error = failing
                 .translate(command(source), &CONTEXT, &mut out)
                 .expect_err(source);
@@ -620,7 +620,7 @@ fn what_cannot_be_said_follows_the_policy() {
             );
 
             out.clear();
-            let mut dropping = translator(name, Hold::Released, OnLossy::Drop);
+            let dropping = translator(name, Hold::Released, OnLossy::Drop);
             let verdict = dropping.translate(command(source), &CONTEXT, &mut out);
             let key = Bytes::from(key);
             assert_eq!(
@@ -629,11 +629,6 @@ fn what_cannot_be_said_follows_the_policy() {
                 "{name}: {source}"
             );
             assert_eq!(shown(&out), left, "{name}: {source}");
-            assert_eq!(
-                dropping.counts().lossy.get(&loss),
-                Some(&1),
-                "{name}: {source}"
-            );
         }
     }
 }
@@ -684,7 +679,7 @@ fn messages_follow_the_publish_policy() {
         ),
     ] {
         let mut out = Vec::new();
-        let mut translator = Translator::new(target(on), Hold::Held, publish, OnLossy::Fail);
+        let translator = Translator::new(target(on), Hold::Held, publish, OnLossy::Fail);
         let found = translator.translate(command(source), &CONTEXT, &mut out);
         assert_eq!(found, Ok(verdict.clone()), "{publish:?} {source}");
         assert_eq!(out.is_empty(), verdict != Verdict::Forwarded, "{source}");
@@ -722,7 +717,6 @@ fn the_hold_can_be_changed() {
         .translate(command("PEXPIREAT k 7"), &CONTEXT, &mut out)
         .unwrap();
     assert_eq!(shown(&out), "PEXPIREAT k 7");
-    assert_eq!(translator.counts().rewritten, 1);
 }
 
 #[test]
