@@ -40,6 +40,12 @@ pub struct ChunkLimits {
     pub elements_max: usize,
 }
 
+/// How large the commands are that rebuild a value, from the snapshot as from the stream.
+pub(super) const CHUNK: ChunkLimits = ChunkLimits {
+    bytes_max: 64 * 1024,
+    elements_max: 1024,
+};
+
 /// Turns the parts of one value into commands that write it under a given key.
 #[derive(Debug)]
 pub struct Rebuild {

@@ -12,19 +12,13 @@ use crate::{
     sink::{
         Loss,
         line::Line,
-        rebuild::{ChunkLimits, Rebuild},
+        rebuild::{CHUNK, Rebuild},
     },
 };
 
 use super::{
     expiry::expire_key_at,
     scene::{Outcome, Scene, is, is_any, number},
-};
-
-/// How large the commands are that rebuild a value.
-const CHUNK: ChunkLimits = ChunkLimits {
-    bytes_max: 256 << 10,
-    elements_max: 1000,
 };
 
 /// The RDB version in the footer of libraries; as with values, every server takes the oldest one.
