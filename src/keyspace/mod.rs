@@ -20,3 +20,25 @@ impl std::fmt::Display for Db {
 
 /// A point in time: milliseconds since 1970-01-01 UTC. Negative values are times before that.
 pub type UnixMs = i64;
+
+/// The time that a server's TIME answers, in whole milliseconds; what lies beyond is the last one.
+pub fn unix_ms(seconds: i64, micros: i64) -> UnixMs {
+    seconds.saturating_mul(1000).saturating_add(micros / 1000)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_cut_to_milliseconds_and_never_overflow() {
+        for (seconds, micros, ms) in [
+            (0, 999, 0),
+            (1_700_000_000, 123_999, 1_700_000_000_123),
+            (i64::MAX, 0, i64::MAX),
+            (i64::MAX / 1000, i64::MAX, i64::MAX),
+        ] {
+            assert_eq!(unix_ms(seconds, micros), ms, "{seconds} {micros}");
+        }
+    }
+}

@@ -67,11 +67,6 @@ impl Lag {
         }
     }
 
-    /// Forgets everything: the source goes on under another history.
-    pub fn reset(&mut self) {
-        *self = Lag::default();
-    }
-
     /// The last known offset of the source.
     pub fn source_offset(&self) -> Option<u64> {
         self.source_offset
@@ -155,9 +150,8 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_known_before_the_first_observation_and_after_a_reset() {
-        let mut lag = lag(&[(0.0, 7)]);
-        lag.reset();
+    fn nothing_is_known_before_the_first_observation() {
+        let mut lag = Lag::default();
         assert_eq!((lag.bytes(7), lag.age(s(1.0), 7)), (None, None));
         lag.observe(s(2.0), 5);
         assert_eq!(lag.bytes(5), Some(0));

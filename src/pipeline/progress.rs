@@ -162,14 +162,6 @@ impl Counter {
         self.0.fetch_add(n, Relaxed);
     }
 
-    /// Subtracts `n`, down to nil.
-    pub fn sub(&self, n: u64) {
-        // The closure never declines, so the update cannot fail.
-        let _ = self
-            .0
-            .fetch_update(Relaxed, Relaxed, |value| Some(value.saturating_sub(n)));
-    }
-
     /// Replaces the number.
     pub fn set(&self, n: u64) {
         self.0.store(n, Relaxed);
@@ -309,11 +301,6 @@ impl Progress {
     /// Notes the offset of the source, from what it sent or from what it says in INFO.
     pub fn observe_source_offset(&self, offset: u64) {
         locked(&self.lag).observe(self.started.elapsed(), offset);
-    }
-
-    /// Forgets the offsets of the source: it goes on under another replid.
-    pub fn forget_source_offset(&self) {
-        locked(&self.lag).reset();
     }
 
     /// What was done until this moment.
@@ -534,13 +521,5 @@ mod tests {
         assert_eq!(durations.get(&Phase::Connecting), Some(&s(3)));
         assert_eq!(durations.get(&Phase::Snapshot), Some(&s(7)));
         assert_eq!(durations.get(&Phase::Following), None);
-    }
-
-    #[test]
-    fn counters_never_go_below_nil() {
-        let counter = Counter::default();
-        counter.add(2);
-        counter.sub(3);
-        assert_eq!(counter.get(), 0);
     }
 }

@@ -1,6 +1,6 @@
 //! What the parser makes of an RDB: the events it emits and the words they are made of.
 
-use bytes::{BufMut, Bytes};
+use bytes::Bytes;
 
 use crate::keyspace::{Db, StreamId, UnixMs};
 
@@ -112,11 +112,6 @@ impl ValueType {
         }
     }
 
-    /// Whether it is a string.
-    pub fn is_string(self) -> bool {
-        self.byte == 0
-    }
-
     /// Whether it is a stream of any version.
     pub fn is_stream(self) -> bool {
         matches!(self.byte, 15 | 19 | 21 | 26)
@@ -154,14 +149,6 @@ impl Element {
     /// Whether the byte string is empty.
     pub fn is_empty(&self) -> bool {
         matches!(self, Self::Bytes(bytes) if bytes.is_empty())
-    }
-
-    /// Appends the byte string, an integer as decimal text.
-    pub fn write_to(&self, out: &mut impl BufMut) {
-        match self {
-            Self::Bytes(bytes) => out.put_slice(bytes),
-            Self::Int(value) => out.put_slice(itoa::Buffer::new().format(*value).as_bytes()),
-        }
     }
 
     /// The byte string: shared where it is one, written where it is an integer.

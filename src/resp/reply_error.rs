@@ -189,6 +189,7 @@ impl std::error::Error for ReplyError {}
 
 impl ReplyErrorKind {
     /// Whether the refused command may be sent again.
+    #[deny(clippy::wildcard_enum_match_arm)]
     pub fn retry(&self) -> Retry {
         match self {
             ReplyErrorKind::TryAgain
@@ -222,6 +223,7 @@ impl ReplyErrorKind {
     }
 
     /// What the operator can do about it.
+    #[deny(clippy::wildcard_enum_match_arm)]
     pub fn hint(&self) -> &'static str {
         match self {
             ReplyErrorKind::Moved { .. } | ReplyErrorKind::Ask { .. } => {

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use redis::{FromRedisValue, RedisError, ServerErrorKind, aio::MultiplexedConnection};
 
 use crate::{
-    keyspace::{Db, UnixMs},
+    keyspace::{Db, UnixMs, unix_ms},
     net::{self, Endpoint, Node},
     resp::Info,
 };
@@ -175,7 +175,7 @@ impl Admin {
     /// [`ErrorKind::Admin`].
     pub async fn time(&mut self) -> Result<UnixMs, Error> {
         let (seconds, micros): (i64, i64) = self.ask("tell the time", &["TIME"]).await?;
-        Ok(seconds.saturating_mul(1000).saturating_add(micros / 1000))
+        Ok(unix_ms(seconds, micros))
     }
 
     /// The id of the target's process; `None` when it does not tell.

@@ -14,8 +14,8 @@ use crate::{
 
 use super::{
     Hold, Loss, Lossy, Target,
-    rebuild::Rebuild,
-    value::{CHUNK, finish_staging},
+    rebuild::{CHUNK, Rebuild},
+    value::finish_staging,
 };
 
 /// What a RESTORE became.

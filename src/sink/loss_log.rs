@@ -71,9 +71,4 @@ impl LossLog {
     pub fn total(&self) -> u64 {
         self.counts.values().sum()
     }
-
-    /// How often each kind of thing was left out.
-    pub fn counts(&self) -> &BTreeMap<Loss, u64> {
-        &self.counts
-    }
 }

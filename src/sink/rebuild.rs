@@ -40,6 +40,12 @@ pub struct ChunkLimits {
     pub elements_max: usize,
 }
 
+/// How large the commands are that rebuild a value, from the snapshot as from the stream.
+pub(super) const CHUNK: ChunkLimits = ChunkLimits {
+    bytes_max: 64 * 1024,
+    elements_max: 1024,
+};
+
 /// Turns the parts of one value into commands that write it under a given key.
 #[derive(Debug)]
 pub struct Rebuild {
@@ -158,17 +164,12 @@ impl Rebuild {
         expire_at_ms: Option<UnixMs>,
         out: &mut Vec<Command>,
     ) -> Result<(), Lossy> {
-        // Before 4.0 HSET takes a single field.
-        let name = match self.target.has_common(4, 0) {
-            true => "HSET",
-            false => "HMSET",
-        };
         let Some(expire_at_ms) = expire_at_ms else {
-            self.gather(name, [field, value], out);
+            self.gather("HSET", [field, value], out);
             return Ok(());
         };
         if !self.target.has_field_expiry() {
-            self.gather(name, [field, value], out);
+            self.gather("HSET", [field, value], out);
             return Err(Lossy {
                 loss: Loss::FieldExpiry,
                 key: self.key.clone(),
@@ -177,7 +178,7 @@ impl Rebuild {
         self.make_room(field.len() + value.len(), out);
         let expiring = self.chunk.expiries.entry(expire_at_ms).or_default();
         expiring.push(field.clone());
-        self.gather(name, [field, value], out);
+        self.gather("HSET", [field, value], out);
         Ok(())
     }
 

@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 
 use redis::{FromRedisValue, Pipeline, Value};
 
-use crate::keyspace::{Db, UnixMs};
+use crate::keyspace::{Db, UnixMs, unix_ms};
 
 use super::{
     admin::Admin,
@@ -254,7 +254,7 @@ async fn expiries_by_ttl(admin: &mut Admin, keys: &[Vec<u8>]) -> Result<Vec<Unix
 fn expiry_between(answers: &[Value]) -> Option<Option<UnixMs>> {
     let ms = |answer: &Value| {
         let (seconds, micros) = <(i64, i64)>::from_redis_value(answer.clone()).ok()?;
-        Some(seconds.saturating_mul(1000).saturating_add(micros / 1000))
+        Some(unix_ms(seconds, micros))
     };
     let [before, left_ms, after] = answers else {
         return None;

@@ -135,13 +135,10 @@ impl Target {
 
     /// Whether its RESTORE takes a body of this type, with the footer rewritten.
     ///
-    /// Measured on Redis 2.8 to 8.6 and Valkey 7.2 to 9.1.
+    /// Measured on Redis 6.0 to 8.6 and Valkey 7.2 to 9.1.
     pub fn restores(&self, value_type: ValueType) -> bool {
         match value_type.byte {
-            0 | 1 | 2 | 3 | 4 | 9 | 10 | 11 | 12 | 13 => true,
-            5 => self.has_common(4, 0),
-            14 => self.has_common(3, 2),
-            15 => self.has_common(5, 0),
+            0..=5 | 9..=15 => true,
             16..=19 => self.has_common(7, 0),
             20 | 21 => self.has_common(7, 2),
             22 if value_type.valkey => self.is_valkey_from(9, 0),

@@ -30,7 +30,7 @@ use super::{
     loss_log::LossLog,
     lossy::Loss,
     policy::{Conflict, OnLossy},
-    rebuild::{ChunkLimits, Rebuild},
+    rebuild::{CHUNK, Rebuild},
     target::Target,
 };
 
@@ -42,11 +42,6 @@ const BATCH_REQUESTS: usize = 2048;
 const MSET_PAIRS_MAX: u64 = 64;
 /// Strings from here on get a SET of their own.
 const MSET_VALUE_BYTES_MAX: usize = 16 * 1024;
-/// How large the commands are that build a value under its staging name.
-pub(super) const CHUNK: ChunkLimits = ChunkLimits {
-    bytes_max: 64 * 1024,
-    elements_max: 1024,
-};
 /// The RDB type of a plain string.
 const STRING: u8 = 0;
 

@@ -114,6 +114,7 @@ pub enum Recovery {
 
 impl ErrorKind {
     /// Whether trying again can help.
+    #[deny(clippy::wildcard_enum_match_arm)]
     pub fn recovery(&self) -> Recovery {
         match self {
             ErrorKind::Loading
@@ -208,6 +209,7 @@ impl ErrorKind {
     }
 
     /// What the operator can do next.
+    #[deny(clippy::wildcard_enum_match_arm)]
     pub fn next(&self) -> String {
         let next = match self {
             ErrorKind::Unreachable => "check host and port, and that the server runs",

@@ -73,11 +73,6 @@ impl ReplOffset {
     pub const fn first_wanted(self) -> u64 {
         self.0.saturating_add(1)
     }
-
-    /// How many bytes it is ahead of `earlier`; 0 when it is not.
-    pub const fn bytes_since(self, earlier: ReplOffset) -> u64 {
-        self.0.saturating_sub(earlier.0)
-    }
 }
 
 impl fmt::Display for ReplOffset {
@@ -121,8 +116,6 @@ mod tests {
         let snapshot = ReplOffset::new(50);
         let applied = snapshot.after(14);
         assert_eq!((applied.get(), applied.first_wanted()), (64, 65));
-        assert_eq!(applied.bytes_since(snapshot), 14);
-        assert_eq!(snapshot.bytes_since(applied), 0);
         assert_eq!(ReplOffset::new(u64::MAX).after(1).first_wanted(), u64::MAX);
     }
 }

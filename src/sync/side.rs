@@ -8,7 +8,7 @@ use std::time::Duration;
 use redis::{RedisError, RedisResult, aio::MultiplexedConnection};
 
 use crate::{
-    keyspace::UnixMs,
+    keyspace::{UnixMs, unix_ms},
     net::{self, Node},
     resp::Info,
 };
@@ -77,7 +77,7 @@ impl Side {
         let connection = self.connection.as_mut()?;
         let answer: RedisResult<(i64, i64)> = redis::cmd("TIME").query_async(connection).await;
         let (seconds, micros) = answer.ok()?;
-        Some(seconds.saturating_mul(1000).saturating_add(micros / 1000))
+        Some(unix_ms(seconds, micros))
     }
 
     async fn info(&mut self, section: &str) -> Result<String, SideError> {

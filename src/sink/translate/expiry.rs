@@ -1,6 +1,6 @@
 //! Expiries of keys.
 //!
-//! Every form becomes PEXPIREAT with an absolute time, which servers have since 2.6. Its conditions
+//! Every form becomes PEXPIREAT with an absolute time, which every server has. Its conditions
 //! are dropped: they were met on the source, and on the target they would be compared with a
 //! stored expiry that may be held while the new one is not, or the other way round.
 

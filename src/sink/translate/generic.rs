@@ -50,28 +50,12 @@ pub(super) fn conditional_delete(
     Outcome::Rewritten
 }
 
-/// `UNLINK key ...` (4.0).
-pub(super) fn unlink(scene: &Scene<'_>, command: &Command, out: &mut Vec<Command>) -> Outcome {
-    let [_, keys @ ..] = command.args() else {
-        return Outcome::Unchanged;
-    };
-    if scene.target.has_common(4, 0) {
-        return Outcome::Unchanged;
-    }
-    out.push(Line::new("DEL").args(keys).done());
-    Outcome::Rewritten
-}
-
-/// `FLUSHALL|FLUSHDB [ASYNC (4.0) | SYNC (6.2)]`.
+/// `FLUSHALL|FLUSHDB [ASYNC | SYNC (6.2)]`.
 pub(super) fn flush(scene: &Scene<'_>, command: &Command, out: &mut Vec<Command>) -> Outcome {
     let [name, mode] = command.args() else {
         return Outcome::Unchanged;
     };
-    let known = match is(mode, "SYNC") {
-        true => scene.target.has_common(6, 2),
-        false => scene.target.has_common(4, 0),
-    };
-    if known {
+    if !is(mode, "SYNC") || scene.target.has_common(6, 2) {
         return Outcome::Unchanged;
     }
     out.push(Command::new(vec![name.clone()]));

@@ -23,18 +23,6 @@ use super::{
 /// Sets fields that keep their expiry, for servers without HSETEX (Redis 7.4).
 const HSET_KEEPTTL: &str = include_str!("lua/hset_keepttl.lua");
 
-/// `HSET key field value ...`; before 4.0 it takes one field.
-pub(super) fn hset(scene: &Scene<'_>, command: &Command, out: &mut Vec<Command>) -> Outcome {
-    let [_, key, pairs @ ..] = command.args() else {
-        return Outcome::Unchanged;
-    };
-    if pairs.len() <= 2 || scene.target.has_common(4, 0) {
-        return Outcome::Unchanged;
-    }
-    out.push(Line::new("HMSET").arg(key).args(pairs).done());
-    Outcome::Rewritten
-}
-
 /// `HEXPIRE key seconds [condition] FIELDS n field ...`; servers send HPEXPIREAT instead.
 pub(super) fn hexpire(scene: &Scene<'_>, command: &Command, out: &mut Vec<Command>) -> Outcome {
     expire(scene, command, out, |s| scene.after(s.saturating_mul(1000)))

@@ -16,7 +16,6 @@ pub struct Keys {
     step: usize,
     /// A key that stands elsewhere, such as a destination behind a word.
     extra: Option<usize>,
-    known: bool,
 }
 
 impl Keys {
@@ -25,13 +24,7 @@ impl Keys {
         count: 0,
         step: 1,
         extra: None,
-        known: true,
     };
-
-    /// Whether the command is one whose keys are known; else the first argument is a guess.
-    pub fn is_known(&self) -> bool {
-        self.known
-    }
 
     /// The indexes of the keys among the arguments, the name being 0.
     pub fn indexes(&self) -> impl Iterator<Item = usize> + use<> {
@@ -138,7 +131,8 @@ const PLACES: &[(&[u8], Place)] = &[
 
 /// Which arguments of `command` are keys.
 ///
-/// A count that promises more keys than there are arguments is cut to those.
+/// A count that promises more keys than there are arguments is cut to those. Of a command that is
+/// not known, the first argument is taken for its key.
 pub fn keys(command: &Command) -> Keys {
     let len = command.args().len();
     let place = match place(command.name()) {
@@ -147,7 +141,6 @@ pub fn keys(command: &Command) -> Keys {
             return Keys {
                 first: 1,
                 count: len.saturating_sub(1).min(1),
-                known: false,
                 ..Keys::NONE
             };
         }
@@ -178,7 +171,6 @@ pub fn keys(command: &Command) -> Keys {
                 count: usize::try_from(promised).unwrap_or(0).min(there),
                 step,
                 extra: destination.then_some(1).filter(|_| len > 1),
-                known: true,
             }
         }
         Place::Stored => Keys {
@@ -244,8 +236,6 @@ mod tests {
             let command = Command::of(text.split(' ').map(str::as_bytes));
             let keys = keys(&command);
             assert_eq!(keys.of(&command).collect::<Vec<_>>(), found, "{text}");
-            let known = !text.starts_with("JSON") && text != "SOMETHING";
-            assert_eq!(keys.is_known(), known, "{text}");
         }
     }
 }

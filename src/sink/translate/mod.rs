@@ -15,8 +15,8 @@
 //!   FNX, FXX) are therefore dropped wherever they spoke of the command as a whole, and kept
 //!   where they speak of each member or field.
 //! - The commands appended for one command of the source belong into one transaction.
-//! - Lua is used where no plain command says the same. It declares its keys and runs on Redis 5.0
-//!   and later; older targets refuse what they do not know.
+//! - Lua is used where no plain command says the same. It declares its keys and runs on Redis 6.0,
+//!   the oldest target there is.
 //! - Bookkeeping that the target has no notion of is left out without being a loss: the counters
 //!   of streams before 7.0, duplicate detection of XADD elsewhere than on Redis 8.6.
 //!
@@ -42,8 +42,6 @@ mod table;
 #[cfg(test)]
 mod tests;
 mod zset;
-
-use std::collections::BTreeMap;
 
 use bytes::Bytes;
 
@@ -97,19 +95,6 @@ pub enum DropReason {
     NothingToDo,
 }
 
-/// How many commands went which way.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Counts {
-    /// Passed as they were.
-    pub unchanged: u64,
-    /// Said in other words.
-    pub rewritten: u64,
-    /// Dropped, by reason.
-    pub dropped: BTreeMap<DropReason, u64>,
-    /// Of which something was lost, by kind.
-    pub lossy: BTreeMap<Loss, u64>,
-}
-
 /// Turns commands of the source into commands for one target.
 #[derive(Debug)]
 pub struct Translator {
@@ -117,7 +102,6 @@ pub struct Translator {
     hold: Hold,
     publish: Publish,
     on_lossy: OnLossy,
-    counts: Counts,
 }
 
 impl Translator {
@@ -128,18 +112,12 @@ impl Translator {
             hold,
             publish,
             on_lossy,
-            counts: Counts::default(),
         }
     }
 
     /// Writes expiries held or true from the next command on.
     pub fn set_hold(&mut self, hold: Hold) {
         self.hold = hold;
-    }
-
-    /// How many commands went which way so far.
-    pub fn counts(&self) -> &Counts {
-        &self.counts
     }
 
     /// Appends what the target is to execute for `command`, in order.
@@ -151,13 +129,12 @@ impl Translator {
     ///
     /// When something would be lost and the policy is to stop; `out` is left as it was.
     pub fn translate(
-        &mut self,
+        &self,
         command: Command,
         context: &Context,
         out: &mut Vec<Command>,
     ) -> Result<Verdict, Untranslatable> {
         let Some(rule) = table::rule(command.name()) else {
-            self.counts.unchanged += 1;
             out.push(command);
             return Ok(Verdict::Forwarded);
         };
@@ -171,25 +148,17 @@ impl Translator {
         let len = out.len();
         match rule(&scene, &command, out) {
             Outcome::Unchanged => {
-                self.counts.unchanged += 1;
                 out.push(command);
                 Ok(Verdict::Forwarded)
             }
-            Outcome::Rewritten => {
-                self.counts.rewritten += 1;
-                Ok(Verdict::Forwarded)
-            }
-            Outcome::Dropped(reason) => {
-                *self.counts.dropped.entry(reason).or_default() += 1;
-                Ok(Verdict::Dropped(reason))
-            }
+            Outcome::Rewritten => Ok(Verdict::Forwarded),
+            Outcome::Dropped(reason) => Ok(Verdict::Dropped(reason)),
             Outcome::Lossy(loss) => {
                 let key = shown_key(&command);
                 if self.on_lossy == OnLossy::Fail {
                     out.truncate(len);
                     return Err(self.untranslatable(&command, key, loss));
                 }
-                *self.counts.lossy.entry(loss).or_default() += 1;
                 Ok(Verdict::Lossy(Lossy { loss, key }))
             }
         }

@@ -12,19 +12,13 @@ use crate::{
     sink::{
         Loss,
         line::Line,
-        rebuild::{ChunkLimits, Rebuild},
+        rebuild::{CHUNK, Rebuild},
     },
 };
 
 use super::{
     expiry::expire_key_at,
     scene::{Outcome, Scene, is, is_any, number},
-};
-
-/// How large the commands are that rebuild a value.
-const CHUNK: ChunkLimits = ChunkLimits {
-    bytes_max: 256 << 10,
-    elements_max: 1000,
 };
 
 /// The RDB version in the footer of libraries; as with values, every server takes the oldest one.
@@ -127,30 +121,15 @@ fn read<'a>(scene: &Scene<'_>, command: &'a Command) -> Option<Restore<'a>> {
 }
 
 fn write(scene: &Scene<'_>, restore: &Restore<'_>, payload: &Bytes, out: &mut Vec<Command>) {
-    let &Restore {
-        key, expire_at_ms, ..
-    } = restore;
-    // REPLACE is known from 3.0 on; ABSTTL and the hints from 5.0 on.
-    let has_replace = scene.target.has_common(3, 0);
-    let has_absttl = scene.target.has_common(5, 0);
-    if restore.replaces && !has_replace {
-        out.push(Line::new("DEL").arg(key).done());
-    }
-    let written_ms = match expire_at_ms {
-        Some(true_ms) if has_absttl => scene.written(true_ms),
-        _ => 0,
-    };
-    let mut line = Line::new("RESTORE").arg(key).text(written_ms).arg(payload);
-    if restore.replaces && has_replace {
+    let written_ms = restore.expire_at_ms.map_or(0, |at| scene.written(at));
+    let mut line = Line::new("RESTORE")
+        .arg(restore.key)
+        .text(written_ms)
+        .arg(payload);
+    if restore.replaces {
         line = line.word("REPLACE");
     }
-    if has_absttl {
-        line = line.word("ABSTTL").args(restore.hint);
-    }
-    out.push(line.done());
-    if let (Some(true_ms), false) = (expire_at_ms, has_absttl) {
-        out.push(expire_key_at(scene, key, true_ms));
-    }
+    out.push(line.word("ABSTTL").args(restore.hint).done());
 }
 
 /// A module's value travels only as a payload, to a server that has the module.

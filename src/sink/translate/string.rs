@@ -8,11 +8,8 @@ use crate::{keyspace::UnixMs, resp::Command, sink::line::Line};
 
 use super::{
     expiry::expire_key_at,
-    scene::{Outcome, Scene, eval, is, is_any, number},
+    scene::{Outcome, Scene, is, is_any, number},
 };
-
-/// SET that keeps the expiry, for servers without KEEPTTL (before 6.0).
-const SET_KEEPTTL: &str = include_str!("lua/set_keepttl.lua");
 
 /// What becomes of the expiry of a key that is set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -121,8 +118,7 @@ fn write(scene: &Scene<'_>, key: &Bytes, value: &Bytes, life: Life, out: &mut Ve
     let set = Line::new("SET").arg(key).arg(value);
     match life {
         Life::Forever => out.push(set.done()),
-        Life::Kept if scene.target.has_common(6, 0) => out.push(set.word("KEEPTTL").done()),
-        Life::Kept => out.push(eval(SET_KEEPTTL, [key], [value])),
+        Life::Kept => out.push(set.word("KEEPTTL").done()),
         Life::Until(ms) if scene.target.has_common(6, 2) => {
             out.push(set.word("PXAT").text(scene.written(ms)).done());
         }
