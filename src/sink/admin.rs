@@ -12,8 +12,8 @@ use crate::{
 
 use super::{
     error::{Error, ErrorKind},
+    staging::{rebuild_key, staging_key},
     target::{Flavor, Target},
-    value::{rebuild_key, staging_key},
 };
 
 /// The most lanes that any run may have had.

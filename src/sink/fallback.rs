@@ -15,7 +15,7 @@ use crate::{
 use super::{
     Hold, Loss, Lossy, Target,
     rebuild::{CHUNK, Rebuild},
-    value::finish_staging,
+    staging::finish_staging,
 };
 
 /// What a RESTORE became.

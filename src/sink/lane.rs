@@ -39,7 +39,7 @@ use super::{
     fallback,
     judge::{Verdict, judge, named},
     policy::{Conflict, OnLossy},
-    value::{self, rebuild_key},
+    staging::{rebuild_key, transaction},
 };
 
 /// Batches that wait for room in the window. Two keep the lane busy while the next is built.
@@ -561,7 +561,7 @@ impl Driver {
             _ => Shape::Transaction,
         };
         let (segments, request) =
-            value::transaction(&rebuilt.commands, db, &key, shape, refused.request.writes);
+            transaction(&rebuilt.commands, db, &key, shape, refused.request.writes);
         self.refused.push(Refused {
             segments,
             request,

@@ -9,7 +9,7 @@
 //!  everything larger              ──► chunks under a staging name, then RENAME
 //! ```
 //!
-//! The first four are one command, so readers of the target never see half a value. The staging
+//! All but the last are one command, so readers of the target never see half a value. The staging
 //! name belongs to the lane, so one lane stages one value at a time.
 
 use std::{collections::VecDeque, sync::Arc};
@@ -20,26 +20,22 @@ use crate::{
     keyspace::{Db, UnixMs},
     net::Endpoint,
     rdb::{self, Altitude, Event, Part, PlainEncoder, ValueType},
-    resp::{Command, Encoder},
+    resp::Command,
 };
 
 use super::{
-    batch::{Batch, Named, Request, Shape, Writes},
+    batch::{Batch, Shape, Writes},
     error::{Error, ErrorKind},
+    gather::{BATCH_BYTES, LaneBuffer},
     hold::Hold,
     loss_log::LossLog,
     lossy::Loss,
     policy::{Conflict, OnLossy},
     rebuild::{CHUNK, Rebuild},
+    staging::{finish_staging, staging_key, transaction},
     target::Target,
 };
 
-/// A batch is handed over when it has this many bytes.
-const BATCH_BYTES: usize = 128 * 1024;
-/// A batch is handed over when it has this many requests.
-const BATCH_REQUESTS: usize = 2048;
-/// Strings gathered into one MSET: more make no difference to any server.
-const MSET_PAIRS_MAX: u64 = 64;
 /// Strings from here on get a SET of their own.
 const MSET_VALUE_BYTES_MAX: usize = 16 * 1024;
 /// The RDB type of a plain string.
@@ -432,7 +428,12 @@ impl ValueWriter {
         if let Some(buffer) = self.lanes.first_mut() {
             buffer.flush_mset();
             buffer.encoder.command(command);
-            buffer.close(shape, command_name(command), Bytes::new(), writes);
+            buffer.close(
+                shape,
+                command.args().first().cloned().unwrap_or_default(),
+                Bytes::new(),
+                writes,
+            );
         }
         self.hand_over_if_full(0);
     }
@@ -577,185 +578,12 @@ impl ValueWriter {
     }
 }
 
-/// Puts `commands`, all of which serve `key`, into one transaction.
-pub(super) fn transaction(
-    commands: &[Command],
-    db: Db,
-    key: &Bytes,
-    shape: Shape,
-    writes: Writes,
-) -> (Vec<Bytes>, Request) {
-    let mut encoder = Encoder::default();
-    encoder.words(&[b"MULTI"]);
-    for command in commands {
-        encoder.command(command);
-    }
-    encoder.words(&[b"EXEC"]);
-    let named = commands.iter().map(|command| Named {
-        command: command_name(command),
-        key: key.clone(),
-        offset: None,
-    });
-    let request = Request {
-        end: encoder.len(),
-        shape,
-        commands: named.collect(),
-        writes,
-        db,
-    };
-    (encoder.take(), request)
-}
-
-/// Appends what gives a complete value its own name and its expiry.
-///
-/// An expiry that has passed meanwhile deletes the key. So it comes last, where nothing needs the
-/// key any more; but where the key may be another's, it must come before the name.
-pub(super) fn finish_staging(
-    commands: &mut Vec<Command>,
-    staging: &Bytes,
-    key: Bytes,
-    expire_at: Option<Bytes>,
-    replaces: bool,
-) {
-    let staging = || staging.clone();
-    let expire = |key, at| Command::new(vec!["PEXPIREAT".into(), key, at]);
-    if replaces {
-        commands.push(Command::new(vec!["RENAME".into(), staging(), key.clone()]));
-        commands.extend(expire_at.map(|at| expire(key, at)));
-    } else {
-        commands.extend(expire_at.map(|at| expire(staging(), at)));
-        // `judge` looks at these two replies by their place.
-        commands.push(Command::new(vec!["RENAMENX".into(), staging(), key]));
-        commands.push(Command::new(vec!["UNLINK".into(), staging()]));
-    }
-}
-
-/// The name under which `lane` rebuilds values whose payload was refused. Another one: a value
-/// may be half built under the first.
-pub(super) fn rebuild_key(lane: usize) -> Bytes {
-    format!("__keyferry:rebuild:{lane}").into()
-}
-
-/// The name under which `lane` builds values that take more than one command.
-pub(super) fn staging_key(lane: usize) -> Bytes {
-    format!("__keyferry:staging:{lane}").into()
-}
-
 /// Spreads keys over lanes: FNV-1a, which is cheap for short keys.
 fn lane_of(key: &[u8], lanes: usize) -> usize {
     let hash = key.iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
         (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
     });
     ((hash >> 32) as usize).checked_rem(lanes).unwrap_or(0)
-}
-
-fn command_name(command: &Command) -> Bytes {
-    command.args().first().cloned().unwrap_or_default()
-}
-
-/// What is gathered for a lane.
-#[derive(Debug, Default)]
-struct LaneBuffer {
-    db: Db,
-    encoder: Encoder,
-    requests: Vec<Request>,
-    pairs: Encoder,
-    pairs_count: u64,
-    pairs_first: Option<(Bytes, ValueType)>,
-}
-
-impl LaneBuffer {
-    fn is_full(&self) -> bool {
-        self.encoder.len() + self.pairs.len() >= BATCH_BYTES
-            || self.requests.len() >= BATCH_REQUESTS
-    }
-
-    fn mset(&mut self, key: &Bytes, string: &Bytes, value_type: ValueType) {
-        self.pairs.arg_of(&[key]);
-        self.pairs.arg_of(&[string]);
-        self.pairs_count += 1;
-        self.pairs_first
-            .get_or_insert_with(|| (key.clone(), value_type));
-        if self.pairs_count == MSET_PAIRS_MAX {
-            self.flush_mset();
-        }
-    }
-
-    fn flush_mset(&mut self) {
-        let Some((key, value_type)) = self.pairs_first.take() else {
-            return;
-        };
-        let count = std::mem::take(&mut self.pairs_count);
-        self.encoder.begin(1 + 2 * count as usize);
-        self.encoder.arg(b"MSET");
-        for segment in self.pairs.take() {
-            self.encoder.encoded(&segment);
-        }
-        let writes = Writes::Keys { value_type, count };
-        self.close(Shape::Plain, Bytes::from_static(b"MSET"), key, writes);
-    }
-
-    fn set(
-        &mut self,
-        key: &Bytes,
-        string: &Bytes,
-        expire_at_ms: Option<UnixMs>,
-        replaces: bool,
-        value_type: ValueType,
-    ) {
-        let expires = 2 * usize::from(expire_at_ms.is_some());
-        self.encoder.begin(3 + expires + usize::from(!replaces));
-        self.encoder.arg(b"SET");
-        self.encoder.arg_of(&[key]);
-        self.encoder.arg_of(&[string]);
-        if let Some(at) = expire_at_ms {
-            self.encoder.arg(b"PXAT");
-            self.encoder.int_arg(at);
-        }
-        if !replaces {
-            self.encoder.arg(b"NX");
-        }
-        let shape = if replaces {
-            Shape::Plain
-        } else {
-            Shape::IfAbsent
-        };
-        let writes = Writes::Keys {
-            value_type,
-            count: 1,
-        };
-        self.close(shape, Bytes::from_static(b"SET"), key.clone(), writes);
-    }
-
-    /// Closes a request of one command.
-    fn close(&mut self, shape: Shape, command: Bytes, key: Bytes, writes: Writes) {
-        let named = Named {
-            command,
-            key,
-            offset: None,
-        };
-        self.requests.push(Request {
-            end: self.encoder.len(),
-            shape,
-            commands: vec![named],
-            writes,
-            db: self.db,
-        });
-    }
-
-    fn take(&mut self) -> Option<Batch> {
-        self.flush_mset();
-        if self.requests.is_empty() {
-            return None;
-        }
-        Some(Batch {
-            segments: self.encoder.take(),
-            requests: std::mem::take(&mut self.requests),
-            db: Some(self.db),
-            after_confirmed: false,
-            applied_offset: None,
-        })
-    }
 }
 
 #[cfg(test)]

@@ -1,0 +1,128 @@
+//! What is gathered for a lane until it is worth a batch.
+
+use bytes::Bytes;
+
+use crate::{
+    keyspace::{Db, UnixMs},
+    rdb::ValueType,
+    resp::Encoder,
+};
+
+use super::batch::{Batch, Named, Request, Shape, Writes};
+
+/// A batch is handed over when it has this many bytes.
+pub(super) const BATCH_BYTES: usize = 128 * 1024;
+/// A batch is handed over when it has this many requests.
+const BATCH_REQUESTS: usize = 2048;
+/// Strings gathered into one MSET: more make no difference to any server.
+const MSET_PAIRS_MAX: u64 = 64;
+
+/// What is gathered for a lane.
+#[derive(Debug, Default)]
+pub(super) struct LaneBuffer {
+    pub(super) db: Db,
+    pub(super) encoder: Encoder,
+    requests: Vec<Request>,
+    pairs: Encoder,
+    pairs_count: u64,
+    pairs_first: Option<(Bytes, ValueType)>,
+}
+
+impl LaneBuffer {
+    /// Whether it is time to hand over what was gathered.
+    pub(super) fn is_full(&self) -> bool {
+        self.encoder.len() + self.pairs.len() >= BATCH_BYTES
+            || self.requests.len() >= BATCH_REQUESTS
+    }
+
+    /// Appends a string that goes with others into one MSET.
+    pub(super) fn mset(&mut self, key: &Bytes, string: &Bytes, value_type: ValueType) {
+        self.pairs.arg_of(&[key]);
+        self.pairs.arg_of(&[string]);
+        self.pairs_count += 1;
+        self.pairs_first
+            .get_or_insert_with(|| (key.clone(), value_type));
+        if self.pairs_count == MSET_PAIRS_MAX {
+            self.flush_mset();
+        }
+    }
+
+    /// Closes the MSET that is being gathered, so that other commands can follow.
+    pub(super) fn flush_mset(&mut self) {
+        let Some((key, value_type)) = self.pairs_first.take() else {
+            return;
+        };
+        let count = std::mem::take(&mut self.pairs_count);
+        self.encoder.begin(1 + 2 * count as usize);
+        self.encoder.arg(b"MSET");
+        for segment in self.pairs.take() {
+            self.encoder.encoded(&segment);
+        }
+        let writes = Writes::Keys { value_type, count };
+        self.close(Shape::Plain, Bytes::from_static(b"MSET"), key, writes);
+    }
+
+    /// Appends a string that needs a SET of its own.
+    pub(super) fn set(
+        &mut self,
+        key: &Bytes,
+        string: &Bytes,
+        expire_at_ms: Option<UnixMs>,
+        replaces: bool,
+        value_type: ValueType,
+    ) {
+        let expires = 2 * usize::from(expire_at_ms.is_some());
+        self.encoder.begin(3 + expires + usize::from(!replaces));
+        self.encoder.arg(b"SET");
+        self.encoder.arg_of(&[key]);
+        self.encoder.arg_of(&[string]);
+        if let Some(at) = expire_at_ms {
+            self.encoder.arg(b"PXAT");
+            self.encoder.int_arg(at);
+        }
+        if !replaces {
+            self.encoder.arg(b"NX");
+        }
+        let shape = if replaces {
+            Shape::Plain
+        } else {
+            Shape::IfAbsent
+        };
+        let writes = Writes::Keys {
+            value_type,
+            count: 1,
+        };
+        self.close(shape, Bytes::from_static(b"SET"), key.clone(), writes);
+    }
+
+    /// Closes a request of one command.
+    pub(super) fn close(&mut self, shape: Shape, command: Bytes, key: Bytes, writes: Writes) {
+        let named = Named {
+            command,
+            key,
+            offset: None,
+        };
+        self.requests.push(Request {
+            end: self.encoder.len(),
+            shape,
+            commands: vec![named],
+            writes,
+            db: self.db,
+        });
+    }
+
+    /// Takes everything as one batch; `None` when there is nothing.
+    pub(super) fn take(&mut self) -> Option<Batch> {
+        self.flush_mset();
+        if self.requests.is_empty() {
+            return None;
+        }
+        Some(Batch {
+            segments: self.encoder.take(),
+            requests: std::mem::take(&mut self.requests),
+            db: Some(self.db),
+            after_confirmed: false,
+            applied_offset: None,
+        })
+    }
+}
