@@ -1,5 +1,6 @@
 # The doors of the repository: what a person or CI runs. `make` alone lists them.
-# A clean machine needs Rust (with rustfmt and clippy) and apt; no target needs root.
+# A clean machine needs Rust (with rustfmt and clippy) and apt. Root, or sudo without a password, is needed only
+# when a linker or certificates are missing: scripts/tools then installs them by apt-get.
 .PHONY: help tools servers test lint demo bench fuzz
 
 FUZZ_SECONDS ?= 60

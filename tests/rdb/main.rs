@@ -5,7 +5,7 @@
 
 // Public for the fuzz targets, which have it as a library.
 #[allow(unreachable_pub)]
-#[path = "../../fuzz/src/lib.rs"]
+#[path = "../../fuzz/src/rdb.rs"]
 mod fuzz;
 
 mod content;
