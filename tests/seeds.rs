@@ -2,8 +2,11 @@
 //! in fuzzing, and through every size of pieces. What fuzzing adds to the corpus has other names;
 //! an input that once failed is kept by giving it the name of a seed.
 
-// In a test a panic with the line is the report.
-#![allow(clippy::unwrap_used)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stderr,
+    reason = "in a test a panic with the line is the report, and stderr says for which seed"
+)]
 
 // Public for the fuzz targets, which have them as a library.
 #[allow(unreachable_pub)]
@@ -15,7 +18,9 @@ mod wire;
 
 use std::{collections::BTreeSet, fs, path::Path};
 
-const TARGETS: [(&str, fn(&[u8])); 7] = [
+type Replay = fn(&[u8]);
+
+const TARGETS: [(&str, Replay); 7] = [
     ("commands", wire::commands),
     ("handshake", wire::handshake),
     ("payload", rdb::payload),
