@@ -277,10 +277,13 @@ fn encode(commands: &[&[&str]]) -> Bytes {
 
 /// Takes a line off the front, without its line end.
 fn take_line(received: &mut BytesMut) -> Result<Option<BytesMut>, ErrorKind> {
-    let Some(newline_at) = received.iter().position(|byte| *byte == b'\n') else {
-        if received.len() > LINE_BYTES_MAX {
-            return Err(unexpected("the handshake", received));
-        }
+    let newline_at = received.iter().position(|byte| *byte == b'\n');
+    if newline_at.unwrap_or(received.len()) > LINE_BYTES_MAX {
+        // The same in whatever pieces the line comes.
+        received.truncate(LINE_BYTES_MAX);
+        return Err(unexpected("the handshake", received));
+    }
+    let Some(newline_at) = newline_at else {
         return Ok(None);
     };
     let mut line = received.split_to(newline_at + 1);
