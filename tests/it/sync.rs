@@ -14,8 +14,10 @@ use crate::support::{
     keyferry::Keyferry,
     migration::wait_until_confirmed,
     oracle::Oracle,
+    proxy::{Fault, Proxy},
     server::{Server, wait_for},
     version::Version,
+    writer::Load,
 };
 
 const SOON: Duration = Duration::from_secs(60);
@@ -509,5 +511,34 @@ fn a_snapshot_without_compression_and_checksum_is_equal() {
         let (from, to) = (source.url(), target.url());
         Keyferry::run(&sync(&from, &to, &["--mode", "full"]), SOON).assert_code(0);
         Oracle::between(&source, &target).assert_equal(&source, &target);
+    }
+}
+
+#[test]
+fn a_busy_source_and_a_distant_target_catch_up_all_the_same() {
+    let source = Server::start("redis-7.0");
+    let target = Server::start("redis-7.0");
+    Dataset::seeded(1).load(&source);
+    let distant = Proxy::before(&target);
+    distant.set(Fault::Delay(Duration::from_millis(10)));
+    let writer = Load::seeded(1).start(&source);
+    let (from, to) = (source.url(), distant.url());
+    let finished = Keyferry::run(&sync(&from, &to, &["--until-caught-up"]), SOON);
+    writer.stop();
+    finished.assert_code(0);
+    let summary = finished.json();
+    assert_eq!(summary["result"], "complete");
+    assert_eq!(summary["expiries_held"], 0);
+    // No expiry lies beyond the year 4000.
+    let mut client = target.client();
+    let held = "local held = 0 for _, k in ipairs(redis.call('KEYS', '*')) do \
+                if redis.call('PEXPIRETIME', k) > 64060588800000 then held = held + 1 end end return held";
+    for db in 0..9 {
+        client.select(db);
+        assert_eq!(
+            number(&client.run(command!["EVAL", held, "0"])),
+            0,
+            "db {db}"
+        );
     }
 }
