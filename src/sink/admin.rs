@@ -39,7 +39,7 @@ impl Admin {
     /// Connects and logs in.
     ///
     /// # Errors
-    /// [`ErrorKind::Admin`].
+    /// [`ErrorKind::Connect`], [`ErrorKind::Login`], [`ErrorKind::Admin`].
     pub async fn open(node: &Node, connect_timeout: Duration) -> Result<Admin, Error> {
         match net::client(node, connect_timeout).await {
             Ok(connection) => Ok(Admin {

@@ -28,13 +28,14 @@ use tokio::{
 
 use crate::{
     keyspace::{Db, Escaped},
-    net::{Connection, Node, dial},
+    net::{Connection, Node},
     resp::{self, CommandDecoder, Encoder, Reply, ReplyDecoder, ReplyError, ReplyErrorKind},
 };
 
 use super::{
     Lossy, Target,
     batch::{self, Batch, Named, Request, Shape, Writes},
+    connect::connect,
     error::{Error, ErrorKind},
     fallback,
     judge::{Verdict, judge, named},
@@ -44,6 +45,9 @@ use super::{
 
 /// Batches that wait for room in the window. Two keep the lane busy while the next is built.
 const BATCHES_WAITING_MAX: usize = 2;
+
+/// Room that a read of replies gets.
+const REPLY_BYTES: usize = 16 * 1024;
 
 /// The longest pause between two tries of what was refused.
 const BACKOFF_MAX: Duration = Duration::from_secs(2);
@@ -125,13 +129,13 @@ impl Lane {
     /// Connects and starts lane `index`, which has a staging name of its own.
     ///
     /// # Errors
-    /// [`ErrorKind::Connect`], [`ErrorKind::Login`].
+    /// [`ErrorKind::Connect`], [`ErrorKind::LaneLogin`], [`ErrorKind::Reply`].
     pub async fn open(
         index: usize,
         config: LaneConfig,
         events: mpsc::UnboundedSender<LaneEvent>,
     ) -> Result<Lane, Error> {
-        let connection = connect(&config).await?;
+        let connection = connect(&config.node, config.connect_timeout).await?;
         let (reader, writer) = tokio::io::split(connection);
         let (batches, mut waiting) = mpsc::channel(BATCHES_WAITING_MAX);
         let driver = Driver {
@@ -141,7 +145,7 @@ impl Lane {
             staging: rebuild_key(index),
             events: events.clone(),
             decoder: ReplyDecoder::new(resp::Limits::default()),
-            inbound: BytesMut::with_capacity(64 * 1024),
+            inbound: BytesMut::new(),
             outgoing: VecDeque::new(),
             in_flight: VecDeque::new(),
             in_flight_bytes: 0,
@@ -191,43 +195,6 @@ impl Lane {
 impl Drop for Lane {
     fn drop(&mut self) {
         self.task.abort();
-    }
-}
-
-async fn connect(config: &LaneConfig) -> Result<Connection, Error> {
-    let endpoint = &config.node.endpoint;
-    let mut connection = dial(endpoint, config.connect_timeout)
-        .await
-        .map_err(|error| ErrorKind::Connect(error).at(endpoint))?;
-    let Some(password) = &config.node.password else {
-        return Ok(connection);
-    };
-    let mut auth = Encoder::default();
-    match &config.node.user {
-        Some(user) => auth.words(&[b"AUTH", user.as_bytes(), password.reveal().as_bytes()]),
-        None => auth.words(&[b"AUTH", password.reveal().as_bytes()]),
-    }
-    let lost = |error: io::Error| ErrorKind::Connect(error).at(endpoint);
-    for segment in auth.take() {
-        connection.write_all(&segment).await.map_err(lost)?;
-    }
-    let mut decoder = ReplyDecoder::new(resp::Limits::default());
-    let mut inbound = BytesMut::new();
-    loop {
-        let read = tokio::time::timeout(config.connect_timeout, connection.read_buf(&mut inbound));
-        let read = read
-            .await
-            .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
-        if read.map_err(lost)? == 0 {
-            return Err(lost(io::ErrorKind::UnexpectedEof.into()));
-        }
-        decoder.feed(inbound.split().freeze());
-        match decoder.next() {
-            Ok(None) => {}
-            Ok(Some(Reply::Error(reply))) => return Err(ErrorKind::LaneLogin(reply).at(endpoint)),
-            Ok(Some(_)) => return Ok(connection),
-            Err(error) => return Err(ErrorKind::Reply(Some(error)).at(endpoint)),
-        }
     }
 }
 
@@ -321,6 +288,7 @@ impl Driver {
             let wants_batch = open && self.held_back.is_none() && self.has_room();
             let retry_at = self.retry_at();
             let quiet_until = self.quiet_until();
+            self.inbound.reserve(REPLY_BYTES);
             tokio::select! {
                 read = self.reader.read_buf(&mut self.inbound) => {
                     if read.map_err(|error| self.lost(Some(error)))? == 0 {

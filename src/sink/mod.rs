@@ -11,6 +11,7 @@
 
 mod admin;
 mod batch;
+mod connect;
 mod error;
 mod fallback;
 mod gather;
