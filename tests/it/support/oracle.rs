@@ -501,12 +501,14 @@ fn scored(members: &Value) -> Value {
     Value::Array(pairs.collect())
 }
 
-/// What XINFO STREAM FULL says of the contents; not how they are stored, and no reading times.
+/// What XINFO STREAM FULL says of the contents; not how they are stored, and no reading times. Nor
+/// how often repetitions were recognised: that statistic of a server adds nothing to a stream.
 fn stream_parts(info: &Value) -> BTreeMap<String, Value> {
     let mut parts = BTreeMap::new();
     for pair in items(info).chunks_exact(2) {
         let name = text(&pair[0]);
-        if !name.starts_with("radix-tree") && name != "groups" && name != "entries" {
+        let other = ["groups", "entries", "iids-duplicates"].contains(&name.as_str());
+        if !other && !name.starts_with("radix-tree") {
             parts.insert(name, pair[1].clone());
         }
     }
