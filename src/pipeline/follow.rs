@@ -48,6 +48,7 @@ pub(super) struct Start {
     pub(super) first: Received,
     pub(super) skipped: Skipped,
     pub(super) hold: Hold,
+    pub(super) held_keys: bool,
     pub(super) held_fields: bool,
 }
 
@@ -108,7 +109,7 @@ pub(super) async fn follow(start: Start, means: Means<'_>) -> Result<End, Error>
         skipped: start.skipped,
         hold: start.hold,
         held_fields: start.held_fields,
-        left_held: false,
+        left_held: start.held_keys || start.held_fields,
         state: State::CatchingUp { goal: None },
         received_at_ms: start.first.received_at_ms,
         gathered: start.offset,
@@ -276,11 +277,14 @@ impl Follow<'_> {
     /// From here on expiries are written true unless they come soon. Those that were gathered
     /// before are held, and on the target once the present offset is applied.
     async fn caught_up(&mut self) -> Result<(), Error> {
-        if !self.hold.is_on() {
+        if self.hold.is_on() {
+            self.set_hold_to(self.received_at_ms);
+        }
+        // The release finds all that is held so far.
+        if !std::mem::take(&mut self.left_held) {
             self.enter_following();
             return Ok(());
         }
-        self.set_hold_to(self.received_at_ms);
         self.state = State::Releasing {
             release: self.release(),
             admin: self.admin().await?,
@@ -338,8 +342,7 @@ impl Follow<'_> {
 
     /// Releases whatever is still held: nothing is under way any more.
     async fn release_all(&mut self) -> Result<(), Error> {
-        let all_done = matches!(self.state, State::Following) && !self.left_held;
-        if all_done || !self.hold.is_on() {
+        if !self.left_held && !matches!(self.state, State::Releasing { .. }) {
             return Ok(());
         }
         self.means.progress.enter(Phase::Releasing);
@@ -451,9 +454,7 @@ impl Follow<'_> {
                 offset: end_offset.get(),
             })
         })?;
-        if matches!(self.hold, Hold::Following { .. })
-            && translated.iter().any(translate::carries_held_expiry)
-        {
+        if self.hold.is_on() && translated.iter().any(translate::carries_held_expiry) {
             self.left_held = true;
             self.means.progress.expiries_held.at_least(1);
         }

@@ -283,6 +283,7 @@ impl Run<'_> {
                 first: copied.applied.rest,
                 skipped: copied.applied.skipped,
                 hold: copied.hold,
+                held_keys: copied.applied.held_keys,
                 held_fields: copied.applied.held_fields,
             },
             Means {

@@ -26,6 +26,8 @@ pub(super) struct Applied {
     pub(super) rest: Received,
     /// The db that is selected where the stream begins.
     pub(super) stream_db: Db,
+    /// Whether keys were written with held expiries.
+    pub(super) held_keys: bool,
     /// Whether fields of hashes were written with held expiries.
     pub(super) held_fields: bool,
     /// Keys that the target had and kept.
@@ -242,6 +244,7 @@ impl Copy<'_> {
         Ok(Applied {
             rest,
             stream_db: self.stream_db,
+            held_keys: self.writer.held_keys() > 0,
             held_fields: self.writer.held_fields(),
             skipped,
         })
