@@ -65,6 +65,24 @@ pub(super) enum Shape {
     TransactionIfAbsent,
 }
 
+impl Shape {
+    /// The shape of a single command that writes a key.
+    pub(super) fn single(replaces: bool) -> Shape {
+        match replaces {
+            true => Shape::Plain,
+            false => Shape::IfAbsent,
+        }
+    }
+
+    /// The shape of a transaction that ends in giving a key its name.
+    pub(super) fn transaction(replaces: bool) -> Shape {
+        match replaces {
+            true => Shape::Transaction,
+            false => Shape::TransactionIfAbsent,
+        }
+    }
+}
+
 /// A command as an error message names it.
 #[derive(Debug, Clone)]
 pub struct Named {

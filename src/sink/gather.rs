@@ -83,11 +83,7 @@ impl LaneBuffer {
         if !replaces {
             self.encoder.arg(b"NX");
         }
-        let shape = if replaces {
-            Shape::Plain
-        } else {
-            Shape::IfAbsent
-        };
+        let shape = Shape::single(replaces);
         let writes = Writes::Keys {
             value_type,
             count: 1,

@@ -11,6 +11,13 @@ pub enum Conflict {
     Fail,
 }
 
+impl Conflict {
+    /// Whether the source's value goes over the target's.
+    pub fn replaces(self) -> bool {
+        self == Conflict::Replace
+    }
+}
+
 /// What to do with what cannot be said on the target, such as a field's expiry on an old server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OnLossy {

@@ -351,6 +351,12 @@ impl ValueWriter {
         }
     }
 
+    /// The key's expiry as it is to be written, held or true.
+    fn written_expiry(&self, value: &Value) -> Option<UnixMs> {
+        let expire_at_ms = value.key.expire_at_ms?;
+        Some(self.config.hold.apply(expire_at_ms))
+    }
+
     fn restore_plain(&mut self, value: &Value, parts: Vec<Part>) {
         let mut encoder = PlainEncoder::new(self.target.field_expiry());
         for mut part in parts {
@@ -377,14 +383,10 @@ impl ValueWriter {
         let mut commands = staged.commands;
         let staging = staging_key(value.lane);
         let key = value.key.key.clone();
-        let expire_at = value.key.expire_at_ms;
-        let expire_at = expire_at.map(|at| self.config.hold.apply(at).to_string().into());
-        let replaces = self.config.conflict == Conflict::Replace;
+        let expire_at = self.written_expiry(value).map(|at| at.to_string().into());
+        let replaces = self.config.conflict.replaces();
         finish_staging(&mut commands, &staging, key, expire_at, replaces);
-        let shape = match replaces {
-            true => Shape::Transaction,
-            false => Shape::TransactionIfAbsent,
-        };
+        let shape = Shape::transaction(replaces);
         let writes = Writes::Keys {
             value_type: value.key.value_type,
             count: 1,
@@ -402,12 +404,8 @@ impl ValueWriter {
             let name = code.slice_ref(name);
             return self.losses.lose(Loss::Function, Db(0), &name);
         }
-        let replaces = self.config.conflict == Conflict::Replace;
-        let shape = if replaces {
-            Shape::Plain
-        } else {
-            Shape::IfAbsent
-        };
+        let replaces = self.config.conflict.replaces();
+        let shape = Shape::single(replaces);
         let mut args: Vec<Bytes> = vec!["FUNCTION".into(), "LOAD".into()];
         if replaces {
             args.push("REPLACE".into());
@@ -439,9 +437,9 @@ impl ValueWriter {
     }
 
     fn string(&mut self, value: &Value, string: &Bytes) {
-        let replaces = self.config.conflict == Conflict::Replace;
+        let replaces = self.config.conflict.replaces();
         let gathers = string.len() < MSET_VALUE_BYTES_MAX;
-        let expire_at_ms = value.key.expire_at_ms.map(|at| self.config.hold.apply(at));
+        let expire_at_ms = self.written_expiry(value);
         let key = &value.key.key;
         let buffer = self.buffer(value);
         match expire_at_ms {
@@ -453,8 +451,8 @@ impl ValueWriter {
 
     fn restore(&mut self, value: &Value, value_type: ValueType, body: &Bytes) {
         let version = self.target.payload_version(value_type);
-        let replaces = self.config.conflict == Conflict::Replace;
-        let expire_at_ms = value.key.expire_at_ms.map(|at| self.config.hold.apply(at));
+        let replaces = self.config.conflict.replaces();
+        let expire_at_ms = self.written_expiry(value);
         let key = &value.key;
         let args = 4
             + usize::from(replaces)
@@ -483,11 +481,7 @@ impl ValueWriter {
             encoder.arg(b"FREQ");
             encoder.int_arg(freq.into());
         }
-        let shape = if replaces {
-            Shape::Plain
-        } else {
-            Shape::IfAbsent
-        };
+        let shape = Shape::single(replaces);
         let writes = Writes::Keys {
             value_type: key.value_type,
             count: 1,
