@@ -204,7 +204,10 @@ impl Copy<'_> {
                     "data that a module keeps beside the keys is left out"
                 );
             }
-            Event::ResizeDb { .. } => {}
+            Event::MemberExpiry { key, .. } => self.writer.member_expiry(self.db, &key)?,
+            // What metadata a key carries stands in the key itself, too.
+            Event::KeyMeta { .. } => {}
+            Event::ResizeDb { .. } | Event::SlotInfo { .. } | Event::SlotImport { .. } => {}
             Event::Header(header) => {
                 tracing::debug!(version = header.version, "the snapshot begins");
             }

@@ -1,23 +1,29 @@
 //! Stream bodies for older servers: what those do not know is left out.
 //!
-//! The types nest: 26 is 21 with idempotency behind the groups, 21 is 19 with the time a consumer
+//! The types nest: 27 is 26 with the entries of each group that nobody owns, 26 is 21 with idempotency behind the groups, 21 is 19 with the time a consumer
 //! was last active, 19 is 15 with more counters. So nodes, groups and pending entries are copied
 //! as they stand. The number of entries is counted: some old servers wrote one that is too high,
 //! which Valkey 9.1 refuses.
 
-use bytes::Bytes;
+use bytes::{BufMut, Bytes};
 
 use super::cursor::{Cursor, Stop};
 use super::error::{Error, ErrorKind};
-use super::event::ValueType;
-use super::length::put_length;
+use super::event::{Event, Part, ValueType};
+use super::length::{put_length, put_string};
 use super::limits::Limits;
+use super::value::ValueParser;
 use super::value::stream::{Form, Node, id_of_lengths};
 
-/// Writes the body of a stream as one of type `to` (15, 19, 21), or of its own type with the
+/// Who gets the entries that nobody owns, in a group without consumers.
+const OWNER_OF_NACKED: &[u8] = b"keyferry";
+
+/// Writes the body of a stream as one of type `to` (15, 19, 21, 26), or of its own type with the
 /// number of its entries put right.
 ///
-/// Lost from 26: recognition of repeated XADDs. Lost from 21: when consumers were last active.
+/// Changed from 27: entries that were given back ([`nacked_entries`]) are owned by the first
+/// consumer of their group, where there is none by one called `keyferry`; servers take no pending
+/// entry without an owner before, and without one nobody would ever be given it again. Lost from 26: recognition of repeated XADDs. Lost from 21: when consumers were last active.
 /// Lost from 19: the greatest deleted id and the counters of entries added and read.
 ///
 /// # Errors
@@ -32,7 +38,7 @@ pub fn convert_stream(
 ) -> Result<Vec<u8>, Error> {
     let target = ValueType {
         byte: to,
-        valkey: from.valkey,
+        family: from.family,
     };
     let (Some(source), Some(target), true) = (Form::of(from), Form::of(target), to <= from.byte)
     else {
@@ -61,6 +67,22 @@ pub fn convert_stream(
         },
     })?;
     Ok(conversion.out)
+}
+
+/// How many pending entries of a stream are owned by nobody because a consumer gave them back.
+///
+/// # Errors
+///
+/// As [`ValueParser::next_event`].
+pub fn nacked_entries(body: &Bytes, from: ValueType, limits: &Limits) -> Result<u64, Error> {
+    let mut nacked = 0;
+    if Form::of(from).is_some_and(|form| form.nacked) {
+        let mut values = ValueParser::new(from, body.clone(), *limits);
+        while let Some(event) = values.next_event()? {
+            nacked += u64::from(matches!(event, Event::Part(Part::StreamNacked(_))));
+        }
+    }
+    Ok(nacked)
 }
 
 struct Conversion<'a> {
@@ -121,21 +143,45 @@ impl Conversion<'_> {
             // Entries read.
             self.copy(self.target.counters, |cursor, _| cursor.length().map(drop))?;
         }
-        self.copy(true, |cursor, _| {
-            for _ in 0..cursor.count()? {
-                cursor.stream_id()?;
-                cursor.ms()?;
-                cursor.length()?;
-            }
-            Ok(())
-        })?;
-        for _ in 0..self.count()? {
-            self.consumer()?;
+        self.copy(true, pass_pending)?;
+        let nacked = match self.source.nacked && !self.target.nacked {
+            true => self.nacked_ahead()?,
+            false => Ids::default(),
+        };
+        let consumers = self.cursor.count()?;
+        put_length(&mut self.out, consumers.max(u64::from(nacked.count > 0)));
+        let (mut more, none) = (&nacked, Ids::default());
+        for _ in 0..consumers {
+            self.consumer(more)?;
+            more = &none;
+        }
+        if consumers == 0 && nacked.count > 0 {
+            self.put_owner(&nacked);
+        }
+        if self.source.nacked {
+            self.copy(self.target.nacked, pass_ids)?;
         }
         Ok(())
     }
 
-    fn consumer(&mut self) -> Result<(), Stop> {
+    /// The entries that nobody owns, which stand behind the consumers.
+    fn nacked_ahead(&self) -> Result<Ids, Stop> {
+        let mut ahead = self.cursor.clone();
+        for _ in 0..ahead.count()? {
+            pass_consumer(&mut ahead, self.source, self.limits)?;
+            pass_ids(&mut ahead, self.limits)?;
+        }
+        let count = ahead.count()?;
+        let start = ahead.pos();
+        for _ in 0..count {
+            ahead.stream_id()?;
+        }
+        let bytes = self.body.slice(start..ahead.pos());
+        Ok(Ids { count, bytes })
+    }
+
+    /// Copies a consumer and what it owns, and gives it more.
+    fn consumer(&mut self, more: &Ids) -> Result<(), Stop> {
         // Name, and when it last tried to read.
         self.copy(true, |cursor, limits| {
             cursor.string(limits)?;
@@ -144,12 +190,27 @@ impl Conversion<'_> {
         if self.source.active {
             self.copy(self.target.active, |cursor, _| cursor.ms().map(drop))?;
         }
+        let owned = self.cursor.count()?;
+        put_length(&mut self.out, owned + more.count);
         self.copy(true, |cursor, _| {
-            for _ in 0..cursor.count()? {
+            for _ in 0..owned {
                 cursor.stream_id()?;
             }
             Ok(())
-        })
+        })?;
+        self.out.put_slice(&more.bytes);
+        Ok(())
+    }
+
+    /// Writes a consumer that was never seen and owns these entries.
+    fn put_owner(&mut self, owned: &Ids) {
+        put_string(&mut self.out, OWNER_OF_NACKED);
+        self.out.put_i64_le(0);
+        if self.target.active {
+            self.out.put_i64_le(-1);
+        }
+        put_length(&mut self.out, owned.count);
+        self.out.put_slice(&owned.bytes);
     }
 
     /// Reads a count and copies it.
@@ -177,6 +238,38 @@ impl Conversion<'_> {
         let read = self.body.get(start..self.cursor.pos()).unwrap_or_default();
         self.out.extend_from_slice(read);
     }
+}
+
+/// Ids as they stand, 16 bytes each.
+#[derive(Default)]
+struct Ids {
+    count: u64,
+    bytes: Bytes,
+}
+
+fn pass_pending(cursor: &mut Cursor<'_>, _: &Limits) -> Result<(), Stop> {
+    for _ in 0..cursor.count()? {
+        cursor.stream_id()?;
+        cursor.ms()?;
+        cursor.length()?;
+    }
+    Ok(())
+}
+
+fn pass_consumer(cursor: &mut Cursor<'_>, form: Form, limits: &Limits) -> Result<(), Stop> {
+    cursor.string(limits)?;
+    cursor.ms()?;
+    if form.active {
+        cursor.ms()?;
+    }
+    Ok(())
+}
+
+fn pass_ids(cursor: &mut Cursor<'_>, _: &Limits) -> Result<(), Stop> {
+    for _ in 0..cursor.count()? {
+        cursor.stream_id()?;
+    }
+    Ok(())
 }
 
 fn pass_idempotency(cursor: &mut Cursor<'_>, limits: &Limits) -> Result<(), Stop> {

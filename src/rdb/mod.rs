@@ -21,22 +21,26 @@ mod error;
 mod event;
 mod header;
 mod input;
+mod keydb;
 mod length;
 mod limits;
 mod lzf;
+mod metadata;
 mod opcode;
 mod packed;
 mod parser;
 pub mod payload;
 mod plain;
+mod slots;
+mod template;
 mod value;
 mod walk;
 
-pub use convert::convert_stream;
-pub use error::{Error, ErrorKind};
+pub use convert::{convert_stream, nacked_entries};
+pub use error::{Error, ErrorKind, Likeness, Opaque};
 pub use event::{
-    Altitude, Checksum, Element, Event, Header, Key, Part, StreamConsumer, StreamGroup,
-    StreamGroupEnd, StreamIdempotency, StreamMeta, StreamPending, ValueType,
+    Altitude, Checksum, Element, Event, Family, Header, Key, MetadataClass, Part, StreamConsumer,
+    StreamGroup, StreamGroupEnd, StreamIdempotency, StreamMeta, StreamPending, ValueType,
 };
 pub use limits::Limits;
 pub use parser::Parser;

@@ -12,12 +12,17 @@ use crate::keyspace::Db;
 
 use super::cursor::{Cursor, Stop};
 use super::error::{Error, ErrorKind};
-use super::event::{Altitude, Event, Header, Key, ValueType};
+use super::event::{Altitude, Event, Family, Header, Key, ValueType};
 use super::header;
 use super::input::Input;
+use super::keydb::MemberExpiry;
 use super::limits::Limits;
+use super::metadata::KeyMeta;
 use super::opcode;
+use super::slots::SlotImport;
+use super::template::{Definition, Templates};
 use super::value::function::PreGaFunction;
+use super::value::template_hash::{TemplateHash, packed_values};
 use super::value::{Value, module};
 use super::walk::{Op, Walk, Walked};
 
@@ -54,6 +59,14 @@ impl Parser {
             input: Input::new(),
             core: Core::new(limits),
         }
+    }
+
+    /// Reads also what is written with a version newer than those that are known, up to a byte
+    /// that is not: what newer servers write is mostly what older ones do.
+    #[must_use]
+    pub fn with_newer_versions(mut self) -> Self {
+        self.core.newer_versions = true;
+        self
     }
 
     /// Appends bytes, which are copied. Those that no event has made use of are kept.
@@ -114,6 +127,9 @@ impl Parser {
     pub fn choose(&mut self, altitude: Altitude) {
         if let State::Value {
             altitude: chosen, ..
+        }
+        | State::TemplateHash {
+            altitude: chosen, ..
         } = &mut self.core.state
         {
             *chosen = altitude;
@@ -166,6 +182,12 @@ struct Core {
     /// The opcode or value type that is being read, for errors.
     byte: Option<u8>,
     attributes: Attributes,
+    /// Whether versions newer than those that are known are read.
+    newer_versions: bool,
+    /// Whose type bytes these are.
+    family: Family,
+    templates: Templates,
+    member_expiry: MemberExpiry,
 }
 
 /// What was said about the next key.
@@ -189,9 +211,15 @@ enum State {
         module: String,
         walk: Walk,
     },
-    KeyMeta(Walk),
-    SlotImport(Walk),
+    KeyMeta(KeyMeta),
+    SlotImport(SlotImport),
+    Template(Definition),
     KeyName(ValueType),
+    /// Before the id of the template that a hash refers to.
+    TemplateHash {
+        packed: bool,
+        altitude: Altitude,
+    },
     Value {
         value_type: ValueType,
         altitude: Altitude,
@@ -212,16 +240,8 @@ enum State {
     Failed(Box<Error>),
 }
 
-/// The classes of a KEY_META: four bytes of name and version, then a module's items.
-pub(crate) const KEY_META_CLASS: &[Op] = &[Op::Fixed(4), Op::Items];
-/// Ranges of slots.
-const SLOT_RANGES: &[Op] = &[Op::Repeat(&[Op::Len, Op::Len])];
 /// The items of a module.
 const ITEMS: &[Op] = &[Op::Items];
-/// Behind a key: one of its members expires. AUX fields are else no part of the data.
-const KEYDB_MEMBER_EXPIRY: &[u8] = b"keydb-subexpire-key";
-/// The length of the name of a slot import job.
-const JOB_NAME_BYTES: usize = 40;
 
 impl Core {
     fn new(limits: Limits) -> Self {
@@ -236,6 +256,10 @@ impl Core {
             key: None,
             byte: None,
             attributes: Attributes::default(),
+            newer_versions: false,
+            family: Family::Redis,
+            templates: Templates::default(),
+            member_expiry: MemberExpiry::default(),
         }
     }
 
@@ -254,7 +278,10 @@ impl Core {
         let limits = self.limits;
         match &mut self.state {
             State::Header => {
-                self.header = header::read(cursor)?;
+                self.header = header::read(cursor, self.newer_versions)?;
+                if self.header.valkey {
+                    self.family = Family::Valkey;
+                }
                 self.state = State::Record;
                 return Ok(Some(Event::Header(self.header)));
             }
@@ -267,7 +294,8 @@ impl Core {
                 let value = cursor.text(&limits)?;
                 let name = std::mem::take(name);
                 self.state = State::Record;
-                return Ok(Some(Event::Aux { name, value }));
+                let event = self.member_expiry.aux(name, value);
+                return event.map_err(|flaw| cursor.corrupt(flaw.0));
             }
             State::PreGaFunction(function) => {
                 let code = function.next(cursor, &limits)?;
@@ -280,15 +308,22 @@ impl Core {
                 self.state = State::Record;
                 return Ok(Some(Event::ModuleAux { module }));
             }
-            State::KeyMeta(walk) => {
-                walk.run(cursor, u64::MAX)?;
+            State::KeyMeta(meta) => {
+                let classes = meta.next(cursor)?;
                 self.attributes.has_metadata = true;
                 self.state = State::Record;
+                return Ok(Some(Event::KeyMeta { classes }));
             }
-            State::SlotImport(walk) => {
-                walk.run(cursor, u64::MAX)?;
+            State::SlotImport(import) => {
+                let event = import.next(cursor)?;
+                self.state = State::Record;
+                return Ok(Some(event));
+            }
+            State::Template(template) => {
+                template.define(cursor, &mut self.templates, &limits)?;
                 self.state = State::Record;
             }
+            State::TemplateHash { .. } => return self.template_hash(cursor),
             State::Value {
                 value_type,
                 altitude,
@@ -317,7 +352,7 @@ impl Core {
         let offset = cursor.offset();
         let byte = cursor.u8()?;
         self.byte = Some(byte);
-        let valkey = self.header.valkey;
+        let redis = self.family == Family::Redis;
         match byte {
             opcode::SELECT_DB => {
                 let db = cursor.length()?;
@@ -338,10 +373,6 @@ impl Core {
             opcode::FREQ => self.attributes.freq = Some(cursor.u8()?),
             opcode::AUX => {
                 let name = cursor.text(&self.limits)?;
-                if name.eq_ignore_ascii_case(KEYDB_MEMBER_EXPIRY) {
-                    let what = "expiry of single members, as KeyDB writes it,";
-                    return Err(cursor.bad(ErrorKind::UnsupportedAux(what)));
-                }
                 self.state = State::AuxValue { name };
             }
             opcode::FUNCTION2 => {
@@ -351,23 +382,26 @@ impl Core {
             opcode::FUNCTION_PRE_GA => self.state = State::PreGaFunction(Default::default()),
             opcode::MODULE_AUX => self.state = begin_module_aux(cursor)?,
             opcode::SLOT_INFO => {
-                for _ in 0..3 {
-                    cursor.length()?;
-                }
+                return Ok(Some(Event::SlotInfo {
+                    slot: cursor.length()?,
+                    keys: cursor.length()?,
+                    expires: cursor.length()?,
+                }));
             }
-            opcode::SLOT_IMPORT if valkey => {
-                if cursor.text(&self.limits)?.len() != JOB_NAME_BYTES {
-                    return Err(cursor.corrupt("the name of a slot import is not 40 bytes long"));
-                }
-                self.state = State::SlotImport(Walk::new(SLOT_RANGES));
+            opcode::SLOT_IMPORT if self.header.valkey => {
+                self.state = State::SlotImport(SlotImport::begin(cursor, &self.limits)?);
             }
-            opcode::KEY_META => self.state = State::KeyMeta(begin_key_meta(cursor)?),
+            opcode::KEY_META => self.state = State::KeyMeta(KeyMeta::begin(cursor)?),
+            opcode::HASH_TEMPLATE if redis && self.has_templates() => {
+                self.state = State::Template(Definition::begin(cursor)?);
+            }
+            opcode::TIER_LRU | opcode::KEY_SLOT if redis => drop(cursor.length()?),
             opcode::EOF => {
                 let checksum = self.header.version >= opcode::CHECKSUM_VERSION_MIN;
                 self.state = State::Trailer { checksum };
             }
             byte => {
-                let value_type = ValueType { byte, valkey };
+                let value_type = ValueType::of(byte, self.family);
                 if !opcode::type_is_known(value_type, self.header.version) {
                     return Err(Stop::Bad {
                         kind: unsupported(byte, self.header),
@@ -380,6 +414,10 @@ impl Core {
         Ok(None)
     }
 
+    fn has_templates(&self) -> bool {
+        self.header.version >= opcode::TEMPLATE_VERSION_MIN
+    }
+
     fn key(&mut self, value_type: ValueType, cursor: &mut Cursor<'_>) -> Result<Event, Stop> {
         let key = cursor.text(&self.limits)?;
         let Attributes {
@@ -389,9 +427,15 @@ impl Core {
             has_metadata,
         } = std::mem::take(&mut self.attributes);
         self.key = Some(key.clone());
-        self.state = State::Value {
-            value_type,
-            altitude: Altitude::Elements,
+        let altitude = Altitude::Elements;
+        self.state = if value_type.needs_template() {
+            let packed = value_type.byte == opcode::TYPE_TEMPLATE_LISTPACK;
+            State::TemplateHash { packed, altitude }
+        } else {
+            State::Value {
+                value_type,
+                altitude,
+            }
         };
         Ok(Event::Key(Key {
             key,
@@ -401,6 +445,30 @@ impl Core {
             freq,
             has_metadata,
         }))
+    }
+
+    /// Reads which template a hash refers to. What it is made of says nothing by itself, so it
+    /// comes as fields at every altitude.
+    fn template_hash(&mut self, cursor: &mut Cursor<'_>) -> Result<Option<Event>, Stop> {
+        let State::TemplateHash { packed, altitude } = self.state else {
+            return Ok(None);
+        };
+        let (id, values) = if packed {
+            let (id, values) = packed_values(cursor, &self.limits)?;
+            (u64::try_from(id).ok(), Some(values))
+        } else {
+            (Some(cursor.length()?), None)
+        };
+        let Some(names) = id.and_then(|id| self.templates.names(id)) else {
+            return Err(cursor.corrupt("a hash refers to a template that is not defined"));
+        };
+        self.state = match (values, altitude) {
+            (Some(_), Altitude::Skip) => State::Skip(Walk::new(&[])),
+            (None, Altitude::Skip) => State::Skip(Walk::times(&[Op::Str], names.len() as u64)),
+            (Some(values), _) => elements(TemplateHash::of_packed(names, values)),
+            (None, _) => elements(TemplateHash::of_strings(names)),
+        };
+        Ok(None)
     }
 
     /// Walks ahead to the end of the value, which stays in the input until it is found.
@@ -440,7 +508,7 @@ impl Core {
     }
 
     fn value_end(&mut self) -> Event {
-        self.key = None;
+        self.member_expiry.follow(self.key.take());
         self.state = State::Record;
         Event::ValueEnd
     }
@@ -454,7 +522,7 @@ fn begin_value(
 ) -> Result<State, Stop> {
     let Some(layout) = opcode::layout(value_type) else {
         let header = Header {
-            valkey: value_type.valkey,
+            valkey: value_type.family == Family::Valkey,
             version: 0,
         };
         return Err(cursor.bad(unsupported(value_type.byte, header)));
@@ -486,16 +554,12 @@ fn begin_module_aux(cursor: &mut Cursor<'_>) -> Result<State, Stop> {
     })
 }
 
-/// Reads how many classes of metadata follow, and walks through them.
-pub(crate) fn begin_key_meta(cursor: &mut Cursor<'_>) -> Result<Walk, Stop> {
-    match cursor.length()? {
-        classes @ 1..=7 => Ok(Walk::times(KEY_META_CLASS, classes)),
-        _ => Err(cursor.corrupt("impossible number of metadata classes")),
-    }
+fn elements(hash: TemplateHash) -> State {
+    State::Elements(Value::TemplateHash(hash))
 }
 
 pub(crate) fn unsupported(byte: u8, header: Header) -> ErrorKind {
-    if byte >= opcode::OPCODE_MIN {
+    if opcode::is_opcode(byte) {
         ErrorKind::UnsupportedOpcode { byte, header }
     } else {
         ErrorKind::UnsupportedType { byte, header }
@@ -535,10 +599,7 @@ mod tests {
     }
 
     fn key(key: &'static str, byte: u8, expire_at_ms: Option<i64>) -> Event {
-        let value_type = ValueType {
-            byte,
-            valkey: false,
-        };
+        let value_type = ValueType::common(byte);
         let key = Bytes::from(key);
         let (idle_s, freq, has_metadata) = (None, None, false);
         Event::Key(Key {
@@ -639,19 +700,51 @@ mod tests {
                 false,
             ),
             (
-                "newer type",
-                b"\x1b\x01k",
-                unsupported(27, header),
+                "a type of payloads",
+                b"\x1d\x01k",
+                unsupported(29, header),
                 9,
-                27,
+                29,
+                false,
+            ),
+            (
+                "newer type",
+                b"\x21\x01k",
+                unsupported(33, header),
+                9,
+                33,
                 false,
             ),
             (
                 "opcode",
+                b"\xf1\x01",
+                unsupported(241, header),
+                9,
+                241,
+                false,
+            ),
+            (
+                "opcode of a fork",
+                b"\x65\x01",
+                ErrorKind::UnsupportedOpcode { byte: 101, header },
+                9,
+                101,
+                false,
+            ),
+            (
+                "template before its time",
                 b"\xf2\x01",
                 unsupported(242, header),
                 9,
                 242,
+                false,
+            ),
+            (
+                "member without a key",
+                b"\xfa\x14keydb-subexpire-when\x015",
+                ErrorKind::Corrupt("the expiry of a member names no member of a key"),
+                33,
+                250,
                 false,
             ),
             (

@@ -6,6 +6,7 @@
 
 use super::cursor::{Cursor, Stop};
 use super::length::{self, Prefix};
+use super::value::array::{self, Tag};
 
 /// One step through a layout.
 #[derive(Debug, Clone, Copy)]
@@ -24,6 +25,10 @@ pub(crate) enum Op {
     Repeat(&'static [Op]),
     /// The items of a module up to their end mark.
     Items,
+    /// A count, a flag, a cursor if the flag is set, then so many times this (type 28).
+    Array(&'static [Op]),
+    /// What an array holds, behind a tag that says how.
+    ArrayValue,
 }
 
 /// How deep layouts nest: a stream's groups, their consumers, the ids of those.
@@ -134,6 +139,18 @@ impl Walk {
                 self.advance();
                 self.push(ops, times);
                 return Ok(());
+            }
+            Op::Array(ops) => {
+                let (times, _) = array::head(cursor)?;
+                self.advance();
+                self.push(ops, times);
+                return Ok(());
+            }
+            Op::ArrayValue => {
+                self.skip = match array::tag(cursor)? {
+                    Tag::String => string_size(cursor)?,
+                    Tag::Int | Tag::Float => 8,
+                }
             }
             Op::Items => match cursor.length()? {
                 0 => {}

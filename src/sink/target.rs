@@ -2,7 +2,9 @@
 
 use std::fmt;
 
-use crate::rdb::{FieldExpiry, ValueType};
+use crate::rdb::{Family, FieldExpiry, ValueType};
+
+use super::lossy::Loss;
 
 /// The names of value types that well-known modules bring, and of those modules.
 const MODULE_OF_TYPE: [(&str, &str); 9] = [
@@ -101,7 +103,7 @@ impl Target {
     /// The newest type of streams that its RESTORE takes.
     pub fn newest_stream(&self) -> u8 {
         let restores = |byte: &u8| self.restores(ValueType::common(*byte));
-        [26, 21, 19].into_iter().find(restores).unwrap_or(15)
+        [27, 26, 21, 19].into_iter().find(restores).unwrap_or(15)
     }
 
     /// Whether it has the module that the values of this type belong to.
@@ -121,29 +123,53 @@ impl Target {
         }
     }
 
+    /// What is lost with a value of this type because the target has no such thing, and no
+    /// commands make one; `None` for what RESTORE or commands can write.
+    pub fn loses(&self, value_type: ValueType) -> Option<Loss> {
+        if self.restores(value_type) {
+            return None;
+        }
+        match (value_type.byte, value_type.family) {
+            (28, Family::Redis) => Some(Loss::Array),
+            (64, Family::Redis) => Some(Loss::CronJob),
+            (33..=37, Family::Dragonfly) => Some(Loss::DragonflyValue),
+            _ if value_type.is_json() && !self.restores_module("ReJSON-RL") => Some(Loss::Json),
+            _ => None,
+        }
+    }
+
     /// The version to write into the footer of a RESTORE payload.
     ///
     /// The version only gates; the type byte decides how the body is read. Every server takes
-    /// the oldest one. Valkey 9 reads its own type 22 only under its own version.
+    /// the oldest one. Valkey 9 reads its own type 22 only under its own version, and bytes that
+    /// Dragonfly uses up to version 9 get the one that Redis wrote them with first.
     pub fn payload_version(&self, value_type: ValueType) -> u16 {
-        if value_type.valkey && value_type.byte == 22 {
-            80
-        } else {
-            6
+        match (value_type.byte, value_type.family) {
+            (22, Family::Valkey) => 80,
+            (20, _) => 11,
+            (29 | 31, _) => 15,
+            _ => 6,
         }
     }
 
     /// Whether its RESTORE takes a body of this type, with the footer rewritten.
     ///
-    /// Measured on Redis 6.0 to 8.6 and Valkey 7.2 to 9.1.
+    /// Measured on Redis 6.0 to 8.6 and Valkey 7.2 to 9.1; the types from 27 on are those that
+    /// Redis 8.8 and 8.10 are reported to write. A refusal is answered with commands.
     pub fn restores(&self, value_type: ValueType) -> bool {
+        // What Dragonfly shares with Redis lies below.
+        if value_type.family == Family::Dragonfly && value_type.byte >= 20 {
+            return false;
+        }
         match value_type.byte {
             0..=5 | 9..=15 => true,
             16..=19 => self.has_common(7, 0),
             20 | 21 => self.has_common(7, 2),
-            22 if value_type.valkey => self.is_valkey_from(9, 0),
+            22 if value_type.family == Family::Valkey => self.is_valkey_from(9, 0),
             24 | 25 => self.is_redis_from(7, 4),
             26 => self.is_redis_from(8, 6),
+            27 | 28 => self.is_redis_from(8, 8),
+            29 | 31 => self.is_redis_from(8, 10),
             _ => false,
         }
     }

@@ -151,6 +151,9 @@ impl ValueWriter {
         let (way, altitude) = if expired && !self.config.hold.is_on() {
             self.left_out.expired += 1;
             (Way::Ignored, Altitude::Skip)
+        } else if let Some(loss) = self.target.loses(key.value_type) {
+            self.losses.lose(loss, db, &key.key)?;
+            (Way::Ignored, Altitude::Skip)
         } else {
             self.choose(&key)
         };
@@ -230,8 +233,15 @@ impl ValueWriter {
     fn older_stream(&mut self, value: &Value, body: &Bytes) -> Result<(), Error> {
         let to = self.target.newest_stream();
         let from = value.key.value_type;
-        let converted = rdb::convert_stream(body, from, to, &rdb::Limits::default())
+        let limits = rdb::Limits::default();
+        let converted = rdb::convert_stream(body, from, to, &limits)
             .map_err(|source| self.unreadable(value, source))?;
+        let nacked = rdb::nacked_entries(body, from, &limits)
+            .map_err(|source| self.unreadable(value, source))?;
+        for _ in 0..nacked {
+            self.losses
+                .lose(Loss::NackedEntry, value.db, &value.key.key)?;
+        }
         self.restore(value, ValueType::common(to), &converted.into());
         Ok(())
     }
@@ -392,6 +402,14 @@ impl ValueWriter {
             count: 1,
         };
         self.transaction(value, &commands, shape, writes);
+    }
+
+    /// Counts a member whose own expiry no other server has.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Lossy`].
+    pub fn member_expiry(&mut self, db: Db, key: &Bytes) -> Result<(), Error> {
+        self.losses.lose(Loss::MemberExpiry, db, key)
     }
 
     /// Writes a function library.

@@ -11,7 +11,7 @@
 
 use crate::keyspace::UnixMs;
 use crate::rdb::cursor::{Cursor, Stop};
-use crate::rdb::event::{Element, Part, ValueType};
+use crate::rdb::event::{Element, Family, Part, ValueType};
 use crate::rdb::limits::Limits;
 use crate::rdb::packed::{Encoding, Packed};
 
@@ -55,16 +55,16 @@ enum State {
 
 impl Hash {
     pub(crate) fn new(value_type: ValueType) -> Option<Self> {
-        let form = match (value_type.byte, value_type.valkey) {
+        let form = match (value_type.byte, value_type.family) {
             (4, _) => Form::Plain,
             (9, _) => Form::Pairs(Encoding::Zipmap),
             (13, _) => Form::Pairs(Encoding::Ziplist),
             (16, _) => Form::Pairs(Encoding::Listpack),
-            (22, true) => Form::ExpiryLast,
-            (22, false) => Form::ExpiryFirst { has_min: false },
-            (23, false) => Form::Triples { has_min: false },
-            (24, false) => Form::ExpiryFirst { has_min: true },
-            (25, false) => Form::Triples { has_min: true },
+            (22, Family::Valkey) => Form::ExpiryLast,
+            (22, Family::Redis) => Form::ExpiryFirst { has_min: false },
+            (23, Family::Redis) => Form::Triples { has_min: false },
+            (24, Family::Redis) => Form::ExpiryFirst { has_min: true },
+            (25, Family::Redis) => Form::Triples { has_min: true },
             _ => return None,
         };
         Some(Self {

@@ -53,9 +53,16 @@ pub(super) fn restore(scene: &Scene<'_>, command: &Command, out: &mut Vec<Comman
         write(scene, &restore, &with_footer(scene, &payload), out);
         return Outcome::Rewritten;
     }
+    if let Some(loss) = scene.target.loses(value_type) {
+        return Outcome::Lossy(loss);
+    }
     if let Some(converted) = as_older_stream(scene, &payload) {
         write(scene, &restore, &converted, out);
-        return Outcome::Rewritten;
+        let nacked = rdb::nacked_entries(&payload.body, value_type, &Limits::default());
+        return match nacked {
+            Ok(1..) => Outcome::Lossy(Loss::NackedEntry),
+            _ => Outcome::Rewritten,
+        };
     }
     rebuild(scene, &restore, payload, out)
 }
