@@ -21,6 +21,7 @@ mod error;
 mod event;
 mod header;
 mod input;
+mod key_type;
 mod length;
 mod limits;
 mod lzf;
@@ -38,6 +39,7 @@ pub use event::{
     Altitude, Checksum, Element, Event, Header, Key, Part, StreamConsumer, StreamGroup,
     StreamGroupEnd, StreamIdempotency, StreamMeta, StreamPending, ValueType,
 };
+pub use key_type::KeyType;
 pub use limits::Limits;
 pub use parser::Parser;
 pub use plain::{FieldExpiry, NoPlainEncoding, PlainEncoder};
