@@ -5,6 +5,7 @@ use std::io::Write;
 use super::Exit;
 use crate::{
     config::ConfigError,
+    dump,
     pipeline::{Error, SummaryError},
     telemetry::logs_are_json,
 };
@@ -26,6 +27,16 @@ impl Diagnostic {
             what: what.to_owned(),
             why: why.to_string(),
             next: "check limits of the process (ulimit -a) and free space, and rerun".to_owned(),
+        }
+    }
+
+    /// A signal ended the run.
+    pub(super) fn stopped(signal: &str) -> Diagnostic {
+        Diagnostic {
+            exit: Exit::Local,
+            what: format!("stopped by {signal}"),
+            why: "the input was not read to its end".to_owned(),
+            next: "run it again".to_owned(),
         }
     }
 
@@ -88,6 +99,17 @@ impl From<&Error> for Diagnostic {
             what,
             why,
             next,
+        }
+    }
+}
+
+impl From<dump::Error> for Diagnostic {
+    fn from(error: dump::Error) -> Diagnostic {
+        Diagnostic {
+            exit: Exit::Source,
+            why: error.why(),
+            next: error.next(),
+            what: error.to_string(),
         }
     }
 }

@@ -192,7 +192,12 @@ impl Copy<'_> {
                 let altitude = self.writer.begin(self.db, key, self.clock.now_ms())?;
                 self.parser.choose(altitude);
             }
-            event @ (Event::Body(_) | Event::Part(_) | Event::ValueEnd) => {
+            event @ (Event::Body(_)
+            | Event::BodyPiece(_)
+            | Event::Blob { .. }
+            | Event::Measured { .. }
+            | Event::Part(_)
+            | Event::ValueEnd) => {
                 self.writer.take(event)?;
             }
             Event::SelectDb(db) => self.db = db,

@@ -17,9 +17,10 @@ use super::header;
 use super::input::Input;
 use super::limits::Limits;
 use super::opcode;
+use super::reading::Reading;
 use super::value::function::PreGaFunction;
-use super::value::{Value, module};
-use super::walk::{Op, Walk, Walked};
+use super::value::module;
+use super::walk::{Op, Walk};
 
 /// Reads an RDB as it arrives.
 ///
@@ -108,15 +109,13 @@ impl Parser {
         }
     }
 
-    /// Chooses how deep to look into the value of the key that was the last event.
+    /// Chooses how deep to look into the value of the key that was the last event, or whose
+    /// [`Event::Measured`] was.
     ///
     /// Without a choice it is [`Altitude::Elements`]. At any other time this does nothing.
     pub fn choose(&mut self, altitude: Altitude) {
-        if let State::Value {
-            altitude: chosen, ..
-        } = &mut self.core.state
-        {
-            *chosen = altitude;
+        if let State::Value(reading) = &mut self.core.state {
+            reading.choose(altitude);
         }
     }
 
@@ -192,18 +191,7 @@ enum State {
     KeyMeta(Walk),
     SlotImport(Walk),
     KeyName(ValueType),
-    Value {
-        value_type: ValueType,
-        altitude: Altitude,
-    },
-    Raw {
-        value_type: ValueType,
-        walk: Walk,
-        walked: usize,
-        bytes_max: u64,
-    },
-    Skip(Walk),
-    Elements(Value),
+    Value(Reading),
     /// Behind the EOF opcode; whether a checksum follows.
     Trailer {
         checksum: bool,
@@ -289,22 +277,13 @@ impl Core {
                 walk.run(cursor, u64::MAX)?;
                 self.state = State::Record;
             }
-            State::Value {
-                value_type,
-                altitude,
-            } => {
-                self.state = begin_value(*value_type, *altitude, &limits, cursor)?;
-            }
-            State::Raw { .. } => return self.raw(cursor),
-            State::Skip(walk) => {
-                walk.run(cursor, u64::MAX)?;
-                return Ok(Some(self.value_end()));
-            }
-            State::Elements(value) => {
-                return match value.next(cursor, &limits)? {
-                    Some(part) => Ok(Some(Event::Part(part))),
-                    None => Ok(Some(self.value_end())),
-                };
+            State::Value(reading) => {
+                let event = reading.next(cursor, &limits)?;
+                if event.ends_value() {
+                    self.key = None;
+                    self.state = State::Record;
+                }
+                return Ok(Some(event));
             }
             State::Trailer { .. } | State::Done | State::Failed(_) => {}
         }
@@ -389,10 +368,7 @@ impl Core {
             has_metadata,
         } = std::mem::take(&mut self.attributes);
         self.key = Some(key.clone());
-        self.state = State::Value {
-            value_type,
-            altitude: Altitude::Elements,
-        };
+        self.state = State::Value(Reading::new(value_type));
         Ok(Event::Key(Key {
             key,
             value_type,
@@ -402,75 +378,6 @@ impl Core {
             has_metadata,
         }))
     }
-
-    /// Walks ahead to the end of the value, which stays in the input until it is found.
-    fn raw(&mut self, cursor: &mut Cursor<'_>) -> Result<Option<Event>, Stop> {
-        let State::Raw {
-            value_type,
-            walk,
-            walked,
-            bytes_max,
-        } = &mut self.state
-        else {
-            return Ok(None);
-        };
-        let mut ahead = cursor.ahead(*walked);
-        let end_max = cursor.offset().saturating_add(*bytes_max);
-        let run = walk.run(&mut ahead, end_max);
-        *walked = ahead.committed() - cursor.pos();
-        match run? {
-            Walked::All => {
-                let body = cursor.slice(ahead.pos() - cursor.pos())?;
-                self.value_end();
-                Ok(Some(Event::Body(body)))
-            }
-            Walked::TooFar if value_type.byte == opcode::TYPE_MODULE => {
-                let (size, limit) = (bytes_max.saturating_add(1), *bytes_max);
-                Err(cursor.bad(ErrorKind::Limit {
-                    what: "the value of a module",
-                    size,
-                    limit,
-                }))
-            }
-            Walked::TooFar => {
-                self.state = State::Elements(Value::new(*value_type));
-                Ok(None)
-            }
-        }
-    }
-
-    fn value_end(&mut self) -> Event {
-        self.key = None;
-        self.state = State::Record;
-        Event::ValueEnd
-    }
-}
-
-fn begin_value(
-    value_type: ValueType,
-    altitude: Altitude,
-    limits: &Limits,
-    cursor: &Cursor<'_>,
-) -> Result<State, Stop> {
-    let Some(layout) = opcode::layout(value_type) else {
-        let header = Header {
-            valkey: value_type.valkey,
-            version: 0,
-        };
-        return Err(cursor.bad(unsupported(value_type.byte, header)));
-    };
-    let bytes_max = match altitude {
-        Altitude::Elements => return Ok(State::Elements(Value::new(value_type))),
-        Altitude::Skip => return Ok(State::Skip(Walk::new(layout))),
-        Altitude::Raw { .. } if value_type.byte == opcode::TYPE_MODULE => limits.module_body_max,
-        Altitude::Raw { bytes_max } => bytes_max as u64,
-    };
-    Ok(State::Raw {
-        value_type,
-        walk: Walk::new(layout),
-        walked: 0,
-        bytes_max,
-    })
 }
 
 fn begin_module_aux(cursor: &mut Cursor<'_>) -> Result<State, Stop> {
