@@ -10,8 +10,9 @@
 //! 3. [`rdb`] and [`resp`]: the two formats; bytes in, typed events out, no I/O.
 //! 4. [`sync`]: being a replica of the source.
 //! 5. [`sink`]: writing to the target.
-//! 6. [`pipeline`]: joins the two, bounds what is in flight, counts what was done.
-//! 7. [`config`] and [`cli`]: what was asked for, and what is shown.
+//! 6. [`dump`]: RDB files, read, reported on, converted.
+//! 7. [`pipeline`]: joins reading and writing, bounds what is in flight, counts what was done.
+//! 8. [`config`] and [`cli`]: what was asked for, and what is shown.
 //!
 //! A room imports only from rooms above it in this list; `rdb` and `resp` never meet, nor do
 //! `sync` and `sink`. `tests/doors.rs` holds this true.
@@ -26,6 +27,7 @@ pub mod resp;
 pub mod sink;
 pub mod sync;
 
+pub mod dump;
 pub mod pipeline;
 
 pub mod telemetry;

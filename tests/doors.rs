@@ -1,7 +1,7 @@
 //! The one-way doors of the house: which room of `src/` may import which.
 //!
 //! ```text
-//! keyspace, net <- rdb, resp <- sync, sink <- pipeline, verify <- daemon <- cli <- main
+//! keyspace, net <- rdb, resp <- sync, sink <- dump <- pipeline, verify <- daemon <- cli <- main
 //! ```
 //!
 //! Paths are read from the source text: `use crate::...` with its braces, `super::` that leaves a
@@ -20,7 +20,7 @@ use std::{
 };
 
 /// A room, and the rooms it may import beside itself.
-const DOORS: [(&str, &[&str]); 12] = [
+const DOORS: [(&str, &[&str]); 13] = [
     ("keyspace", &[]),
     ("net", &["keyspace", "telemetry"]),
     ("telemetry", &["keyspace"]),
@@ -28,6 +28,18 @@ const DOORS: [(&str, &[&str]); 12] = [
     ("resp", &["keyspace"]),
     ("sync", &["keyspace", "net", "rdb", "resp", "telemetry"]),
     ("sink", &["keyspace", "net", "rdb", "resp", "telemetry"]),
+    (
+        "dump",
+        &[
+            "keyspace",
+            "net",
+            "rdb",
+            "resp",
+            "sync",
+            "sink",
+            "telemetry",
+        ],
+    ),
     ("config", &["keyspace", "net", "sink"]),
     (
         "pipeline",
@@ -38,6 +50,7 @@ const DOORS: [(&str, &[&str]); 12] = [
             "resp",
             "sync",
             "sink",
+            "dump",
             "config",
             "telemetry",
         ],
@@ -64,8 +77,10 @@ const DOORS: [(&str, &[&str]); 12] = [
         &[
             "keyspace",
             "net",
+            "rdb",
             "sync",
             "sink",
+            "dump",
             "pipeline",
             "verify",
             "daemon",

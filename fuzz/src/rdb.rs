@@ -6,6 +6,25 @@ use keyferry::rdb::{
     StreamConsumer, ValueParser, ValueType, convert_stream, payload,
 };
 
+/// Every body whole.
+const ALL_RAW: Altitude = Altitude::Raw {
+    bytes_max: usize::MAX,
+};
+
+/// Every altitude, with limits that some values are over.
+pub const ALTITUDES: [Altitude; 8] = [
+    Altitude::Elements,
+    Altitude::Skip,
+    Altitude::Raw { bytes_max: 128 },
+    ALL_RAW,
+    Altitude::Pieces,
+    Altitude::Encoded,
+    Altitude::Measure { bytes_max: 128 },
+    Altitude::Measure {
+        bytes_max: usize::MAX,
+    },
+];
+
 /// Everything a parser made of an input.
 #[derive(Debug, PartialEq)]
 pub struct Reading {
@@ -20,7 +39,8 @@ pub struct Reading {
 }
 
 /// Reads an input that arrives in pieces, each value at this altitude. Values of modules are read
-/// raw at any altitude that shows content.
+/// raw at any altitude that shows content; measured values are read raw, too, and those that are
+/// too long for that by element. Pieces of a body are put together.
 pub fn read<'a>(
     pieces: impl IntoIterator<Item = &'a [u8]>,
     altitude: Altitude,
@@ -36,6 +56,7 @@ pub fn read<'a>(
             break;
         }
     }
+    let events = joined(events);
     let end = end.and_then(|()| parser.finish());
     let offset = if end.is_ok() { parser.offset() } else { 0 };
     let rest = if end.is_ok() {
@@ -53,15 +74,42 @@ pub fn read<'a>(
 
 fn drain(parser: &mut Parser, altitude: Altitude, events: &mut Vec<Event>) -> Result<(), Error> {
     while let Some(event) = parser.next_event()? {
-        if let Event::Key(key) = &event {
-            parser.choose(match altitude {
-                Altitude::Elements if key.value_type.byte == 7 => Altitude::Raw { bytes_max: 0 },
-                altitude => altitude,
-            });
+        match (&event, altitude) {
+            (Event::Key(key), Altitude::Elements | Altitude::Encoded)
+                if key.value_type.byte == 7 =>
+            {
+                parser.choose(Altitude::Raw { bytes_max: 0 });
+            }
+            (Event::Key(_), altitude) => parser.choose(altitude),
+            (Event::Measured { bytes: Some(_) }, _) => parser.choose(ALL_RAW),
+            // Modules have no elements, only a body.
+            (Event::Measured { bytes: None }, _) => parser.choose(Altitude::Raw { bytes_max: 0 }),
+            _ => {}
         }
         events.push(event);
     }
     Ok(())
+}
+
+/// Puts the pieces of each body together.
+fn joined(events: Vec<Event>) -> Vec<Event> {
+    let mut joined = Vec::with_capacity(events.len());
+    let mut pieces = Vec::new();
+    for event in events {
+        if let Event::BodyPiece(piece) = &event {
+            assert!(!piece.is_empty());
+            pieces.extend_from_slice(piece);
+            continue;
+        }
+        if !pieces.is_empty() {
+            joined.push(Event::BodyPiece(std::mem::take(&mut pieces).into()));
+        }
+        joined.push(event);
+    }
+    if !pieces.is_empty() {
+        joined.push(Event::BodyPiece(pieces.into()));
+    }
+    joined
 }
 
 /// Cuts an input into pieces of these sizes, over and over.
@@ -99,15 +147,9 @@ pub fn rdb(data: &[u8]) {
     let Some((&[one, two, altitude], input)) = data.split_first_chunk() else {
         return;
     };
-    let altitude = match altitude % 4 {
-        0 => Altitude::Elements,
-        1 => Altitude::Skip,
-        2 => Altitude::Raw { bytes_max: 128 },
-        _ => Altitude::Raw {
-            bytes_max: usize::MAX,
-        },
-    };
+    let altitude = ALTITUDES[usize::from(altitude) % ALTITUDES.len()];
     whole_is_split(input, &[one.into(), two.into()], altitude);
+    altitudes_agree(input);
 }
 
 /// An input reads the same whole and in pieces of these sizes.
@@ -120,43 +162,113 @@ pub fn whole_is_split(input: &[u8], sizes: &[usize], altitude: Altitude) {
     let split = read(pieces(input, sizes), altitude, small_limits());
     // What follows the end may not have arrived in one piece, but all of it is there.
     assert_eq!(whole, split, "sizes {sizes:?}, {altitude:?}");
-    if let (
-        Ok(()),
-        Altitude::Raw {
-            bytes_max: usize::MAX,
-        },
-    ) = (&whole.end, altitude)
-    {
-        bodies_read_like_values(&whole.events, input);
-    }
 }
 
-/// Bodies that were delivered raw read like the values they are.
-fn bodies_read_like_values(raw: &[Event], input: &[u8]) {
+/// An input says the same at every altitude.
+///
+/// # Panics
+///
+/// If it does not.
+pub fn altitudes_agree(input: &[u8]) {
+    let raw = read([input], ALL_RAW, small_limits());
+    if raw.end.is_err() {
+        return;
+    }
+    let measure = Altitude::Measure {
+        bytes_max: usize::MAX,
+    };
+    let pieces = read([input], Altitude::Pieces, small_limits());
+    assert_eq!(pieces.events, each(&raw.events, piece_of_body));
+    let measured = read([input], measure, small_limits());
+    assert_eq!(
+        each(&measured.events, nothing_of_template),
+        each(&raw.events, measure_of_body)
+    );
     let elements = read([input], Altitude::Elements, small_limits());
     if elements.end.is_err() {
         return;
     }
-    let mut value_type = None;
-    let mut read = Vec::new();
-    for event in raw {
-        match event {
-            Event::Key(key) => value_type = Some(key.value_type),
-            Event::Body(body) if value_type.is_some_and(|value_type| value_type.byte != 7) => {
-                let (Some(value_type), body) = (value_type, body.clone()) else {
-                    continue;
-                };
-                let mut parser = ValueParser::new(value_type, body, small_limits());
-                while let Some(event) = parser.next_event().expect("it was read before") {
-                    read.push(event);
-                }
-                continue;
-            }
-            _ => {}
-        }
-        read.push(event.clone());
+    assert_eq!(elements.events, each(&raw.events, elements_of_body));
+    let encoded = read([input], Altitude::Encoded, small_limits());
+    assert_eq!(elements.events, each(&encoded.events, elements_of_blob));
+    for altitude in ALTITUDES {
+        let ends = read([input], altitude, small_limits());
+        assert_eq!(
+            (&ends.end, ends.offset),
+            (&raw.end, raw.offset),
+            "{altitude:?}"
+        );
     }
-    assert_eq!(read, elements.events);
+}
+
+/// What a function makes of each event, which is given the type of the value it belongs to.
+fn each(events: &[Event], to: impl Fn(ValueType, &Event) -> Option<Vec<Event>>) -> Vec<Event> {
+    let mut value_type = ValueType::common(0);
+    let mut all = Vec::new();
+    for event in events {
+        if let Event::Key(key) = event {
+            value_type = key.value_type;
+        }
+        match to(value_type, event) {
+            Some(events) => all.extend(events),
+            None => all.push(event.clone()),
+        }
+    }
+    all
+}
+
+fn piece_of_body(_: ValueType, event: &Event) -> Option<Vec<Event>> {
+    match event {
+        Event::Body(body) => Some(vec![Event::BodyPiece(body.clone()), Event::ValueEnd]),
+        _ => None,
+    }
+}
+
+fn measure_of_body(_: ValueType, event: &Event) -> Option<Vec<Event>> {
+    let Event::Body(body) = event else {
+        return None;
+    };
+    let bytes = Some(body.len() as u64);
+    Some(vec![Event::Measured { bytes }, event.clone()])
+}
+
+/// Hashes with a template are measured, but never delivered as a body.
+fn nothing_of_template(value_type: ValueType, event: &Event) -> Option<Vec<Event>> {
+    let measured = matches!(event, Event::Measured { .. });
+    (measured && value_type.needs_template()).then(Vec::new)
+}
+
+fn elements_of_body(value_type: ValueType, event: &Event) -> Option<Vec<Event>> {
+    match event {
+        Event::Body(body) if value_type.byte != 7 => {
+            for altitude in ALTITUDES {
+                let mut parser = ValueParser::new(value_type, body.clone(), small_limits());
+                parser.choose(altitude);
+                while parser.next_event().expect("it was read before").is_some() {}
+            }
+            let parser = ValueParser::new(value_type, body.clone(), small_limits());
+            Some(all_of(parser))
+        }
+        _ => None,
+    }
+}
+
+fn elements_of_blob(value_type: ValueType, event: &Event) -> Option<Vec<Event>> {
+    let Event::Blob { encoding, bytes } = event else {
+        return None;
+    };
+    let parser = ValueParser::of_blob(value_type, *encoding, bytes.clone(), small_limits());
+    let mut events = all_of(parser.expect("it was read before"));
+    assert_eq!(events.pop(), Some(Event::ValueEnd));
+    Some(events)
+}
+
+fn all_of(mut parser: ValueParser) -> Vec<Event> {
+    let mut events = Vec::new();
+    while let Some(event) = parser.next_event().expect("it was read before") {
+        events.push(event);
+    }
+    events
 }
 
 /// A RESTORE payload is checked, read, and where it can be said in another form, that form reads
@@ -182,12 +294,20 @@ pub fn payload(data: &[u8]) {
     let Ok(parts) = parts(checked.value_type, checked.body.clone()) else {
         return;
     };
-    match checked.value_type.byte {
-        15 | 19 | 21 | 26 | 27 => stream_converts(checked.value_type, &checked.body, &parts),
-        // Arrays and jobs have no other form.
-        28 | 64 => {}
-        _ => plain_reads_back(&parts),
+    if checked.value_type.is_stream() {
+        stream_converts(checked.value_type, &checked.body, &parts);
+    } else if has_plain_encoding(checked.value_type) {
+        plain_reads_back(&parts);
     }
+}
+
+/// Whether a value that is no stream can be written in an encoding that every server takes.
+pub fn has_plain_encoding(value_type: ValueType) -> bool {
+    use keyferry::rdb::KeyType::{Array, Json, Module, Other, Stream};
+    // Sets of Dragonfly have members that expire.
+    let expires = value_type == ValueType::of(32, keyferry::rdb::Family::Dragonfly);
+    let key_type = keyferry::rdb::KeyType::of(value_type);
+    !expires && !matches!(key_type, Array | Json | Module | Other | Stream)
 }
 
 /// The parts of a value.

@@ -8,7 +8,7 @@ use clap::{
 };
 use clap_complete::Shell;
 
-use super::Exit;
+use super::{Exit, commands};
 use crate::config::{
     ConfigError, Kind, Layer, Origin, SETTINGS, Setting, Settings, from_env, from_file,
 };
@@ -24,9 +24,12 @@ SIZE is a number and b, kb, mb or gb (1024-based); TIME is a number and ms, s, m
 Exit codes: 0 success, 1 differences found, 2 usage or configuration, 3 source failed,
 4 target failed, 5 local resource or abort, 70 a bug of keyferry.";
 
+pub(super) mod rdb;
+
 /// What is to be done.
 pub(super) enum Verb<'a> {
     Sync(&'a ArgMatches),
+    Rdb(&'a str, &'a ArgMatches),
     Config(&'a ArgMatches),
     Completions(Shell),
 }
@@ -57,6 +60,7 @@ pub(super) fn command() -> Command {
                      value comes from.",
                 ),
         ))
+        .subcommand(commands::rdb::command())
         .subcommand(
             Command::new("completions")
                 .about("Print a completion script for a shell")
@@ -73,6 +77,9 @@ pub(super) fn verb(matches: &ArgMatches) -> Option<Verb<'_>> {
     match matches.subcommand()? {
         ("sync", matches) => Some(Verb::Sync(matches)),
         ("config", matches) => Some(Verb::Config(matches)),
+        ("rdb", matches) => matches
+            .subcommand()
+            .map(|(verb, matches)| Verb::Rdb(verb, matches)),
         (_, matches) => matches.get_one("shell").copied().map(Verb::Completions),
     }
 }
@@ -110,9 +117,18 @@ pub(super) fn report(error: &clap::Error) -> Exit {
 }
 
 fn with_settings(command: Command) -> Command {
+    with_settings_of(command, |_| true)
+}
+
+/// Adds the flags of the settings that are named.
+pub(super) fn with_some_settings(command: Command, names: &[&str]) -> Command {
+    with_settings_of(command, |name| names.contains(&name))
+}
+
+fn with_settings_of(command: Command, wanted: impl Fn(&str) -> bool) -> Command {
     let command = SETTINGS
         .iter()
-        .filter(|setting| setting.on_command_line)
+        .filter(|setting| setting.on_command_line && wanted(setting.name))
         .fold(command, |command, setting| command.arg(flag(setting)));
     command
         .arg(
@@ -155,7 +171,9 @@ fn flag(setting: &'static Setting) -> Arg {
 fn flags(matches: &ArgMatches) -> Layer {
     let mut layer = Layer::default();
     for setting in SETTINGS.iter().filter(|setting| setting.on_command_line) {
-        if let Some(text) = matches.get_one::<String>(setting.name) {
+        // A verb need not have a flag for every setting.
+        let given = matches.try_get_one::<String>(setting.name);
+        if let Some(text) = given.ok().flatten() {
             layer.set(setting, text, Origin::Flag);
         } else if setting.name == "log-level" {
             match matches.get_count("verbose") {

@@ -5,6 +5,7 @@ use std::io::Write;
 use super::Exit;
 use crate::{
     config::ConfigError,
+    dump::{self, CopyError, OutputError, OutputErrorKind},
     pipeline::{Error, SummaryError},
     telemetry::logs_are_json,
 };
@@ -26,6 +27,16 @@ impl Diagnostic {
             what: what.to_owned(),
             why: why.to_string(),
             next: "check limits of the process (ulimit -a) and free space, and rerun".to_owned(),
+        }
+    }
+
+    /// A signal ended the run.
+    pub(super) fn stopped(signal: &str) -> Diagnostic {
+        Diagnostic {
+            exit: Exit::Local,
+            what: format!("stopped by {signal}"),
+            why: "the input was not read to its end".to_owned(),
+            next: "run it again".to_owned(),
         }
     }
 
@@ -88,6 +99,40 @@ impl From<&Error> for Diagnostic {
             what,
             why,
             next,
+        }
+    }
+}
+
+impl From<dump::Error> for Diagnostic {
+    fn from(error: dump::Error) -> Diagnostic {
+        Diagnostic {
+            exit: Exit::Source,
+            why: error.why(),
+            next: error.next(),
+            what: error.to_string(),
+        }
+    }
+}
+
+impl From<OutputError> for Diagnostic {
+    fn from(error: OutputError) -> Diagnostic {
+        Diagnostic {
+            exit: match error.kind {
+                OutputErrorKind::Exists | OutputErrorKind::Special => Exit::Usage,
+                OutputErrorKind::Create(_) | OutputErrorKind::Write(_) => Exit::Local,
+            },
+            why: error.why(),
+            next: error.next(),
+            what: error.to_string(),
+        }
+    }
+}
+
+impl From<CopyError> for Diagnostic {
+    fn from(error: CopyError) -> Diagnostic {
+        match error {
+            CopyError::Read(error) => error.into(),
+            CopyError::Write(error) => error.into(),
         }
     }
 }

@@ -17,6 +17,7 @@ mod consent;
 mod crash;
 mod diagnostics;
 mod exit;
+mod meter;
 mod output;
 mod progress;
 mod rate;
@@ -59,6 +60,7 @@ fn dispatch(crash: &Crash) -> Result<Exit, Diagnostic> {
     };
     match args::verb(&matches) {
         Some(Verb::Sync(matches)) => commands::sync::run(&args::settings(matches)?, crash),
+        Some(Verb::Rdb(verb, matches)) => commands::rdb::run(verb, matches, crash),
         Some(Verb::Config(matches)) => commands::config::run(&args::settings(matches)?),
         Some(Verb::Completions(shell)) => commands::completions::run(shell),
         None => unreachable!("clap requires one of the verbs"),

@@ -187,7 +187,8 @@ mod tests {
     use super::*;
     use crate::{
         config::{Layer, Origin, SETTINGS, Settings, SyncConfig},
-        pipeline::{Ended, Error, KeyType, Outcome, Phase, Progress, SkipReason},
+        pipeline::{Ended, Error, Outcome, Phase, Progress, SkipReason},
+        rdb::KeyType,
     };
 
     fn sample_summary(result: Result<Ended, Error>) -> Summary {

@@ -32,7 +32,8 @@ impl Signals {
         self.next().await;
     }
 
-    async fn next(&mut self) -> &'static str {
+    /// Waits for a signal and says its name.
+    pub(super) async fn next(&mut self) -> &'static str {
         tokio::select! {
             _ = self.interrupt.recv() => "SIGINT",
             _ = self.terminate.recv() => "SIGTERM",

@@ -15,7 +15,7 @@ const UNITS: [(&str, u64); 5] = [
 ///
 /// # Errors
 /// A text that says what is expected.
-pub(super) fn parse(text: &str) -> Result<Duration, String> {
+pub fn parse(text: &str) -> Result<Duration, String> {
     let text = text.trim();
     if text == "0" {
         return Ok(Duration::ZERO);

@@ -26,7 +26,9 @@ mod resolve;
 mod setting;
 mod show;
 mod size;
+mod source;
 
+pub use duration::parse as parse_duration;
 pub use env::from_env;
 pub use error::ConfigError;
 pub use file::from_file;
@@ -34,3 +36,5 @@ pub use layer::{Layer, Origin, Settings};
 pub use migration::{Migration, Mode};
 pub use resolve::{LogFormat, ProgressStyle, SyncConfig, Talk};
 pub use setting::{Group, Kind, SETTINGS, Setting};
+pub use size::parse as parse_size;
+pub use source::SourceConfig;

@@ -8,7 +8,7 @@ use crate::{
 };
 
 use super::{
-    ConfigError, Kind, Migration, Mode, Settings, duration,
+    ConfigError, Kind, Migration, Mode, Settings, SourceConfig, duration,
     layer::{Given, Origin},
     password::{self, MASK},
     setting, size,
@@ -76,19 +76,27 @@ impl SyncConfig {
     /// # Errors
     /// A password is `***`.
     pub fn refuse_masked(&self) -> Result<(), ConfigError> {
-        for (side, node) in [
-            ("source", &self.migration.source),
-            ("target", &self.migration.target),
-        ] {
-            if node.password.as_ref().is_some_and(|p| p.reveal() == MASK) {
-                return Err(ConfigError::new(
-                    format!("the password of the {side} is {MASK}"),
-                    "that is how `keyferry config` masks a password, not the password itself",
-                    format!("set {}", variable(&format!("{side}-password"))),
-                ));
-            }
-        }
-        Ok(())
+        refuse_masked("source", &self.migration.source)?;
+        refuse_masked("target", &self.migration.target)
+    }
+}
+
+impl SourceConfig {
+    /// Makes a configuration of the settings.
+    ///
+    /// # Errors
+    /// The first setting that cannot be parsed; a password that `keyferry config` has masked.
+    pub fn of(settings: &Settings) -> Result<SourceConfig, ConfigError> {
+        let node = node(settings, "source")?;
+        refuse_masked("source", &node)?;
+        Ok(SourceConfig {
+            node,
+            connect_timeout: settings.duration("connect-timeout")?,
+            source_timeout: settings.duration("source-timeout")?,
+            retry_for: settings.duration("retry-for")?,
+            announce_ip: settings.announce_ip()?,
+            announce_port: settings.number("announce-port")?,
+        })
     }
 }
 
@@ -111,6 +119,17 @@ impl Talk {
             log_level: settings.choice("log-level")?.unwrap_or("info"),
         })
     }
+}
+
+fn refuse_masked(side: &str, node: &Node) -> Result<(), ConfigError> {
+    if node.password.as_ref().is_some_and(|p| p.reveal() == MASK) {
+        return Err(ConfigError::new(
+            format!("the password of the {side} is {MASK}"),
+            "that is how `keyferry config` masks a password, not the password itself",
+            format!("set {}", variable(&format!("{side}-password"))),
+        ));
+    }
+    Ok(())
 }
 
 fn migration(settings: &Settings) -> Result<Migration, ConfigError> {

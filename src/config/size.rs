@@ -17,7 +17,7 @@ const UNITS: [(&str, u64); 9] = [
 ///
 /// # Errors
 /// A text that says what is expected.
-pub(super) fn parse(text: &str) -> Result<u64, String> {
+pub fn parse(text: &str) -> Result<u64, String> {
     let text = text.trim();
     let digits_len = text
         .find(|c: char| !c.is_ascii_digit())

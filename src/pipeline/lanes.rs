@@ -7,11 +7,12 @@ use tokio::sync::mpsc;
 
 use crate::{
     keyspace::Db,
+    rdb::KeyType,
     resp::Command,
     sink::{self, Batch, Confirmed, Lane, LaneConfig, LaneEnded, LaneEvent},
 };
 
-use super::{Error, KeyType, Progress, SkipReason};
+use super::{Error, Progress, SkipReason};
 
 /// The memory that the names of skipped keys may take: what the conflict policy left alone in
 /// the snapshot must be left alone in the stream.

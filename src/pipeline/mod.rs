@@ -27,7 +27,7 @@ mod summary;
 pub use consent::Consent;
 pub use error::{Error, Side};
 pub use lag::Lag;
-pub use progress::{Counter, KeyType, OffsetGauge, Phase, Progress, Sample, SkipReason};
+pub use progress::{Counter, OffsetGauge, Phase, Progress, Sample, SkipReason};
 pub use run::run;
 pub use stop::{StopSignal, Stopper, stop_signal};
 pub use summary::{Summary, SummaryError, SummaryResult};

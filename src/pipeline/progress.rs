@@ -11,7 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::{rdb::ValueType, telemetry};
+use crate::{rdb::KeyType, telemetry};
 
 use super::Lag;
 
@@ -48,65 +48,6 @@ impl Phase {
             Phase::Following => "following",
             Phase::Draining => "draining",
             Phase::Done => "done",
-        }
-    }
-}
-
-/// The logical type of a value.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum KeyType {
-    /// A string.
-    String,
-    /// A list.
-    List,
-    /// A set.
-    Set,
-    /// A sorted set.
-    Zset,
-    /// A hash.
-    Hash,
-    /// A stream.
-    Stream,
-    /// A type of a module.
-    Module,
-}
-
-impl KeyType {
-    /// All of them, in the order they are shown.
-    pub const ALL: [KeyType; 7] = [
-        KeyType::String,
-        KeyType::List,
-        KeyType::Set,
-        KeyType::Zset,
-        KeyType::Hash,
-        KeyType::Stream,
-        KeyType::Module,
-    ];
-
-    /// The type of values that an RDB has under this type byte.
-    pub fn of(value_type: ValueType) -> KeyType {
-        match value_type.byte {
-            0 => KeyType::String,
-            1 | 10 | 14 | 18 => KeyType::List,
-            2 | 11 | 20 => KeyType::Set,
-            3 | 5 | 12 | 17 => KeyType::Zset,
-            _ if value_type.is_stream() => KeyType::Stream,
-            _ if value_type.is_module() => KeyType::Module,
-            // What remains are the many encodings of hashes.
-            _ => KeyType::Hash,
-        }
-    }
-
-    /// Its name, as `TYPE` spells it (and `module`).
-    pub fn name(self) -> &'static str {
-        match self {
-            KeyType::String => "string",
-            KeyType::List => "list",
-            KeyType::Set => "set",
-            KeyType::Zset => "zset",
-            KeyType::Hash => "hash",
-            KeyType::Stream => "stream",
-            KeyType::Module => "module",
         }
     }
 }
@@ -472,9 +413,12 @@ mod tests {
             ("hash", 5),
             ("stream", 6),
             ("module", 7),
+            ("array", 8),
+            ("json", 9),
+            ("other", 10),
         ];
         assert_eq!(sample.keys_written, keys);
-        assert_eq!(sample.keys_written_total(), 28);
+        assert_eq!(sample.keys_written_total(), 55);
         let skipped = [
             ("conflict", 10),
             ("expired", 11),

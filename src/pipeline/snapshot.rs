@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::{Buf, Bytes};
 
 use crate::{
-    keyspace::Db,
+    keyspace::{Db, Escaped},
     rdb::{self, Event},
     sink::{Target, ValueConfig, ValueWriter},
     sync::{self, Framing, SnapshotEnd, Transfer},
@@ -192,7 +192,12 @@ impl Copy<'_> {
                 let altitude = self.writer.begin(self.db, key, self.clock.now_ms())?;
                 self.parser.choose(altitude);
             }
-            event @ (Event::Body(_) | Event::Part(_) | Event::ValueEnd) => {
+            event @ (Event::Body(_)
+            | Event::BodyPiece(_)
+            | Event::Blob { .. }
+            | Event::Measured { .. }
+            | Event::Part(_)
+            | Event::ValueEnd) => {
                 self.writer.take(event)?;
             }
             Event::SelectDb(db) => self.db = db,
@@ -206,7 +211,10 @@ impl Copy<'_> {
             }
             Event::MemberExpiry { key, .. } => self.writer.member_expiry(self.db, &key)?,
             // What metadata a key carries stands in the key itself, too.
-            Event::KeyMeta { .. } => {}
+            Event::KeyMeta { .. } | Event::KeyFlags { .. } => {}
+            Event::SearchIndex { name } => {
+                tracing::warn!(name = %Escaped(&name), "an index of Dragonfly is left out");
+            }
             Event::ResizeDb { .. } | Event::SlotInfo { .. } | Event::SlotImport { .. } => {}
             Event::Header(header) => {
                 tracing::debug!(version = header.version, "the snapshot begins");

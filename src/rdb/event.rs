@@ -4,6 +4,8 @@ use bytes::Bytes;
 
 use crate::keyspace::{Db, StreamId, UnixMs};
 
+use super::packed::Encoding;
+
 /// How deep the parser looks into a value; chosen per key, paid for only where asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Altitude {
@@ -17,9 +19,27 @@ pub enum Altitude {
         /// The longest body, in bytes, that is delivered in one piece.
         bytes_max: usize,
     },
+    /// The body as it stands in the file, however long: [`Event::BodyPiece`]s as its bytes
+    /// arrive, closed by [`Event::ValueEnd`]. Nothing is gathered; where the pieces end depends on
+    /// how the input was cut. What is inside packed or compressed blobs is not looked at.
+    Pieces,
+    /// What is stored: [`Event::Blob`]s where a collection is kept packed, inflated but not
+    /// walked, and [`Event::Part`]s of everything else, closed by [`Event::ValueEnd`].
+    ///
+    /// The nodes of a stream, which say nothing without each other, come as parts. The value of a
+    /// module has neither: an error.
+    Encoded,
     /// The logical content: [`Event::Part`]s, closed by [`Event::ValueEnd`]. The value of a
     /// module has none: an error.
     Elements,
+    /// How long the body is: one [`Event::Measured`], after which the value is still to be read,
+    /// at an altitude that is chosen then.
+    ///
+    /// The body is held until its end is found, or until it is known to be longer.
+    Measure {
+        /// The longest body, in bytes, that is measured.
+        bytes_max: usize,
+    },
     /// Nothing: the next event is [`Event::ValueEnd`].
     Skip,
 }
@@ -76,6 +96,18 @@ pub enum Event {
         /// The first and the last slot of each range.
         ranges: Vec<(u16, u16)>,
     },
+    /// Marks of Dragonfly on the key that follows.
+    KeyFlags {
+        /// It is never evicted.
+        sticky: bool,
+        /// What memcached clients gave with it.
+        memcached_flags: Option<u32>,
+    },
+    /// An index of Dragonfly over keys of this db; its content is skipped.
+    SearchIndex {
+        /// Its name.
+        name: Bytes,
+    },
     /// What modules keep beside the key that follows; the content is skipped (Redis 8.6+).
     KeyMeta {
         /// One to seven classes.
@@ -91,12 +123,33 @@ pub enum Event {
     /// The whole body of a value as it stands in the file, without its type byte. Nothing else
     /// of this value follows.
     Body(Bytes),
+    /// The next bytes of the body, at least one. [`Event::ValueEnd`] follows the last.
+    BodyPiece(Bytes),
+    /// A packed blob: all elements of a small collection, or those of one node of a list.
+    Blob {
+        /// How its elements are packed.
+        encoding: Encoding,
+        /// The blob, inflated; nothing in it was verified.
+        bytes: Bytes,
+    },
+    /// How long the body of the value is, which is still to come.
+    Measured {
+        /// Bytes from behind the key to the end of the value; `None` where that is over the limit.
+        bytes: Option<u64>,
+    },
     /// One piece of a value's logical content.
     Part(Part),
     /// The value of the last [`Event::Key`] is complete.
     ValueEnd,
     /// The snapshot is complete and its checksum is right, if it has one.
     End(Checksum),
+}
+
+impl Event {
+    /// Whether nothing of the value follows.
+    pub(crate) fn ends_value(&self) -> bool {
+        matches!(self, Self::Body(_) | Self::ValueEnd)
+    }
 }
 
 /// The first nine bytes of an RDB.
@@ -255,6 +308,13 @@ pub enum Part {
     ListElement(Element),
     /// A member of a set.
     SetMember(Element),
+    /// A member of a set with an expiry of its own (Dragonfly).
+    ExpiringSetMember {
+        /// The member.
+        member: Element,
+        /// Its own absolute expiry.
+        expire_at_ms: UnixMs,
+    },
     /// A member of a sorted set.
     ZsetMember {
         /// The member.
@@ -322,6 +382,8 @@ pub enum Part {
         /// What stands there: integers and floats as the text they are read as.
         value: Element,
     },
+    /// A JSON document as text (Dragonfly).
+    Json(Bytes),
     /// A job of KeyDB's `KEYDB.CRON`; its keys and then its arguments follow.
     CronJob {
         /// What it runs.
@@ -349,7 +411,8 @@ impl Part {
             Part::StringChunk(bytes) => bytes.len(),
             Part::ArrayElement { value, .. } => value.len() + 8,
             Part::CronJob { script, .. } => script.len() + 16,
-            Part::CronKey(bytes) | Part::CronArgument(bytes) => bytes.len(),
+            Part::CronKey(bytes) | Part::CronArgument(bytes) | Part::Json(bytes) => bytes.len(),
+            Part::ExpiringSetMember { member, .. } => member.len() + 8,
             Part::StreamEntry { fields, .. } => fields
                 .iter()
                 .map(|(field, value)| field.len() + value.len())

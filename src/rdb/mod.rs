@@ -8,7 +8,8 @@
 //!
 //! Inside: `opcode` says what stands in a file and how each type is laid out, `walk` finds the
 //! end of a value by that, `value` reads its content, `packed` the blobs that small collections
-//! are kept in; `length`, `lzf` and `crc64` are the primitives.
+//! are kept in, `reading` chooses between them by the altitude that is asked for; `length`, `lzf`
+//! and `crc64` are the primitives.
 //!
 //! The format is defined by what servers write: redis `rdb.c`, `rdb.h`. Measured on Redis 2.8 to
 //! 8.6 and Valkey 7.2 to 9.1.
@@ -17,10 +18,12 @@
 mod convert;
 mod crc64;
 mod cursor;
+mod dragonfly;
 mod error;
 mod event;
 mod header;
 mod input;
+mod key_type;
 mod keydb;
 mod length;
 mod limits;
@@ -31,6 +34,8 @@ mod packed;
 mod parser;
 pub mod payload;
 mod plain;
+mod reading;
+mod section;
 mod slots;
 mod template;
 mod value;
@@ -42,7 +47,9 @@ pub use event::{
     Altitude, Checksum, Element, Event, Family, Header, Key, MetadataClass, Part, StreamConsumer,
     StreamGroup, StreamGroupEnd, StreamIdempotency, StreamMeta, StreamPending, ValueType,
 };
+pub use key_type::KeyType;
 pub use limits::Limits;
+pub use packed::Encoding;
 pub use parser::Parser;
 pub use plain::{FieldExpiry, NoPlainEncoding, PlainEncoder};
 pub use value::ValueParser;

@@ -101,8 +101,12 @@ pub(crate) fn type_is_known(value_type: ValueType, version: u16) -> bool {
 /// the type, which is what every server takes. Hashes with a template bring the names of their
 /// fields with them there.
 pub(crate) fn payload_type_is_known(value_type: ValueType) -> bool {
-    let brings_names = matches!(value_type.byte, 29 | 31) && value_type.family == Family::Redis;
-    brings_names || layout(value_type).is_some()
+    brings_names(value_type) || layout(value_type).is_some()
+}
+
+/// Whether it is a hash that brings the names of its fields with it, as in payloads.
+pub(crate) fn brings_names(value_type: ValueType) -> bool {
+    matches!(value_type.byte, 29 | 31) && value_type.family == Family::Redis
 }
 
 /// Whose type the first byte of a payload is.
@@ -214,12 +218,34 @@ const CRON_JOB: &[Op] = &[
     Op::Repeat(&[Op::Str]),
     Op::Repeat(&[Op::Str]),
 ];
+const TRIPLES: &[Op] = &[Op::Repeat(&[Op::Str, Op::Str, Op::Str])];
+/// Zero, growth and error rate, three sizes; filters.
+const BLOOM: &[Op] = &[
+    Op::Len,
+    Op::Fixed(16),
+    Op::Lens(3),
+    Op::Repeat(&[Op::Len, Op::Str]),
+];
+const BLOOM_CHUNKS: &[Op] = &[
+    Op::Len,
+    Op::Fixed(16),
+    Op::Lens(3),
+    Op::Repeat(&[Op::Len, Op::Chunks]),
+];
+/// Zero and three sizes, decay; the elements with their counts; counters.
+const TOP_ELEMENTS: &[Op] = &[
+    Op::Lens(4),
+    Op::Fixed(8),
+    Op::Repeat(&[Op::Str, Op::Len]),
+    Op::Str,
+];
+const CUCKOO: &[Op] = &[Op::Lens(6), Op::Repeat(&[Op::Chunks])];
 const ARRAY: &[Op] = &[Op::Array(&[Op::Len, Op::ArrayValue])];
 
 /// What the body of a value consists of, `None` for types whose layout is not known or not said
 /// by the body alone.
 pub(crate) fn layout(value_type: ValueType) -> Option<&'static [Op]> {
-    use Family::{Redis, Valkey};
+    use Family::{Dragonfly, Redis, Valkey};
     Some(match (value_type.byte, value_type.family) {
         // Strings, and collections in one packed blob.
         (0 | 9 | 10 | 11 | 12 | 13 | 16 | 17 | 20, _) => STRING,
@@ -243,6 +269,14 @@ pub(crate) fn layout(value_type: ValueType) -> Option<&'static [Op]> {
         (27, Redis) => STREAM_27,
         (28, Redis) => ARRAY,
         (64, Redis) => CRON_JOB,
+        (30, Dragonfly) => STRING,
+        (31, Dragonfly) => TRIPLES,
+        (32, Dragonfly) => PAIRS,
+        (33, Dragonfly) => BLOOM,
+        (34, Dragonfly) => BLOOM_CHUNKS,
+        (35, Dragonfly) => &[Op::Matrix],
+        (36, Dragonfly) => TOP_ELEMENTS,
+        (37, Dragonfly) => CUCKOO,
         _ => return None,
     })
 }

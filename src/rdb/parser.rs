@@ -11,6 +11,7 @@ use bytes::Bytes;
 use crate::keyspace::Db;
 
 use super::cursor::{Cursor, Stop};
+use super::dragonfly::{Found, Record};
 use super::error::{Error, ErrorKind};
 use super::event::{Altitude, Event, Family, Header, Key, ValueType};
 use super::header;
@@ -19,12 +20,14 @@ use super::keydb::MemberExpiry;
 use super::limits::Limits;
 use super::metadata::KeyMeta;
 use super::opcode;
+use super::reading::Reading;
+use super::section::Section;
 use super::slots::SlotImport;
 use super::template::{Definition, Templates};
 use super::value::function::PreGaFunction;
-use super::value::template_hash::{TemplateHash, packed_values};
-use super::value::{Value, module};
-use super::walk::{Op, Walk, Walked};
+use super::value::module;
+use super::value::template_hash::template_id;
+use super::walk::{Op, Walk};
 
 /// Reads an RDB as it arrives.
 ///
@@ -49,6 +52,8 @@ use super::walk::{Op, Walk, Walked};
 #[derive(Debug)]
 pub struct Parser {
     input: Input,
+    /// Read before the input goes on.
+    section: Option<Section>,
     core: Core,
 }
 
@@ -57,6 +62,7 @@ impl Parser {
     pub fn new(limits: Limits) -> Self {
         Self {
             input: Input::new(),
+            section: None,
             core: Core::new(limits),
         }
     }
@@ -85,6 +91,7 @@ impl Parser {
     /// [`Parser::finish`] can know. The same error is given from then on.
     pub fn next_event(&mut self) -> Result<Option<Event>, Error> {
         loop {
+            self.leave_section();
             let stepped;
             let mut cursor;
             match &self.core.state {
@@ -100,39 +107,71 @@ impl Parser {
                     });
                 }
                 _ => {
-                    cursor = self.input.cursor();
+                    cursor = match &self.section {
+                        None => self.input.cursor(),
+                        Some(section) => section.cursor(),
+                    };
                     stepped = self.core.step(&mut cursor);
                 }
             }
             let (pos, committed) = (cursor.pos(), cursor.committed());
             match stepped {
                 Ok(event) => {
-                    self.input.take_over(pos);
+                    self.take_over(pos);
                     if event.is_some() {
                         return Ok(event);
                     }
+                    if let Some(section) = self.core.section.take() {
+                        self.section = Some(section);
+                    }
                 }
-                Err(Stop::More) => {
-                    self.input.take_over(committed);
-                    return Ok(None);
-                }
-                Err(Stop::Bad { kind, offset }) => return Err(self.fail(kind, offset)),
+                Err(stop) => match self.section_stop(stop) {
+                    Stop::More => {
+                        self.input.take_over(committed);
+                        return Ok(None);
+                    }
+                    Stop::Bad { kind, offset } => return Err(self.fail(kind, offset)),
+                },
             }
         }
     }
 
-    /// Chooses how deep to look into the value of the key that was the last event.
+    fn take_over(&mut self, pos: usize) {
+        match &mut self.section {
+            None => self.input.take_over(pos),
+            Some(section) => section.take_over(pos),
+        }
+    }
+
+    /// Goes on behind a section whose records were all read.
+    fn leave_section(&mut self) {
+        if let Some(section) = &self.section
+            && section.is_over()
+            && matches!(self.core.state, State::Record)
+        {
+            self.section = None;
+            self.core.in_section = false;
+        }
+    }
+
+    fn section_stop(&self, stop: Stop) -> Stop {
+        match &self.section {
+            None => stop,
+            Some(section) => section.stop(stop),
+        }
+    }
+
+    /// Chooses how deep to look into the value of the key that was the last event, or whose
+    /// [`Event::Measured`] was.
     ///
     /// Without a choice it is [`Altitude::Elements`]. At any other time this does nothing.
     pub fn choose(&mut self, altitude: Altitude) {
-        if let State::Value {
-            altitude: chosen, ..
-        }
-        | State::TemplateHash {
-            altitude: chosen, ..
-        } = &mut self.core.state
-        {
-            *chosen = altitude;
+        match &mut self.core.state {
+            State::Value(reading) => reading.choose(altitude),
+            State::TemplateHash {
+                altitude: chosen, ..
+            } => *chosen = altitude,
+            _ => {}
         }
     }
 
@@ -188,6 +227,9 @@ struct Core {
     family: Family,
     templates: Templates,
     member_expiry: MemberExpiry,
+    /// A section that was inflated and is to be read next.
+    section: Option<Section>,
+    in_section: bool,
 }
 
 /// What was said about the next key.
@@ -214,24 +256,14 @@ enum State {
     KeyMeta(KeyMeta),
     SlotImport(SlotImport),
     Template(Definition),
+    Dragonfly(Record),
     KeyName(ValueType),
     /// Before the id of the template that a hash refers to.
     TemplateHash {
-        packed: bool,
-        altitude: Altitude,
-    },
-    Value {
         value_type: ValueType,
         altitude: Altitude,
     },
-    Raw {
-        value_type: ValueType,
-        walk: Walk,
-        walked: usize,
-        bytes_max: u64,
-    },
-    Skip(Walk),
-    Elements(Value),
+    Value(Reading),
     /// Behind the EOF opcode; whether a checksum follows.
     Trailer {
         checksum: bool,
@@ -240,6 +272,8 @@ enum State {
     Failed(Box<Error>),
 }
 
+/// The AUX field that only Dragonfly writes.
+const DRAGONFLY_VERSION: &[u8] = b"df-ver";
 /// The items of a module.
 const ITEMS: &[Op] = &[Op::Items];
 
@@ -260,6 +294,8 @@ impl Core {
             family: Family::Redis,
             templates: Templates::default(),
             member_expiry: MemberExpiry::default(),
+            section: None,
+            in_section: false,
         }
     }
 
@@ -294,6 +330,9 @@ impl Core {
                 let value = cursor.text(&limits)?;
                 let name = std::mem::take(name);
                 self.state = State::Record;
+                if name.eq_ignore_ascii_case(DRAGONFLY_VERSION) {
+                    self.recognise_dragonfly();
+                }
                 let event = self.member_expiry.aux(name, value);
                 return event.map_err(|flaw| cursor.corrupt(flaw.0));
             }
@@ -323,23 +362,26 @@ impl Core {
                 template.define(cursor, &mut self.templates, &limits)?;
                 self.state = State::Record;
             }
-            State::TemplateHash { .. } => return self.template_hash(cursor),
-            State::Value {
-                value_type,
-                altitude,
-            } => {
-                self.state = begin_value(*value_type, *altitude, &limits, cursor)?;
+            State::Dragonfly(record) => {
+                let found = record.next(cursor, &limits)?;
+                self.state = State::Record;
+                match found {
+                    Found::Nothing => {}
+                    Found::Event(event) => return Ok(Some(event)),
+                    Found::Section(section) => {
+                        self.section = Some(section);
+                        self.in_section = true;
+                    }
+                }
             }
-            State::Raw { .. } => return self.raw(cursor),
-            State::Skip(walk) => {
-                walk.run(cursor, u64::MAX)?;
-                return Ok(Some(self.value_end()));
-            }
-            State::Elements(value) => {
-                return match value.next(cursor, &limits)? {
-                    Some(part) => Ok(Some(Event::Part(part))),
-                    None => Ok(Some(self.value_end())),
-                };
+            State::TemplateHash { .. } => self.template_hash(cursor)?,
+            State::Value(reading) => {
+                let event = reading.next(cursor, &limits)?;
+                if event.ends_value() {
+                    self.member_expiry.follow(self.key.take());
+                    self.state = State::Record;
+                }
+                return Ok(Some(event));
             }
             State::Trailer { .. } | State::Done | State::Failed(_) => {}
         }
@@ -396,11 +438,22 @@ impl Core {
                 self.state = State::Template(Definition::begin(cursor)?);
             }
             opcode::TIER_LRU | opcode::KEY_SLOT if redis => drop(cursor.length()?),
+            opcode::EOF if self.in_section => {
+                return Err(cursor.corrupt("the file ends inside a compressed section"));
+            }
             opcode::EOF => {
                 let checksum = self.header.version >= opcode::CHECKSUM_VERSION_MIN;
                 self.state = State::Trailer { checksum };
             }
             byte => {
+                if let Some(record) = self.dragonfly_record(byte) {
+                    let inside = record.in_section().unwrap_or(self.in_section);
+                    if inside != self.in_section {
+                        return Err(cursor.corrupt("compressed sections do not nest"));
+                    }
+                    self.state = State::Dragonfly(record);
+                    return Ok(None);
+                }
                 let value_type = ValueType::of(byte, self.family);
                 if !opcode::type_is_known(value_type, self.header.version) {
                     return Err(Stop::Bad {
@@ -412,6 +465,20 @@ impl Core {
             }
         }
         Ok(None)
+    }
+
+    fn recognise_dragonfly(&mut self) {
+        let version = self.header.version;
+        if self.family == Family::Redis && version <= opcode::DRAGONFLY_VERSION_MAX {
+            self.family = Family::Dragonfly;
+        }
+    }
+
+    fn dragonfly_record(&self, byte: u8) -> Option<Record> {
+        match self.family {
+            Family::Dragonfly => Record::of(byte),
+            Family::Redis | Family::Valkey => None,
+        }
     }
 
     fn has_templates(&self) -> bool {
@@ -427,15 +494,12 @@ impl Core {
             has_metadata,
         } = std::mem::take(&mut self.attributes);
         self.key = Some(key.clone());
-        let altitude = Altitude::Elements;
-        self.state = if value_type.needs_template() {
-            let packed = value_type.byte == opcode::TYPE_TEMPLATE_LISTPACK;
-            State::TemplateHash { packed, altitude }
-        } else {
-            State::Value {
+        self.state = match value_type.needs_template() {
+            false => State::Value(Reading::new(value_type)),
+            true => State::TemplateHash {
                 value_type,
-                altitude,
-            }
+                altitude: Altitude::Elements,
+            },
         };
         Ok(Event::Key(Key {
             key,
@@ -447,98 +511,26 @@ impl Core {
         }))
     }
 
-    /// Reads which template a hash refers to. What it is made of says nothing by itself, so it
-    /// comes as fields at every altitude.
-    fn template_hash(&mut self, cursor: &mut Cursor<'_>) -> Result<Option<Event>, Stop> {
-        let State::TemplateHash { packed, altitude } = self.state else {
-            return Ok(None);
-        };
-        let (id, values) = if packed {
-            let (id, values) = packed_values(cursor, &self.limits)?;
-            (u64::try_from(id).ok(), Some(values))
-        } else {
-            (Some(cursor.length()?), None)
-        };
-        let Some(names) = id.and_then(|id| self.templates.names(id)) else {
-            return Err(cursor.corrupt("a hash refers to a template that is not defined"));
-        };
-        self.state = match (values, altitude) {
-            (Some(_), Altitude::Skip) => State::Skip(Walk::new(&[])),
-            (None, Altitude::Skip) => State::Skip(Walk::times(&[Op::Str], names.len() as u64)),
-            (Some(values), _) => elements(TemplateHash::of_packed(names, values)),
-            (None, _) => elements(TemplateHash::of_strings(names)),
-        };
-        Ok(None)
-    }
-
-    /// Walks ahead to the end of the value, which stays in the input until it is found.
-    fn raw(&mut self, cursor: &mut Cursor<'_>) -> Result<Option<Event>, Stop> {
-        let State::Raw {
+    /// Looks up the template that a hash refers to, without taking anything over.
+    fn template_hash(&mut self, cursor: &mut Cursor<'_>) -> Result<(), Stop> {
+        let State::TemplateHash {
             value_type,
-            walk,
-            walked,
-            bytes_max,
-        } = &mut self.state
+            altitude,
+        } = self.state
         else {
-            return Ok(None);
+            return Ok(());
         };
-        let mut ahead = cursor.ahead(*walked);
-        let end_max = cursor.offset().saturating_add(*bytes_max);
-        let run = walk.run(&mut ahead, end_max);
-        *walked = ahead.committed() - cursor.pos();
-        match run? {
-            Walked::All => {
-                let body = cursor.slice(ahead.pos() - cursor.pos())?;
-                self.value_end();
-                Ok(Some(Event::Body(body)))
-            }
-            Walked::TooFar if value_type.byte == opcode::TYPE_MODULE => {
-                let (size, limit) = (bytes_max.saturating_add(1), *bytes_max);
-                Err(cursor.bad(ErrorKind::Limit {
-                    what: "the value of a module",
-                    size,
-                    limit,
-                }))
-            }
-            Walked::TooFar => {
-                self.state = State::Elements(Value::new(*value_type));
-                Ok(None)
-            }
-        }
-    }
-
-    fn value_end(&mut self) -> Event {
-        self.member_expiry.follow(self.key.take());
-        self.state = State::Record;
-        Event::ValueEnd
-    }
-}
-
-fn begin_value(
-    value_type: ValueType,
-    altitude: Altitude,
-    limits: &Limits,
-    cursor: &Cursor<'_>,
-) -> Result<State, Stop> {
-    let Some(layout) = opcode::layout(value_type) else {
-        let header = Header {
-            valkey: value_type.family == Family::Valkey,
-            version: 0,
+        let packed = value_type.byte == opcode::TYPE_TEMPLATE_LISTPACK;
+        let mut ahead = cursor.ahead(0);
+        let id = template_id(packed, &mut ahead, &self.limits)?;
+        let Some(names) = self.templates.names(id) else {
+            return Err(ahead.corrupt("a hash refers to a template that is not defined"));
         };
-        return Err(cursor.bad(unsupported(value_type.byte, header)));
-    };
-    let bytes_max = match altitude {
-        Altitude::Elements => return Ok(State::Elements(Value::new(value_type))),
-        Altitude::Skip => return Ok(State::Skip(Walk::new(layout))),
-        Altitude::Raw { .. } if value_type.byte == opcode::TYPE_MODULE => limits.module_body_max,
-        Altitude::Raw { bytes_max } => bytes_max as u64,
-    };
-    Ok(State::Raw {
-        value_type,
-        walk: Walk::new(layout),
-        walked: 0,
-        bytes_max,
-    })
+        let mut reading = Reading::with_template(value_type, names);
+        reading.choose(altitude);
+        self.state = State::Value(reading);
+        Ok(())
+    }
 }
 
 fn begin_module_aux(cursor: &mut Cursor<'_>) -> Result<State, Stop> {
@@ -552,10 +544,6 @@ fn begin_module_aux(cursor: &mut Cursor<'_>) -> Result<State, Stop> {
         module,
         walk: Walk::new(ITEMS),
     })
-}
-
-fn elements(hash: TemplateHash) -> State {
-    State::Elements(Value::TemplateHash(hash))
 }
 
 pub(crate) fn unsupported(byte: u8, header: Header) -> ErrorKind {

@@ -105,6 +105,8 @@ impl PlainEncoder {
             | Part::StreamIdempotencyEnd { .. }
             | Part::ArrayStart { .. }
             | Part::ArrayElement { .. }
+            | Part::ExpiringSetMember { .. }
+            | Part::Json(_)
             | Part::CronJob { .. }
             | Part::CronKey(_)
             | Part::CronArgument(_) => return Err(NoPlainEncoding),

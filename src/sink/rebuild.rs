@@ -128,6 +128,14 @@ impl Rebuild {
                 .idempotent_id(&producer, &idempotent_id, id, out),
             // Lifetime counters, which no command sets.
             Part::StreamIdempotencyEnd { .. } => {}
+            Part::ExpiringSetMember { member, .. } => {
+                self.gather("SADD", [member.into_bytes()], out);
+                return self.lose(Loss::MemberExpiry);
+            }
+            Part::Json(text) => {
+                let set = Line::new("JSON.SET").arg(&self.key).word(".");
+                out.push(set.arg(&text).done());
+            }
             Part::ArrayStart { .. } | Part::ArrayElement { .. } => return self.lose(Loss::Array),
             Part::CronJob { .. } | Part::CronKey(_) | Part::CronArgument(_) => {
                 return self.lose(Loss::CronJob);

@@ -181,6 +181,10 @@ impl ValueWriter {
         if restores || value_type.is_stream() || value_type.is_module() {
             return (Way::Restore, raw);
         }
+        if value_type.is_json() {
+            // Written by a command, as are bodies that are too long.
+            return (Way::Restore, Altitude::Elements);
+        }
         let gathered = Way::Gathered {
             parts: Vec::new(),
             bytes: 0,
@@ -252,11 +256,11 @@ impl ValueWriter {
     }
 
     fn part(&mut self, value: &mut Value, part: Part) -> Result<(), Error> {
-        if self.is_expired_field(&part) {
+        if self.is_expired(&part) {
             self.left_out.expired += 1;
             return Ok(());
         }
-        let part = self.without_field_expiry(value, part)?;
+        let part = self.without_expiry(value, part)?;
         match &mut value.way {
             Way::String => {
                 if let Part::String(string) = part {
@@ -286,16 +290,23 @@ impl ValueWriter {
         self.staged(value, part)
     }
 
-    /// Whether it is a field that has expired, and that is not held.
-    fn is_expired_field(&self, part: &Part) -> bool {
-        let Part::HashField { expire_at_ms, .. } = part else {
-            return false;
+    /// Whether it is a field or a member that has expired, and that is not held.
+    fn is_expired(&self, part: &Part) -> bool {
+        let expire_at_ms = match part {
+            Part::HashField { expire_at_ms, .. } => *expire_at_ms,
+            Part::ExpiringSetMember { expire_at_ms, .. } => Some(*expire_at_ms),
+            _ => None,
         };
         !self.config.hold.is_on() && expire_at_ms.is_some_and(|at| at <= self.now_ms)
     }
 
-    /// Takes a field's expiry away where the target cannot hold one.
-    fn without_field_expiry(&mut self, value: &Value, mut part: Part) -> Result<Part, Error> {
+    /// Takes the expiry of a field or a member away where the target cannot hold one.
+    fn without_expiry(&mut self, value: &Value, mut part: Part) -> Result<Part, Error> {
+        if let Part::ExpiringSetMember { member, .. } = part {
+            let key = &value.key.key;
+            self.losses.lose(Loss::MemberExpiry, value.db, key)?;
+            return Ok(Part::SetMember(member));
+        }
         if let Part::HashField { expire_at_ms, .. } = &mut part
             && expire_at_ms.is_some()
         {

@@ -5,21 +5,19 @@ use keyferry::rdb::Altitude;
 use proptest::prelude::*;
 
 use crate::fixture::{self, Fixture};
-use crate::fuzz::{self, whole_is_split};
-
-const ALTITUDES: [Altitude; 4] = [
-    Altitude::Elements,
-    Altitude::Skip,
-    Altitude::Raw { bytes_max: 128 },
-    Altitude::Raw {
-        bytes_max: usize::MAX,
-    },
-];
+use crate::fuzz::{self, ALTITUDES, altitudes_agree, whole_is_split};
 
 fn up_to(bytes_max: usize) -> impl Iterator<Item = Fixture> {
     fixture::rdbs()
         .into_iter()
         .filter(move |fixture| fixture.bytes.len() <= bytes_max)
+}
+
+#[test]
+fn files_say_the_same_at_every_altitude() {
+    for fixture in up_to(usize::MAX) {
+        altitudes_agree(&fixture.bytes);
+    }
 }
 
 #[test]
@@ -79,7 +77,7 @@ fn the_corpus_replays() {
             fuzz::payload(&fixture.bytes[..fixture.bytes.len() - 8]);
             continue;
         }
-        for choice in 0..4 {
+        for choice in 0..ALTITUDES.len() as u8 {
             fuzz::rdb(&[&[7, 100, choice], &fixture.bytes[..]].concat());
         }
     }
@@ -113,5 +111,6 @@ proptest! {
             bytes[at] = byte;
         }
         whole_is_split(&bytes, &sizes, altitude);
+        altitudes_agree(&bytes);
     }
 }

@@ -90,7 +90,14 @@ impl Keyspace {
                         .classes
                         .extend(classes.iter().map(|class| class.name.clone()));
                 }
-                Event::Header(_) | Event::ResizeDb { .. } | Event::End(_) => {}
+                Event::BodyPiece(_) | Event::Blob { .. } | Event::Measured { .. } => {
+                    unreachable!("values are read by element here")
+                }
+                Event::Header(_)
+                | Event::ResizeDb { .. }
+                | Event::KeyFlags { .. }
+                | Event::SearchIndex { .. }
+                | Event::End(_) => {}
             }
         }
         keyspace.functions.sort();
@@ -144,6 +151,7 @@ pub(crate) fn value_of(value_type: u8, parts: &[&Part]) -> Value {
             "elements": parts[1..].iter().map(|part| element_of(part)).collect::<Vec<_>>(),
         }),
         (_, Some(Part::CronJob { .. })) => cron_of(parts),
+        (_, Some(Part::Json(text))) => json!(encoded(text)),
         (0, _) => json!(encoded(&string_of(parts))),
         (15 | 19 | 21 | 26 | 27, _) => stream_of(parts),
         _ => normal(
@@ -195,6 +203,7 @@ fn element_of(part: &Part) -> Value {
         } => {
             json!([text(field), text(value), expire_at_ms])
         }
+        Part::ExpiringSetMember { member, .. } => json!(text(member)),
         Part::ArrayElement { index, value } => json!([index, text(value)]),
         part => panic!("{part:?} in a collection"),
     }

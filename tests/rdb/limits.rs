@@ -2,7 +2,7 @@
 //! that lies.
 
 use bytes::Bytes;
-use keyferry::rdb::{Altitude, Element, ErrorKind, Event, Limits, Opaque, Part};
+use keyferry::rdb::{Altitude, Element, Encoding, ErrorKind, Event, Limits, Opaque, Part};
 
 use crate::fuzz::{pieces, read};
 
@@ -25,7 +25,7 @@ fn values(file: &[u8], altitude: Altitude) -> Vec<Event> {
     assert_eq!(reading.end, Ok(()));
     let events = reading.events.into_iter();
     events
-        .filter(|event| matches!(event, Event::Part(_) | Event::Body(_) | Event::ValueEnd))
+        .filter(|event| !matches!(event, Event::Header(_) | Event::Key(_) | Event::End(_)))
         .collect()
 }
 
@@ -71,6 +71,44 @@ fn a_body_over_the_limit_comes_as_elements() {
     let element = |text| Event::Part(Part::ListElement(Element::Bytes(Bytes::from_static(text))));
     assert_eq!(raw(6), [element(b"a"), element(b"bcd"), Event::ValueEnd]);
     assert_eq!(values(&file(1, body), Altitude::Skip), [Event::ValueEnd]);
+}
+
+#[test]
+fn what_is_stored_comes_in_blobs_and_single_elements() {
+    let listpack = b"\x0c\0\0\0\x02\0\x81a\x02\x01\x01\xff";
+    let body = [b"\x02\x02\x0c", &listpack[..], b"\x01\x05plain"].concat();
+    let expected = [
+        Event::Blob {
+            encoding: Encoding::Listpack,
+            bytes: Bytes::from_static(listpack),
+        },
+        Event::Part(Part::ListElement(Element::Bytes("plain".into()))),
+        Event::ValueEnd,
+    ];
+    assert_eq!(values(&file(18, &body), Altitude::Encoded), expected);
+}
+
+#[test]
+fn a_measured_value_is_still_to_come() {
+    let body = b"\x02\x01a\x03bcd";
+    let measure = |bytes_max| values(&file(1, body), Altitude::Measure { bytes_max });
+    let whole = Event::Body(Bytes::from_static(body));
+    let measured = |bytes| Event::Measured { bytes };
+    assert_eq!(measure(7), [measured(Some(7)), whole]);
+    let over = measure(6);
+    assert_eq!(over.first(), Some(&measured(None)));
+    assert_eq!(
+        over.get(1..),
+        Some(&values(&file(1, body), Altitude::Elements)[..])
+    );
+}
+
+#[test]
+fn a_body_of_any_length_comes_in_pieces() {
+    // Longer than the parser may hold of a string.
+    let body = [&b"\x80\0\0\x10\0"[..], &[b'x'; 4096]].concat();
+    let pieces = values(&file(0, &body), Altitude::Pieces);
+    assert_eq!(pieces, [Event::BodyPiece(body.into()), Event::ValueEnd]);
 }
 
 #[test]

@@ -2,4 +2,5 @@
 
 pub(super) mod completions;
 pub(super) mod config;
+pub(super) mod rdb;
 pub(super) mod sync;

@@ -21,11 +21,15 @@ use ziplist::Ziplist;
 use zipmap::Zipmap;
 
 /// Which packed encoding a blob has.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Encoding {
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Encoding {
+    /// A set of integers.
     Intset,
+    /// The packed encoding from Redis 7.0 on.
     Listpack,
+    /// The packed encoding of Redis 2.4 to 6.2.
     Ziplist,
+    /// Small hashes of Redis 2.4.
     Zipmap,
 }
 
@@ -52,10 +56,12 @@ impl Packed {
         cursor: &mut Cursor<'_>,
         limits: &Limits,
     ) -> Result<Self, Stop> {
-        let Element::Bytes(blob) = cursor.string(limits)? else {
-            return Err(cursor.corrupt("an integer stands in the place of a packed blob"));
-        };
-        let end = cursor.offset();
+        let blob = read_blob(cursor, limits)?;
+        Self::new(encoding, blob, cursor.offset())
+    }
+
+    /// Begins at the first element of a blob whose end stood at this absolute offset.
+    pub(crate) fn new(encoding: Encoding, blob: Bytes, end: u64) -> Result<Self, Stop> {
         let elements = Elements::new(encoding, blob).map_err(|flaw| bad(flaw, end))?;
         Ok(Self { elements, end })
     }
@@ -82,6 +88,14 @@ impl Packed {
     /// Something is wrong with what an element says.
     pub(crate) fn corrupt(&self, what: &'static str) -> Stop {
         bad(Flaw(what), self.end)
+    }
+}
+
+/// Reads the string that holds a blob, without looking into the blob.
+pub(crate) fn read_blob(cursor: &mut Cursor<'_>, limits: &Limits) -> Result<Bytes, Stop> {
+    match cursor.string(limits)? {
+        Element::Bytes(blob) => Ok(blob),
+        Element::Int(_) => Err(cursor.corrupt("an integer stands in the place of a packed blob")),
     }
 }
 

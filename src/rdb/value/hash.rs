@@ -53,24 +53,41 @@ enum State {
     },
 }
 
+impl Form {
+    fn of(value_type: ValueType) -> Option<Self> {
+        Some(match (value_type.byte, value_type.family) {
+            (4, _) => Self::Plain,
+            (9, _) => Self::Pairs(Encoding::Zipmap),
+            (13, _) => Self::Pairs(Encoding::Ziplist),
+            (16, _) => Self::Pairs(Encoding::Listpack),
+            (22, Family::Valkey) => Self::ExpiryLast,
+            (22, Family::Redis) => Self::ExpiryFirst { has_min: false },
+            (23, Family::Redis) => Self::Triples { has_min: false },
+            (24, Family::Redis) => Self::ExpiryFirst { has_min: true },
+            (25, Family::Redis) => Self::Triples { has_min: true },
+            _ => return None,
+        })
+    }
+}
+
 impl Hash {
     pub(crate) fn new(value_type: ValueType) -> Option<Self> {
-        let form = match (value_type.byte, value_type.family) {
-            (4, _) => Form::Plain,
-            (9, _) => Form::Pairs(Encoding::Zipmap),
-            (13, _) => Form::Pairs(Encoding::Ziplist),
-            (16, _) => Form::Pairs(Encoding::Listpack),
-            (22, Family::Valkey) => Form::ExpiryLast,
-            (22, Family::Redis) => Form::ExpiryFirst { has_min: false },
-            (23, Family::Redis) => Form::Triples { has_min: false },
-            (24, Family::Redis) => Form::ExpiryFirst { has_min: true },
-            (25, Family::Redis) => Form::Triples { has_min: true },
-            _ => return None,
-        };
-        Some(Self {
+        Form::of(value_type).map(|form| Self {
             form,
             state: State::Start,
         })
+    }
+
+    /// The fields of a hash that is one blob; `None` for other types.
+    pub(crate) fn of_blob(value_type: ValueType, packed: Packed) -> Option<Self> {
+        let form = Form::of(value_type)?;
+        let triples = match form {
+            Form::Pairs(_) => false,
+            Form::Triples { .. } => true,
+            Form::Plain | Form::ExpiryFirst { .. } | Form::ExpiryLast => return None,
+        };
+        let state = State::Packed { packed, triples };
+        Some(Self { form, state })
     }
 
     pub(crate) fn next(

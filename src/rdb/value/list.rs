@@ -1,47 +1,64 @@
 //! Lists: by element (type 1), as a ziplist (10), and as quicklists, which are lists of nodes:
 //! ziplists (14), or listpacks and single large elements (18).
 
+use bytes::Bytes;
+
 use crate::rdb::cursor::{Cursor, Stop};
-use crate::rdb::event::Part;
+use crate::rdb::event::{Element, Part};
 use crate::rdb::limits::Limits;
-use crate::rdb::packed::{Encoding, Packed};
+use crate::rdb::packed::{Encoding, Packed, read_blob};
 
 /// A node of type 18 is one element as it is.
-const CONTAINER_PLAIN: u64 = 1;
+pub(crate) const CONTAINER_PLAIN: u64 = 1;
 /// A node of type 18 is a listpack.
-const CONTAINER_PACKED: u64 = 2;
+pub(crate) const CONTAINER_PACKED: u64 = 2;
 
 /// A list that is being read.
 #[derive(Debug)]
 pub(crate) struct List {
     nodes: Nodes,
-    /// How many nodes are left, once that is known.
-    left: Option<u64>,
     node: Option<Packed>,
 }
 
 /// What stands in the file one after the other.
+#[derive(Debug)]
+pub(crate) struct Nodes {
+    form: Form,
+    /// How many nodes are left, once that is known.
+    left: Option<u64>,
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Nodes {
+enum Form {
     Elements,
     Ziplists,
     Containers,
 }
 
+/// One node of a list.
+#[derive(Debug)]
+pub(crate) enum Node {
+    /// A single element.
+    Element(Element),
+    /// Several, packed.
+    Blob(Encoding, Bytes),
+}
+
 impl List {
     pub(crate) fn new(byte: u8) -> Option<Self> {
-        let (nodes, left) = match byte {
-            1 => (Nodes::Elements, None),
-            10 => (Nodes::Ziplists, Some(1)),
-            14 => (Nodes::Ziplists, None),
-            18 => (Nodes::Containers, None),
-            _ => return None,
+        Nodes::new(byte).map(|nodes| Self { nodes, node: None })
+    }
+
+    /// The elements of a single packed node.
+    pub(crate) fn of_node(node: Packed) -> Self {
+        let nodes = Nodes {
+            form: Form::Containers,
+            left: Some(0),
         };
-        Some(Self {
+        Self {
             nodes,
-            left,
-            node: None,
-        })
+            node: Some(node),
+        }
     }
 
     pub(crate) fn next(
@@ -56,31 +73,62 @@ impl List {
                 }
                 self.node = None;
             }
-            let Some(left) = self.left else {
-                self.left = Some(cursor.count()?);
-                cursor.commit();
-                continue;
-            };
-            if left == 0 {
-                return Ok(None);
+            match self.nodes.next(cursor, limits)? {
+                None => return Ok(None),
+                Some(Node::Element(element)) => return Ok(Some(Part::ListElement(element))),
+                Some(Node::Blob(encoding, blob)) => {
+                    self.node = Some(Packed::new(encoding, blob, cursor.offset())?);
+                }
             }
-            let encoding = match self.nodes {
-                Nodes::Elements => None,
-                Nodes::Ziplists => Some(Encoding::Ziplist),
-                Nodes::Containers => match cursor.length()? {
-                    CONTAINER_PLAIN => None,
-                    CONTAINER_PACKED => Some(Encoding::Listpack),
-                    _ => return Err(cursor.corrupt("undefined container of a list node")),
-                },
-            };
-            let Some(encoding) = encoding else {
-                let element = cursor.string(limits)?;
-                self.left = Some(left - 1);
-                return Ok(Some(Part::ListElement(element)));
-            };
-            self.node = Some(Packed::read(encoding, cursor, limits)?);
-            self.left = Some(left - 1);
             cursor.commit();
         }
+    }
+}
+
+impl Nodes {
+    pub(crate) fn new(byte: u8) -> Option<Self> {
+        let (form, left) = match byte {
+            1 => (Form::Elements, None),
+            10 => (Form::Ziplists, Some(1)),
+            14 => (Form::Ziplists, None),
+            18 => (Form::Containers, None),
+            _ => return None,
+        };
+        Some(Self { form, left })
+    }
+
+    /// The next node, `None` after the last one.
+    pub(crate) fn next(
+        &mut self,
+        cursor: &mut Cursor<'_>,
+        limits: &Limits,
+    ) -> Result<Option<Node>, Stop> {
+        let left = match self.left {
+            Some(left) => left,
+            None => {
+                let left = cursor.count()?;
+                self.left = Some(left);
+                cursor.commit();
+                left
+            }
+        };
+        if left == 0 {
+            return Ok(None);
+        }
+        let encoding = match self.form {
+            Form::Elements => None,
+            Form::Ziplists => Some(Encoding::Ziplist),
+            Form::Containers => match cursor.length()? {
+                CONTAINER_PLAIN => None,
+                CONTAINER_PACKED => Some(Encoding::Listpack),
+                _ => return Err(cursor.corrupt("undefined container of a list node")),
+            },
+        };
+        let node = match encoding {
+            None => Node::Element(cursor.string(limits)?),
+            Some(encoding) => Node::Blob(encoding, read_blob(cursor, limits)?),
+        };
+        self.left = Some(left - 1);
+        Ok(Some(node))
     }
 }

@@ -6,11 +6,13 @@
 
 pub(crate) mod array;
 pub(crate) mod cron;
+pub(crate) mod dragonfly;
 pub(crate) mod function;
 pub(crate) mod hash;
 pub(crate) mod list;
 pub(crate) mod module;
 pub(crate) mod set;
+pub(crate) mod stored;
 pub(crate) mod stream;
 pub(crate) mod string;
 pub(crate) mod template_hash;
@@ -20,11 +22,14 @@ use bytes::Bytes;
 
 use super::cursor::{Cursor, Stop};
 use super::error::{Error, ErrorKind, Opaque};
-use super::event::{Event, Family, Header, Part, ValueType};
+use super::event::{Altitude, Event, Family, Header, Part, ValueType};
 use super::limits::Limits;
+use super::packed::{Encoding, Packed};
+use super::reading::Reading;
 
 use array::Array;
 use cron::Cron;
+use dragonfly::DragonflyValue;
 use hash::Hash;
 use list::List;
 use set::Set;
@@ -45,6 +50,7 @@ pub(crate) enum Value {
     Array(Array),
     TemplateHash(TemplateHash),
     Cron(Cron),
+    Dragonfly(DragonflyValue),
     Module,
     Unknown(u8),
 }
@@ -52,7 +58,10 @@ pub(crate) enum Value {
 impl Value {
     pub(crate) fn new(value_type: ValueType) -> Self {
         let byte = value_type.byte;
-        None.or_else(|| StringValue::new(byte).map(Self::String))
+        // First, since its bytes mean other things elsewhere.
+        DragonflyValue::new(value_type)
+            .map(Self::Dragonfly)
+            .or_else(|| StringValue::new(byte).map(Self::String))
             .or_else(|| List::new(byte).map(Self::List))
             .or_else(|| Set::new(byte).map(Self::Set))
             .or_else(|| Zset::new(byte).map(Self::Zset))
@@ -65,6 +74,16 @@ impl Value {
                 (64, Family::Redis) => Self::Cron(Cron::Start),
                 _ => Self::Unknown(byte),
             })
+    }
+
+    /// What is in one blob of a value of this type, `None` if it has none.
+    fn of_blob(value_type: ValueType, packed: Packed) -> Option<Self> {
+        match value_type.byte {
+            10 | 14 | 18 => Some(Self::List(List::of_node(packed))),
+            11 | 20 => Some(Self::Set(Set::Packed(packed))),
+            12 | 17 => Some(Self::Zset(Zset::Packed(packed))),
+            _ => Hash::of_blob(value_type, packed).map(Self::Hash),
+        }
     }
 
     /// The next part, `None` after the last one.
@@ -82,6 +101,7 @@ impl Value {
             Self::Stream(stream) => stream.next(cursor, limits),
             Self::Array(array) => array.next(cursor, limits),
             Self::TemplateHash(hash) => hash.next(cursor, limits),
+            Self::Dragonfly(value) => value.next(cursor, limits),
             Self::Cron(cron) => cron.next(cursor, limits),
             Self::Module => {
                 let module = module::type_name(cursor.length()?);
@@ -104,7 +124,8 @@ impl Value {
 pub struct ValueParser {
     body: Bytes,
     pos: usize,
-    value: Option<Value>,
+    /// `None` after the last event.
+    reading: Option<Reading>,
     value_type: ValueType,
     limits: Limits,
 }
@@ -115,37 +136,82 @@ impl ValueParser {
         Self {
             body,
             pos: 0,
-            value: Some(Value::new(value_type)),
+            reading: Some(Reading::new(value_type)),
             value_type,
             limits,
         }
     }
 
-    /// The next [`Event::Part`]; [`Event::ValueEnd`] after the last one, then `None`.
+    /// Reads the parts in an [`Event::Blob`] of a value of this type.
+    ///
+    /// # Errors
+    ///
+    /// `Corrupt` if the blob does not begin and end as its encoding has it, or if no value of this
+    /// type is packed. Offsets count from the start of the blob; for what is wrong inside, it is
+    /// where the blob ends.
+    pub fn of_blob(
+        value_type: ValueType,
+        encoding: Encoding,
+        blob: Bytes,
+        limits: Limits,
+    ) -> Result<Self, Error> {
+        let error = |kind| Error {
+            byte: Some(value_type.byte),
+            ..Error::at(kind, blob.len() as u64)
+        };
+        let packed = Packed::new(encoding, blob.clone(), blob.len() as u64);
+        let packed = packed.map_err(|stop| match stop {
+            Stop::More => error(ErrorKind::Truncated),
+            Stop::Bad { kind, .. } => error(kind),
+        })?;
+        let value = Value::of_blob(value_type, packed);
+        let value =
+            value.ok_or_else(|| error(ErrorKind::Corrupt("no value of this type is packed")))?;
+        Ok(Self {
+            body: Bytes::new(),
+            pos: 0,
+            reading: Some(Reading::of(value_type, value)),
+            value_type,
+            limits,
+        })
+    }
+
+    /// Chooses how deep to look, before the first event or after [`Event::Measured`].
+    ///
+    /// Without a choice it is [`Altitude::Elements`]. At any other time this does nothing.
+    pub fn choose(&mut self, altitude: Altitude) {
+        if let Some(reading) = &mut self.reading {
+            reading.choose(altitude);
+        }
+    }
+
+    /// The next event at the chosen altitude; [`Event::ValueEnd`] after the last one, unless that
+    /// was [`Event::Body`], then `None`.
     ///
     /// # Errors
     ///
     /// `Truncated` where the body ends too early, `Corrupt` where it is wrong or goes on behind
-    /// the value, `NoElements` for the value of a module. Offsets count from the start of the body.
-    /// After an error there are no more events.
+    /// the value, `NoElements` for the parts of a module. Offsets count from the start of the
+    /// body. After an error there are no more events.
     pub fn next_event(&mut self) -> Result<Option<Event>, Error> {
-        let Some(value) = &mut self.value else {
+        let Some(reading) = &mut self.reading else {
             return Ok(None);
         };
         let mut cursor = Cursor::new(&self.body, 0, self.pos);
-        let stop = match value.next(&mut cursor, &self.limits) {
-            Ok(Some(part)) => {
+        let stop = match reading.next(&mut cursor, &self.limits) {
+            Ok(event) if event.ends_value() && !cursor.rest().is_empty() => {
+                cursor.corrupt("the body goes on behind its value")
+            }
+            Ok(event) => {
                 self.pos = cursor.pos();
-                return Ok(Some(Event::Part(part)));
+                if event.ends_value() {
+                    self.reading = None;
+                }
+                return Ok(Some(event));
             }
-            Ok(None) if cursor.rest().is_empty() => {
-                self.value = None;
-                return Ok(Some(Event::ValueEnd));
-            }
-            Ok(None) => cursor.corrupt("the body goes on behind its value"),
             Err(stop) => stop,
         };
-        self.value = None;
+        self.reading = None;
         let (kind, offset) = match stop {
             Stop::More => (ErrorKind::Truncated, self.body.len() as u64),
             Stop::Bad { kind, offset } => (kind, offset),

@@ -88,7 +88,8 @@ impl Form {
     pub(crate) fn of(value_type: ValueType) -> Option<Self> {
         let redis = value_type.family == Family::Redis;
         let byte = value_type.byte;
-        if !matches!(byte, 15 | 19 | 21) && !(redis && matches!(byte, 26 | 27)) {
+        let known = matches!(byte, 15 | 19 | 21) || (redis && matches!(byte, 26 | 27));
+        if !known {
             return None;
         }
         // Each type has all that the ones before it have.

@@ -35,6 +35,8 @@ enum State {
         left: u64,
         names: NameList,
     },
+    /// Before the id of the template, which is known.
+    Id(Names),
     /// Before the listpack of values, if they are one.
     Values(Names),
     Fields {
@@ -54,22 +56,12 @@ impl TemplateHash {
         }
     }
 
-    /// A hash whose names are known and whose values are a listpack, up to the values.
-    pub(crate) fn of_packed(names: Names, values: Packed) -> Self {
-        let (next, values) = (0, Some(values));
-        Self::at(
-            true,
-            State::Fields {
-                names,
-                next,
-                values,
-            },
-        )
-    }
-
-    /// A hash whose names are known and whose values are strings.
-    pub(crate) fn of_strings(names: Names) -> Self {
-        Self::at(false, State::Values(names))
+    /// A hash whose names stand in a template, as files have them.
+    pub(crate) fn of_template(packed: bool, names: Names) -> Self {
+        match packed {
+            true => Self::at(true, State::Values(names)),
+            false => Self::at(false, State::Id(names)),
+        }
     }
 
     fn at(packed: bool, state: State) -> Self {
@@ -88,6 +80,10 @@ impl TemplateHash {
                 State::Names { left, names } => {
                     names.push(cursor.text(limits)?, 0, cursor, limits)?;
                     *left -= 1;
+                }
+                State::Id(names) => {
+                    cursor.length()?;
+                    self.state = State::Values(names.clone());
                 }
                 State::Values(names) => {
                     let mut values = None;
@@ -126,11 +122,21 @@ impl TemplateHash {
     }
 }
 
-/// Reads a listpack of values, and the number in front of them.
-pub(crate) fn packed_values(
+/// Reads the id of the template that a hash in a file refers to.
+pub(crate) fn template_id(
+    packed: bool,
     cursor: &mut Cursor<'_>,
     limits: &Limits,
-) -> Result<(i64, Packed), Stop> {
+) -> Result<u64, Stop> {
+    if !packed {
+        return cursor.length();
+    }
+    let (id, _) = packed_values(cursor, limits)?;
+    u64::try_from(id).map_err(|_| cursor.corrupt("impossible id of a hash template"))
+}
+
+/// Reads a listpack of values, and the number in front of them.
+fn packed_values(cursor: &mut Cursor<'_>, limits: &Limits) -> Result<(i64, Packed), Stop> {
     let mut values = Packed::read(Encoding::Listpack, cursor, limits)?;
     Ok((values.required_int()?, values))
 }

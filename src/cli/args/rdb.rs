@@ -1,0 +1,256 @@
+//! What the verbs of `keyferry rdb` have in common: an input and a filter.
+
+use std::{collections::BTreeSet, io, path::PathBuf};
+
+use clap::{Arg, ArgAction, ArgMatches, Command, builder::PossibleValuesParser, value_parser};
+
+use crate::{
+    config::{ConfigError, parse_duration, parse_size},
+    dump::{Filter, KeyPattern, Output, OutputError, Ttl},
+    keyspace::{Db, UnixMs},
+    rdb::KeyType,
+};
+
+/// The settings that say how a live source is reached, and how the program talks.
+pub(in crate::cli) const SOURCE_SETTINGS: [&str; 11] = [
+    "source",
+    "source-password-file",
+    "retry-for",
+    "connect-timeout",
+    "source-timeout",
+    "announce-ip",
+    "announce-port",
+    "config",
+    "progress",
+    "log-format",
+    "log-level",
+];
+
+const SELECTION: &str = "Which keys";
+
+/// Where the RDB comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::cli) enum Input {
+    /// A file.
+    File(PathBuf),
+    /// Standard input.
+    Stdin,
+    /// The snapshot of the live source of the settings.
+    Source,
+}
+
+/// Adds the input: a file, `-`, or a source.
+pub(in crate::cli) fn with_input(command: Command) -> Command {
+    command.arg(
+        Arg::new("file")
+            .value_name("FILE")
+            .value_parser(value_parser!(PathBuf))
+            .conflicts_with("source")
+            .help(
+                "The RDB file, also gzip, Zstandard or LZ4; - is standard input; or give --source",
+            ),
+    )
+}
+
+/// The input that was typed; without a file it is the source of the settings.
+pub(in crate::cli) fn input(matches: &ArgMatches) -> Input {
+    match matches.get_one::<PathBuf>("file") {
+        Some(path) if path.as_os_str() == "-" => Input::Stdin,
+        Some(path) => Input::File(path.clone()),
+        None => Input::Source,
+    }
+}
+
+/// Adds the output: a file, or `-`.
+#[allow(dead_code, reason = "for the verbs that write")]
+pub(in crate::cli) fn with_output(command: Command) -> Command {
+    command
+        .arg(
+            Arg::new("output")
+                .short('o')
+                .long("output")
+                .value_name("FILE")
+                .value_parser(value_parser!(PathBuf))
+                .help(
+                    "Write to this file, which appears when it is complete; - is standard output",
+                ),
+        )
+        .arg(
+            Arg::new("overwrite")
+                .long("overwrite")
+                .action(ArgAction::SetTrue)
+                .help("Replace the file if it exists"),
+        )
+}
+
+/// Opens the output that was typed; without one it is standard output.
+///
+/// # Errors
+/// Those of [`Output::file`].
+#[allow(dead_code, reason = "for the verbs that write")]
+pub(in crate::cli) fn output(matches: &ArgMatches) -> Result<Output, OutputError> {
+    match matches.get_one::<PathBuf>("output") {
+        Some(path) if path.as_os_str() != "-" => Output::file(path, matches.get_flag("overwrite")),
+        _ => Ok(Output::stream("standard output", Box::new(io::stdout()))),
+    }
+}
+
+/// Adds the flags that select keys.
+pub(in crate::cli) fn with_filter(command: Command) -> Command {
+    let types: Vec<_> = KeyType::ALL.iter().map(|of| of.name()).collect();
+    let many = |name: &'static str, value: &'static str, help: &'static str| {
+        Arg::new(name)
+            .long(name)
+            .value_name(value)
+            .action(ArgAction::Append)
+            .help(help)
+            .help_heading(SELECTION)
+    };
+    let one = |name: &'static str, value: &'static str, help: &'static str| {
+        many(name, value, help).action(ArgAction::Set)
+    };
+    command
+        .arg(
+            many(
+                "db",
+                "N",
+                "Only these dbs; repeat it or separate them by commas",
+            )
+            .value_delimiter(',')
+            .value_parser(value_parser!(u32)),
+        )
+        .arg(
+            many("type", "TYPE", "Only values of these types")
+                .value_delimiter(',')
+                .value_parser(PossibleValuesParser::new(types)),
+        )
+        .arg(many(
+            "key",
+            "GLOB",
+            "Only keys that match, as KEYS matches; repeat it for more",
+        ))
+        .arg(many(
+            "key-regex",
+            "REGEX",
+            "Only keys that match this regular expression somewhere",
+        ))
+        .arg(many("not-key", "GLOB", "No keys that match"))
+        .arg(many(
+            "not-key-regex",
+            "REGEX",
+            "No keys that match this regular expression",
+        ))
+        .arg(
+            one(
+                "ttl",
+                "none|some|expired",
+                "Only keys without an expiry, with one, with one in the past",
+            )
+            .value_parser(PossibleValuesParser::new(["none", "some", "expired"]))
+            .hide_possible_values(true),
+        )
+        .arg(
+            one(
+                "ttl-min",
+                "TIME",
+                "Only keys that expire, and not before this long from now",
+            )
+            .conflicts_with("ttl"),
+        )
+        .arg(
+            one(
+                "ttl-max",
+                "TIME",
+                "Only keys that expire within this long from now",
+            )
+            .conflicts_with("ttl"),
+        )
+        .arg(one(
+            "size-min",
+            "SIZE",
+            "Only values of at least this serialized size",
+        ))
+        .arg(one(
+            "size-max",
+            "SIZE",
+            "Only values of at most this serialized size",
+        ))
+        .arg(
+            Arg::new("functions")
+                .long("functions")
+                .action(ArgAction::SetTrue)
+                .help("Take function libraries and scripts along although keys are selected")
+                .help_heading(SELECTION),
+        )
+}
+
+/// The filter that was typed; TTLs count from `now_ms`.
+///
+/// # Errors
+/// A text that cannot be read.
+pub(in crate::cli) fn filter(matches: &ArgMatches, now_ms: UnixMs) -> Result<Filter, ConfigError> {
+    let texts = |name| matches.get_many::<String>(name).into_iter().flatten();
+    let dbs = matches.get_many::<u32>("db");
+    let types =
+        texts("type").filter_map(|name| KeyType::ALL.into_iter().find(|of| of.name() == name));
+    let types: BTreeSet<_> = types.collect();
+    let patterns = |glob, regex| {
+        let globs = texts(glob).map(|text| Ok(KeyPattern::glob(text)));
+        let regexes = texts(regex).map(|text| {
+            let pattern = KeyPattern::regex(text);
+            pattern.map_err(|error| unusable(regex, error.to_string(), "write it as for grep -E"))
+        });
+        globs.chain(regexes).collect::<Result<Vec<_>, _>>()
+    };
+    Ok(Filter {
+        dbs: dbs.map(|dbs| dbs.copied().map(Db).collect()),
+        types: (!types.is_empty()).then_some(types),
+        keys: patterns("key", "key-regex")?,
+        not_keys: patterns("not-key", "not-key-regex")?,
+        ttl: ttl(matches, now_ms)?,
+        size: size(matches)?,
+        functions: matches.get_flag("functions"),
+    })
+}
+
+fn ttl(matches: &ArgMatches, now_ms: UnixMs) -> Result<Option<Ttl>, ConfigError> {
+    match matches.get_one::<String>("ttl").map(String::as_str) {
+        Some("none") => return Ok(Some(Ttl::None)),
+        Some("some") => return Ok(Some(Ttl::Some)),
+        Some(_) => return Ok(Some(Ttl::Within(UnixMs::MIN..now_ms))),
+        None => {}
+    }
+    let at = |name| {
+        let Some(text) = matches.get_one::<String>(name) else {
+            return Ok(None);
+        };
+        let duration =
+            parse_duration(text).map_err(|why| unusable(name, why, "write 30s, 5m, 2h, 7d"))?;
+        let ms = i64::try_from(duration.as_millis()).unwrap_or(i64::MAX);
+        Ok(Some(now_ms.saturating_add(ms)))
+    };
+    Ok(match (at("ttl-min")?, at("ttl-max")?) {
+        (None, None) => None,
+        (min, max) => {
+            let end = max.map_or(UnixMs::MAX, |max| max.saturating_add(1));
+            Some(Ttl::Within(min.unwrap_or(UnixMs::MIN)..end))
+        }
+    })
+}
+
+fn size(matches: &ArgMatches) -> Result<Option<std::ops::RangeInclusive<u64>>, ConfigError> {
+    let bytes = |name| match matches.get_one::<String>(name) {
+        None => Ok(None),
+        Some(text) => parse_size(text)
+            .map(Some)
+            .map_err(|why| unusable(name, why, "write 512, 64kb, 4mb, 1gb")),
+    };
+    Ok(match (bytes("size-min")?, bytes("size-max")?) {
+        (None, None) => None,
+        (min, max) => Some(min.unwrap_or(0)..=max.unwrap_or(u64::MAX)),
+    })
+}
+
+fn unusable(flag: &str, why: String, next: &str) -> ConfigError {
+    ConfigError::new(format!("--{flag} cannot be used"), why, next)
+}

@@ -1,0 +1,159 @@
+//! `keyferry rdb`: what can be done with an RDB file.
+
+mod check;
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use clap::{ArgMatches, Command};
+use tokio::runtime::Builder;
+
+use crate::{
+    cli::{
+        Exit, args, args::rdb::Input, crash::Crash, diagnostics::Diagnostic, meter, screen::Screen,
+        signals::Signals,
+    },
+    config::{LogFormat, Settings, SourceConfig, Talk},
+    dump::{Feed, Filter, Reader},
+    keyspace::UnixMs,
+    rdb::Limits,
+    sync::{LinkConfig, Notice},
+    telemetry,
+};
+
+/// The verbs as clap understands them.
+pub(in crate::cli) fn command() -> Command {
+    Command::new("rdb")
+        .about("Look into RDB files, convert them, bring them to a server, take them from one")
+        .subcommand_required(true)
+        .arg_required_else_help(true)
+        .disable_help_subcommand(true)
+        .subcommand(check::command())
+}
+
+/// Runs the verb that was typed.
+pub(in crate::cli) fn run(
+    verb: &str,
+    matches: &ArgMatches,
+    crash: &Crash,
+) -> Result<Exit, Diagnostic> {
+    let task = Task::new(matches, crash)?;
+    match verb {
+        "check" => check::run(&task),
+        _ => unreachable!("clap knows the verbs"),
+    }
+}
+
+/// What a verb was asked for, and how it talks.
+struct Task<'a> {
+    matches: &'a ArgMatches,
+    crash: &'a Crash,
+    settings: Settings,
+    talk: Talk,
+    screen: Screen,
+}
+
+impl<'a> Task<'a> {
+    fn new(matches: &'a ArgMatches, crash: &'a Crash) -> Result<Task<'a>, Diagnostic> {
+        let settings = args::settings(matches)?;
+        let screen = Screen::stderr();
+        let talk = Talk::of(&settings)?;
+        let colour = screen.is_terminal() && std::env::var_os("NO_COLOR").is_none();
+        let json = talk.log_format == LogFormat::Json;
+        telemetry::log_to(json, talk.log_level, colour, screen.clone());
+        Ok(Task {
+            matches,
+            crash,
+            settings,
+            talk,
+            screen,
+        })
+    }
+
+    /// The keys that were asked for.
+    fn filter(&self) -> Result<Filter, Diagnostic> {
+        Ok(args::rdb::filter(self.matches, now_ms())?)
+    }
+
+    /// Runs `work` to its end, unless a signal or a panic comes first.
+    fn block_on<T>(
+        &self,
+        work: impl Future<Output = Result<T, Diagnostic>>,
+    ) -> Result<T, Diagnostic> {
+        let runtime = Builder::new_multi_thread()
+            .worker_threads(2)
+            .enable_all()
+            .build()
+            .map_err(|error| Diagnostic::local("threads cannot be started", &error))?;
+        let done = runtime.block_on(async {
+            let mut signals = Signals::listen()
+                .map_err(|error| Diagnostic::local("signals cannot be received", &error))?;
+            tokio::select! {
+                done = work => done,
+                () = self.crash.noticed() => Err(Diagnostic::bug("a panic")),
+                signal = signals.next() => Err(Diagnostic::stopped(signal)),
+            }
+        });
+        // A thread that waits for standard input must not keep the process alive.
+        runtime.shutdown_background();
+        done
+    }
+
+    /// Opens the input and runs `work` over the events of the keys that were asked for, while
+    /// progress is shown.
+    fn read<T>(
+        &self,
+        work: impl AsyncFnOnce(&mut Reader) -> Result<T, Diagnostic>,
+    ) -> Result<T, Diagnostic> {
+        let filter = self.filter()?;
+        self.block_on(async {
+            let feed = self.feed().await?;
+            let display = meter::Display::start(&self.talk, &self.screen, feed.meter());
+            let mut reader = Reader::new(feed, filter, Limits::default());
+            let done = work(&mut reader).await;
+            display.finish();
+            done
+        })
+    }
+
+    async fn feed(&self) -> Result<Feed, Diagnostic> {
+        Ok(match args::rdb::input(self.matches) {
+            Input::File(path) => Feed::file(&path)?,
+            Input::Stdin => Feed::stdin(),
+            Input::Source => Feed::source(&self.link()?, &mut tell).await?,
+        })
+    }
+
+    fn link(&self) -> Result<LinkConfig, Diagnostic> {
+        let source = SourceConfig::of(&self.settings)?;
+        Ok(LinkConfig {
+            endpoint: source.node.endpoint,
+            user: source.node.user,
+            password: source.node.password,
+            announce_ip: source.announce_ip,
+            announce_port: source.announce_port,
+            connect_timeout: source.connect_timeout,
+            source_timeout: source.source_timeout,
+            retry_for: source.retry_for,
+        })
+    }
+}
+
+/// Logs what happens while a live source is joined.
+fn tell(notice: Notice) {
+    match notice {
+        Notice::Waiting { kind, pause } => {
+            tracing::warn!("waiting because the source {kind}; next try in {pause:?}");
+        }
+        Notice::SnapshotPending => tracing::info!("the source prepares its snapshot"),
+        Notice::PasswordUnused => {
+            tracing::warn!("the source needs no password; the one given was not used");
+        }
+    }
+}
+
+fn now_ms() -> UnixMs {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    now.map_or(0, |now| {
+        UnixMs::try_from(now.as_millis()).unwrap_or(UnixMs::MAX)
+    })
+}

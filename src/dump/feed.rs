@@ -1,0 +1,269 @@
+//! Where the bytes of an RDB come from.
+
+use std::{
+    fs::File,
+    io::{self, Read},
+    path::Path,
+    sync::Arc,
+    thread,
+};
+
+use bytes::{Buf, Bytes, BytesMut};
+use tokio::sync::mpsc;
+
+use crate::sync::{self, Framing, Link, LinkConfig, LinkReader, Notice, SnapshotEnd, Transfer};
+
+use super::{
+    Error, ErrorKind, Meter,
+    opened::{self, Source},
+};
+
+/// How much of a file is read at a time.
+const PIECE_BYTES: usize = 256 << 10;
+/// How many pieces are read ahead.
+const PIECES_AHEAD: usize = 4;
+
+/// The bytes of one RDB, as they come.
+#[derive(Debug)]
+pub struct Feed {
+    /// How messages name it.
+    input: String,
+    from: From,
+    meter: Arc<Meter>,
+}
+
+#[derive(Debug)]
+enum From {
+    /// A thread that reads a file and opens what it is wrapped in.
+    File(mpsc::Receiver<Result<Bytes, ErrorKind>>),
+    Link(Box<Snapshot>),
+}
+
+/// The snapshot that a source sends to its replica.
+#[derive(Debug)]
+struct Snapshot {
+    reader: LinkReader,
+    endpoint: crate::net::Endpoint,
+    transfer: Transfer,
+    framing: Option<Framing>,
+}
+
+impl Feed {
+    /// Reads a file. What it is wrapped in (gzip, Zstandard, LZ4) is opened.
+    ///
+    /// # Errors
+    /// `Open`.
+    pub fn file(path: &Path) -> Result<Feed, Error> {
+        let input = path.display().to_string();
+        let opened = File::open(path).and_then(|file| {
+            let bytes = file.metadata()?;
+            match bytes.is_dir() {
+                true => Err(io::ErrorKind::IsADirectory.into()),
+                false => Ok((file, bytes.len())),
+            }
+        });
+        match opened {
+            Ok((file, bytes_total)) => Ok(Feed::read(input, Box::new(file), bytes_total)),
+            Err(error) => Err(Error {
+                input,
+                kind: ErrorKind::Open(error),
+            }),
+        }
+    }
+
+    /// Reads standard input, which is opened like a file.
+    pub fn stdin() -> Feed {
+        Feed::read("standard input".into(), Box::new(io::stdin()), 0)
+    }
+
+    fn read(input: String, source: Source, bytes_total: u64) -> Feed {
+        let meter = Arc::new(Meter::default());
+        meter.set_bytes_total(bytes_total);
+        let (sender, receiver) = mpsc::channel(PIECES_AHEAD);
+        let counted = Counted {
+            source,
+            meter: Arc::clone(&meter),
+        };
+        // It ends with the input, or when nobody takes its pieces any more.
+        thread::spawn(move || {
+            if let Err(kind) = read_pieces(counted, &sender) {
+                let _ = sender.blocking_send(Err(kind));
+            }
+        });
+        Feed {
+            input,
+            from: From::File(receiver),
+            meter,
+        }
+    }
+
+    /// Joins a live source as a replica and takes its snapshot.
+    ///
+    /// # Errors
+    /// `Source`.
+    pub async fn source(
+        config: &LinkConfig,
+        notice: &mut (dyn FnMut(Notice) + Send),
+    ) -> Result<Feed, Error> {
+        let input = format!("source {}", config.endpoint);
+        let (link, _) = match Link::open(config, None, notice).await {
+            Ok(opened) => opened,
+            Err(error) => return Err(failed(input, error)),
+        };
+        let (reader, _) = link.into_parts();
+        Ok(Feed {
+            input,
+            from: From::Link(Box::new(Snapshot {
+                reader,
+                endpoint: config.endpoint.clone(),
+                transfer: Transfer::new(),
+                framing: None,
+            })),
+            meter: Arc::default(),
+        })
+    }
+
+    /// How messages name it.
+    pub fn input(&self) -> &str {
+        &self.input
+    }
+
+    /// How far it has come.
+    pub fn meter(&self) -> &Arc<Meter> {
+        &self.meter
+    }
+
+    /// The next bytes; `None` where the input ends.
+    ///
+    /// # Errors
+    /// `Read`, `Wrapped`, `Source`.
+    pub async fn next(&mut self) -> Result<Option<Bytes>, Error> {
+        match &mut self.from {
+            From::File(pieces) => match pieces.recv().await {
+                None => Ok(None),
+                Some(Ok(piece)) => Ok(Some(piece)),
+                Some(Err(kind)) => Err(Error {
+                    input: self.input.clone(),
+                    kind,
+                }),
+            },
+            From::Link(snapshot) => {
+                let next = snapshot.next(&self.meter).await;
+                next.map_err(|error| failed(self.input.clone(), error))
+            }
+        }
+    }
+
+    /// Takes what stands behind an RDB of `rdb_bytes`, of which `rest` was read already: the
+    /// mark of a live source is checked, what follows in a file is counted.
+    ///
+    /// # Errors
+    /// As [`Feed::next`].
+    pub async fn finish(&mut self, rdb_bytes: u64, rest: Bytes) -> Result<u64, Error> {
+        if let From::Link(snapshot) = &mut self.from {
+            let ended = snapshot.finish(rdb_bytes, rest).await;
+            return match ended {
+                Ok(()) => Ok(0),
+                Err(error) => Err(failed(self.input.clone(), error)),
+            };
+        }
+        let mut behind = rest.len() as u64;
+        while let Some(piece) = self.next().await? {
+            behind += piece.len() as u64;
+        }
+        Ok(behind)
+    }
+}
+
+fn failed(input: String, error: sync::Error) -> Error {
+    Error {
+        input,
+        kind: ErrorKind::Source(Box::new(error)),
+    }
+}
+
+/// Reads `source` to its end, piece by piece, as long as somebody takes them.
+fn read_pieces(
+    source: Counted,
+    sender: &mpsc::Sender<Result<Bytes, ErrorKind>>,
+) -> Result<(), ErrorKind> {
+    let mut opened = opened::open(Box::new(source))?;
+    loop {
+        let mut piece = BytesMut::zeroed(PIECE_BYTES);
+        let read = fill(&mut opened, &mut piece).map_err(ErrorKind::Read)?;
+        piece.truncate(read);
+        if read == 0 || sender.blocking_send(Ok(piece.freeze())).is_err() {
+            return Ok(());
+        }
+    }
+}
+
+/// Reads until the piece is full or nothing is left: a pipe brings little at a time.
+fn fill(source: &mut Source, piece: &mut [u8]) -> io::Result<usize> {
+    let mut filled = 0;
+    while let Some(room) = piece.get_mut(filled..).filter(|room| !room.is_empty()) {
+        match source.read(room) {
+            Ok(0) => break,
+            Ok(read) => filled += read,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(filled)
+}
+
+/// Counts the bytes as they are stored.
+struct Counted {
+    source: Source,
+    meter: Arc<Meter>,
+}
+
+impl Read for Counted {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.source.read(buffer)?;
+        self.meter.add_bytes(read as u64);
+        Ok(read)
+    }
+}
+
+impl Snapshot {
+    async fn next(&mut self, meter: &Meter) -> Result<Option<Bytes>, sync::Error> {
+        loop {
+            let Some(mut bytes) = self.reader.read().await? else {
+                return Err(self.error(sync::ErrorKind::ClosedInSnapshot));
+            };
+            if self.framing.is_none() {
+                let step = self.transfer.feed(&bytes);
+                let step = step.map_err(|kind| self.error(kind))?;
+                bytes.advance(step.used);
+                self.framing = step.framing;
+                if let Some(Framing::Length(bytes)) = step.framing {
+                    meter.set_bytes_total(bytes);
+                }
+            }
+            if self.framing.is_some() && !bytes.is_empty() {
+                meter.add_bytes(bytes.len() as u64);
+                return Ok(Some(bytes));
+            }
+        }
+    }
+
+    async fn finish(&mut self, rdb_bytes: u64, mut rest: Bytes) -> Result<(), sync::Error> {
+        let Some(framing) = self.framing else {
+            return Ok(());
+        };
+        let end = SnapshotEnd::new(framing, rdb_bytes);
+        let mut end = end.map_err(|kind| self.error(kind))?;
+        while !end.feed(&mut rest).map_err(|kind| self.error(kind))? {
+            rest = match self.reader.read().await? {
+                Some(bytes) => bytes,
+                None => return Err(self.error(sync::ErrorKind::ClosedInSnapshot)),
+            };
+        }
+        Ok(())
+    }
+
+    fn error(&self, kind: sync::ErrorKind) -> sync::Error {
+        sync::Error::new(&self.endpoint, kind)
+    }
+}

@@ -1,0 +1,30 @@
+//! RDB files: where their bytes come from, and which of their keys are wanted.
+//!
+//! ```text
+//!  file, stdin ──► opened (gzip, zstd, LZ4) ──┐
+//!  live source ──► replication link ──────────┴─► Feed ──► Reader (parser, filter) ──► events
+//! ```
+//!
+//! [`Feed`] brings the bytes of one RDB, [`Reader`] parses them and passes on the events of the
+//! keys that its [`Filter`] selects. Whatever is made of an RDB reads those events: memory is
+//! bounded by one element or one packed blob, whatever the size of the file or of one value. What
+//! is made of it goes to an [`Output`].
+//!
+//! Nothing here writes to a server, nor prints.
+
+mod error;
+mod feed;
+mod filter;
+mod glob;
+mod meter;
+mod opened;
+mod output;
+mod reader;
+mod zstd;
+
+pub use error::{Error, ErrorKind};
+pub use feed::Feed;
+pub use filter::{Filter, FilterError, KeyPattern, Ttl};
+pub use meter::Meter;
+pub use output::{CopyError, Output, OutputError, OutputErrorKind};
+pub use reader::Reader;
