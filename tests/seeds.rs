@@ -10,6 +10,9 @@
 
 // Public for the fuzz targets, which have them as a library.
 #[allow(unreachable_pub)]
+#[path = "../fuzz/src/convert.rs"]
+mod convert;
+#[allow(unreachable_pub)]
 #[path = "../fuzz/src/rdb.rs"]
 mod rdb;
 #[allow(unreachable_pub)]

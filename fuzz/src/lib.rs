@@ -1,5 +1,6 @@
 //! What the fuzz targets check. The tests replay it over fixtures and seeds: `tests/rdb`,
 //! `tests/seeds.rs`.
 
+pub mod convert;
 pub mod rdb;
 pub mod wire;

@@ -5,8 +5,11 @@
 
 // Public for the fuzz targets, which have it as a library.
 #[allow(unreachable_pub)]
+#[path = "../../fuzz/src/convert.rs"]
+mod convert;
+#[allow(unreachable_pub)]
 #[path = "../../fuzz/src/rdb.rs"]
-mod fuzz;
+mod rdb;
 
 mod content;
 mod cuts;
@@ -15,3 +18,5 @@ mod keyspace;
 mod limits;
 mod payloads;
 mod sha256;
+
+use rdb as fuzz;
