@@ -6,6 +6,7 @@
 //! - [`payload`] checks and builds what RESTORE and FUNCTION RESTORE take.
 //! - [`ServerVersion`] knows which server loads what, [`convert`] and [`PlainEncoder`] say a value
 //!   in a form that a server loads.
+//! - [`Writer`] writes a whole RDB.
 //!
 //! Inside: `opcode` says what stands in a file and how each type is laid out, `walk` finds the
 //! end of a value by that, `value` reads its content, `packed` the blobs that small collections
@@ -37,6 +38,7 @@ mod reading;
 mod server_version;
 mod value;
 mod walk;
+mod writer;
 
 pub use convert::{Converted, convert};
 pub use error::{Error, ErrorKind};
@@ -53,3 +55,4 @@ pub use plain::{FieldExpiry, NoPlainEncoding, PlainEncoder};
 pub use server_version::{Flavor, NoSuchServer, ServerVersion};
 pub use value::ValueParser;
 pub use value::module::module_name;
+pub use writer::Writer;

@@ -18,5 +18,6 @@ mod keyspace;
 mod limits;
 mod payloads;
 mod sha256;
+mod writer;
 
 use rdb as fuzz;
