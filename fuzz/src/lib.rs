@@ -2,5 +2,8 @@
 //! `tests/seeds.rs`.
 
 pub mod convert;
+pub mod lzf;
+pub mod packed;
 pub mod rdb;
+pub mod value;
 pub mod wire;
