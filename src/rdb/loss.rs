@@ -28,6 +28,24 @@ pub enum Loss {
     UnknownValue,
 }
 
+impl Loss {
+    /// Its name in machine-readable reports.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::FieldExpiry => "field_expiry",
+            Self::Stream => "stream",
+            Self::StreamCounters => "stream_counters",
+            Self::ConsumerActivity => "consumer_activity",
+            Self::StreamIdempotency => "stream_idempotency",
+            Self::VectorSet => "vector_set",
+            Self::ModuleValue => "module_value",
+            Self::ModuleMetadata => "module_metadata",
+            Self::Function => "function",
+            Self::UnknownValue => "unknown_value",
+        }
+    }
+}
+
 impl fmt::Display for Loss {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {

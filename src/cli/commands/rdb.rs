@@ -1,6 +1,7 @@
 //! `keyferry rdb`: what can be done with an RDB file.
 
 mod check;
+mod convert;
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -28,6 +29,7 @@ pub(in crate::cli) fn command() -> Command {
         .arg_required_else_help(true)
         .disable_help_subcommand(true)
         .subcommand(check::command())
+        .subcommand(convert::command())
 }
 
 /// Runs the verb that was typed.
@@ -39,6 +41,7 @@ pub(in crate::cli) fn run(
     let task = Task::new(matches, crash)?;
     match verb {
         "check" => check::run(&task),
+        "convert" => convert::run(&task),
         _ => unreachable!("clap knows the verbs"),
     }
 }
