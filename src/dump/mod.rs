@@ -12,6 +12,7 @@
 //!
 //! Nothing here writes to a server, nor prints.
 
+mod backup;
 mod error;
 mod feed;
 mod filter;
@@ -22,6 +23,7 @@ mod output;
 mod reader;
 mod zstd;
 
+pub use backup::{Backup, backup};
 pub use error::{Error, ErrorKind};
 pub use feed::Feed;
 pub use filter::{Filter, FilterError, KeyPattern, Ttl};

@@ -62,7 +62,6 @@ pub(in crate::cli) fn input(matches: &ArgMatches) -> Input {
 }
 
 /// Adds the output: a file, or `-`.
-#[allow(dead_code, reason = "for the verbs that write")]
 pub(in crate::cli) fn with_output(command: Command) -> Command {
     command
         .arg(
@@ -87,7 +86,6 @@ pub(in crate::cli) fn with_output(command: Command) -> Command {
 ///
 /// # Errors
 /// Those of [`Output::file`].
-#[allow(dead_code, reason = "for the verbs that write")]
 pub(in crate::cli) fn output(matches: &ArgMatches) -> Result<Output, OutputError> {
     match matches.get_one::<PathBuf>("output") {
         Some(path) if path.as_os_str() != "-" => Output::file(path, matches.get_flag("overwrite")),
