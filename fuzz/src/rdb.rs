@@ -2,9 +2,11 @@
 
 use bytes::Bytes;
 use keyferry::rdb::{
-    Altitude, Error, ErrorKind, Event, FieldExpiry, Limits, Parser, Part, PlainEncoder,
-    StreamConsumer, ValueParser, ValueType, convert_stream, payload,
+    Altitude, Error, Event, Family, FieldExpiry, KeyType, Limits, Parser, Part, PlainEncoder,
+    ValueParser, ValueType, payload,
 };
+
+use super::convert::converts;
 
 /// Every body whole.
 const ALL_RAW: Altitude = Altitude::Raw {
@@ -92,7 +94,7 @@ fn drain(parser: &mut Parser, altitude: Altitude, events: &mut Vec<Event>) -> Re
 }
 
 /// Puts the pieces of each body together.
-fn joined(events: Vec<Event>) -> Vec<Event> {
+pub(crate) fn joined(events: Vec<Event>) -> Vec<Event> {
     let mut joined = Vec::with_capacity(events.len());
     let mut pieces = Vec::new();
     for event in events {
@@ -294,20 +296,28 @@ pub fn payload(data: &[u8]) {
     let Ok(parts) = parts(checked.value_type, checked.body.clone()) else {
         return;
     };
-    if checked.value_type.is_stream() {
-        stream_converts(checked.value_type, &checked.body, &parts);
-    } else if has_plain_encoding(checked.value_type) {
+    converts(checked.value_type, &checked.body, &parts);
+    if has_plain_encoding(checked.value_type) {
         plain_reads_back(&parts);
     }
 }
 
-/// Whether a value that is no stream can be written in an encoding that every server takes.
+/// Whether a value can be written in an encoding that every server takes.
 pub fn has_plain_encoding(value_type: ValueType) -> bool {
-    use keyferry::rdb::KeyType::{Array, Json, Module, Other, Stream};
+    use KeyType::{Hash, List, Set, String, Zset};
     // Sets of Dragonfly have members that expire.
-    let expires = value_type == ValueType::of(32, keyferry::rdb::Family::Dragonfly);
-    let key_type = keyferry::rdb::KeyType::of(value_type);
-    !expires && !matches!(key_type, Array | Json | Module | Other | Stream)
+    let expires = value_type == ValueType::of(32, Family::Dragonfly);
+    let plain = [String, List, Set, Zset, Hash];
+    plain.contains(&KeyType::of(value_type)) && !expires
+}
+
+/// How a file begins in which a value of this type can stand.
+pub fn header(value_type: ValueType) -> &'static [u8] {
+    match value_type.family {
+        Family::Redis => b"REDIS0015",
+        Family::Valkey => b"VALKEY080",
+        Family::Dragonfly => b"REDIS0009\xfa\x06df-ver\x01x",
+    }
 }
 
 /// The parts of a value.
@@ -324,115 +334,6 @@ pub fn parts(value_type: ValueType, body: Bytes) -> Result<Vec<Part>, Error> {
         }
     }
     Ok(parts)
-}
-
-/// A stream converts to every older type, and keeps what that has a place for.
-///
-/// # Panics
-///
-/// If it does not.
-pub fn stream_converts(value_type: ValueType, body: &Bytes, expected: &[Part]) {
-    let limits = small_limits();
-    let entries = |parts: &[Part]| {
-        parts
-            .iter()
-            .filter(|part| matches!(part, Part::StreamEntry { .. }))
-            .count() as u64
-    };
-    for to in [15, 19, 21, 26, 27] {
-        let converted = convert_stream(body, value_type, to, &limits);
-        if to > value_type.byte {
-            let error = converted.expect_err("only older types can be written");
-            assert!(matches!(error.kind, ErrorKind::NotConvertible { .. }));
-            continue;
-        }
-        let converted = converted.expect("what can be read can be converted");
-        let to_type = ValueType::of(to, value_type.family);
-        let mut read = parts(to_type, converted.into()).expect("converted streams are valid");
-        if to < 27 && expected.iter().any(is_contested) {
-            // Who gets an entry that several claim is another matter when one more claims it.
-            continue;
-        }
-        let expected = if to < 27 {
-            with_owners(expected)
-        } else {
-            expected.to_vec()
-        };
-        let mut kept: Vec<_> = expected
-            .iter()
-            .filter_map(|part| kept(part, to, entries(&expected)))
-            .collect();
-        // The order is the same; sorting out the counters of older types is done by `kept`.
-        assert_eq!(read.len(), kept.len(), "to {to}");
-        for (read, kept) in read.drain(..).zip(kept.drain(..)) {
-            assert_eq!(read, kept, "to {to}");
-        }
-    }
-}
-
-fn is_contested(part: &Part) -> bool {
-    matches!(part, Part::StreamGroupEnd(end) if end.pending_contested > 0)
-}
-
-/// The same parts with every entry that was given back owned by the first consumer of its group.
-fn with_owners(parts: &[Part]) -> Vec<Part> {
-    let mut owned: Vec<Part> = Vec::new();
-    // Where the pending entries of the first consumer of the group end.
-    let mut first: Option<usize> = None;
-    let mut consumers = 0;
-    for part in parts {
-        match part {
-            Part::StreamGroup(_) => (first, consumers) = (None, 0),
-            Part::StreamConsumer(_) => {
-                consumers += 1;
-                if consumers == 1 {
-                    first = Some(owned.len() + 1);
-                }
-            }
-            Part::StreamPending(_) if consumers == 1 => first = first.map(|at| at + 1),
-            Part::StreamNacked(pending) => {
-                let at = first.unwrap_or_else(|| {
-                    owned.push(Part::StreamConsumer(StreamConsumer {
-                        name: "keyferry".into(),
-                        seen_at_ms: 0,
-                        active_at_ms: None,
-                    }));
-                    owned.len()
-                });
-                owned.insert(at, Part::StreamPending(*pending));
-                first = Some(at + 1);
-                continue;
-            }
-            _ => {}
-        }
-        owned.push(part.clone());
-    }
-    owned
-}
-
-/// What is left of a part of a stream in an older type.
-fn kept(part: &Part, to: u8, entries: u64) -> Option<Part> {
-    let mut part = part.clone();
-    match &mut part {
-        Part::StreamMeta(meta) => {
-            meta.length = entries;
-            if to < 19 {
-                meta.max_deleted_id = None;
-                meta.entries_added = None;
-            }
-        }
-        Part::StreamGroup(group) if to < 19 => group.entries_read = None,
-        Part::StreamConsumer(consumer) if to < 21 => consumer.active_at_ms = None,
-        Part::StreamIdempotency(_)
-        | Part::StreamIdempotentId { .. }
-        | Part::StreamIdempotencyEnd { .. }
-            if to < 26 =>
-        {
-            return None;
-        }
-        _ => {}
-    }
-    Some(part)
 }
 
 /// A value in a plain encoding reads back as it was.
@@ -457,7 +358,7 @@ pub fn plain_reads_back(expected: &[Part]) {
 }
 
 /// The same part with integers as the text they stand for.
-fn as_text(part: &Part) -> Part {
+pub(crate) fn as_text(part: &Part) -> Part {
     use keyferry::rdb::Element;
     let text = |element: &Element| Element::Bytes(element.to_bytes());
     match part {

@@ -4,9 +4,10 @@
 use bytes::Bytes;
 use keyferry::rdb::{Error, ErrorKind, Event, Family, Limits, Part, ValueParser, ValueType};
 
+use super::convert::converts;
 use super::rdb::{
-    ALTITUDES, altitudes_agree, has_plain_encoding, plain_reads_back, read, small_limits,
-    stream_converts, whole_is_split,
+    ALTITUDES, altitudes_agree, has_plain_encoding, header, plain_reads_back, read, small_limits,
+    whole_is_split,
 };
 
 /// The types of Redis that a body is read as.
@@ -74,12 +75,9 @@ pub fn check(value_type: ValueType, body: &[u8], sizes: &[usize]) {
     let alone = alone(value_type, body);
     same_inside(value_type, &file, &alone);
     let (parts, Ok(())) = alone else { return };
-    match value_type.byte {
-        _ if value_type.is_stream() => {
-            stream_converts(value_type, &Bytes::copy_from_slice(body), &parts);
-        }
-        _ if has_plain_encoding(value_type) => plain_reads_back(&parts),
-        _ => {}
+    converts(value_type, &Bytes::copy_from_slice(body), &parts);
+    if has_plain_encoding(value_type) {
+        plain_reads_back(&parts);
     }
 }
 
@@ -137,14 +135,6 @@ const START_BYTES: u64 = 3;
 fn file(value_type: ValueType, body: &[u8]) -> Vec<u8> {
     let header = header(value_type);
     [header, &[value_type.byte], b"\x01k", body, b"\xff", &[0; 8]].concat()
-}
-
-fn header(value_type: ValueType) -> &'static [u8] {
-    match value_type.family {
-        Family::Redis => b"REDIS0015",
-        Family::Valkey => b"VALKEY080",
-        Family::Dragonfly => b"REDIS0009\xfa\x06df-ver\x01x",
-    }
 }
 
 /// Writes a length as RDB does.

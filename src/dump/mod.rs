@@ -12,6 +12,8 @@
 //!
 //! Nothing here writes to a server, nor prints.
 
+mod backup;
+mod convert;
 mod error;
 mod feed;
 mod filter;
@@ -22,6 +24,8 @@ mod output;
 mod reader;
 mod zstd;
 
+pub use backup::{Backup, backup};
+pub use convert::{ConvertConfig, ConvertError, ConvertSummary, convert};
 pub use error::{Error, ErrorKind};
 pub use feed::Feed;
 pub use filter::{Filter, FilterError, KeyPattern, Ttl};

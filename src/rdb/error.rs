@@ -64,7 +64,7 @@ pub enum ErrorKind {
     /// The logical content was asked for of a value that only its server or module understands.
     #[error("{0} has no elements, only a body")]
     NoElements(Opaque),
-    /// A stream of this type cannot be written as the one that was asked for.
+    /// A value of this type cannot be written as the one that was asked for.
     #[error("value type {from} cannot be written as type {to}")]
     NotConvertible {
         /// The type byte it has.
@@ -180,8 +180,7 @@ impl std::error::Error for Error {}
 
 impl fmt::Display for Header {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let magic = if self.valkey { "VALKEY" } else { "REDIS" };
-        write!(f, "{magic} version {}", self.version)
+        write!(f, "{} version {}", self.magic(), self.version)
     }
 }
 

@@ -4,7 +4,9 @@
 //!
 //! - [`Parser`] reads a whole RDB as it arrives; [`ValueParser`] one value whose body is at hand.
 //! - [`payload`] checks and builds what RESTORE and FUNCTION RESTORE take.
-//! - [`convert_stream`] and [`PlainEncoder`] say a value in a form that older servers take.
+//! - [`ServerVersion`] knows which server loads what, [`convert`] and [`PlainEncoder`] say a value
+//!   in a form that a server loads.
+//! - [`Writer`] writes a whole RDB.
 //!
 //! Inside: `opcode` says what stands in a file and how each type is laid out, `walk` finds the
 //! end of a value by that, `value` reads its content, `packed` the blobs that small collections
@@ -27,6 +29,7 @@ mod key_type;
 mod keydb;
 mod length;
 mod limits;
+mod loss;
 mod lzf;
 mod metadata;
 mod opcode;
@@ -36,12 +39,14 @@ pub mod payload;
 mod plain;
 mod reading;
 mod section;
+mod server_version;
 mod slots;
 mod template;
 mod value;
 mod walk;
+mod writer;
 
-pub use convert::{convert_stream, nacked_entries};
+pub use convert::{Converted, convert};
 pub use error::{Error, ErrorKind, Likeness, Opaque};
 pub use event::{
     Altitude, Checksum, Element, Event, Family, Header, Key, MetadataClass, Part, StreamConsumer,
@@ -49,8 +54,11 @@ pub use event::{
 };
 pub use key_type::KeyType;
 pub use limits::Limits;
+pub use loss::Loss;
 pub use packed::Encoding;
 pub use parser::Parser;
 pub use plain::{FieldExpiry, NoPlainEncoding, PlainEncoder};
+pub use server_version::{Flavor, NoSuchServer, ServerVersion};
 pub use value::ValueParser;
 pub use value::module::module_name;
+pub use writer::Writer;

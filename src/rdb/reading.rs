@@ -1,5 +1,6 @@
 //! One value, read at the altitude that was chosen for it.
 
+use super::convert::Conversion;
 use super::cursor::{Cursor, Stop};
 use super::error::ErrorKind;
 use super::event::{Altitude, Event, Family, Header, ValueType};
@@ -37,8 +38,9 @@ enum Step {
     Skip(Walk),
     Encoded(Stored),
     Elements(Value),
-    /// Passes over a value whose length only its parts say.
-    Drop(Value),
+    Converted(Box<Conversion>),
+    /// A body whose end is only found by reading it, which is at hand as a whole.
+    Whole(Altitude),
     /// Everything but the end was said.
     End,
 }
@@ -94,14 +96,10 @@ impl Reading {
                     let altitude = *altitude;
                     self.step = match &self.template {
                         None if opcode::brings_names(self.value_type) => {
-                            if let Altitude::Measure { .. } = altitude {
-                                self.step = Step::Chosen(Altitude::Elements);
-                                return Ok(Event::Measured { bytes: None });
-                            }
-                            begin_with_names(self.value_type, altitude)
+                            begin_with_names(self.value_type, altitude, cursor)?
                         }
                         None => begin(self.value_type, altitude, limits, cursor)?,
-                        Some(names) => begin_template(self.value_type, altitude, names),
+                        Some(names) => begin_template(self.value_type, altitude, names, cursor)?,
                     };
                 }
                 Step::Ahead { .. } => {
@@ -128,15 +126,39 @@ impl Reading {
                     let part = value.next(cursor, limits)?;
                     return Ok(part.map_or(Event::ValueEnd, Event::Part));
                 }
-                Step::Drop(value) => {
-                    if value.next(cursor, limits)?.is_none() {
-                        return Ok(Event::ValueEnd);
-                    }
-                    cursor.commit();
+                Step::Converted(conversion) => return conversion.next(cursor, limits),
+                Step::Whole(altitude) => {
+                    let altitude = *altitude;
+                    return self.whole(altitude, cursor, limits);
                 }
                 Step::End => return Ok(Event::ValueEnd),
             }
         }
+    }
+
+    /// Reads ahead to the end of a body and says of it what the altitude asks for.
+    fn whole(
+        &mut self,
+        altitude: Altitude,
+        cursor: &mut Cursor<'_>,
+        limits: &Limits,
+    ) -> Result<Event, Stop> {
+        let mut ahead = cursor.ahead(0);
+        let mut value = Value::new(self.value_type);
+        while value.next(&mut ahead, limits)?.is_some() {}
+        let len = ahead.pos() - cursor.pos();
+        if let Altitude::Measure { bytes_max } = altitude {
+            self.step = Step::Chosen(Altitude::Elements);
+            let bytes = (len <= bytes_max).then_some(len as u64);
+            return Ok(Event::Measured { bytes });
+        }
+        self.step = Step::End;
+        let body = cursor.slice(len)?;
+        Ok(match altitude {
+            Altitude::Skip => Event::ValueEnd,
+            Altitude::Raw { bytes_max } if len <= bytes_max => Event::Body(body),
+            _ => Event::BodyPiece(body),
+        })
     }
 
     /// Walks ahead; nothing is said where the value is read by element instead.
@@ -202,37 +224,58 @@ fn begin(
         Altitude::Measure { bytes_max } => {
             ahead(Goal::Measure, Walk::new(layout), bytes_max as u64)
         }
-        Altitude::Pieces => Step::Pieces(Walk::new(layout)),
+        Altitude::Converted { to } if to != value_type || to.is_stream() => {
+            let conversion = Conversion::new(value_type, to).map_err(|kind| cursor.bad(kind))?;
+            Step::Converted(Box::new(conversion))
+        }
+        Altitude::Pieces | Altitude::Converted { .. } => Step::Pieces(Walk::new(layout)),
         Altitude::Skip => Step::Skip(Walk::new(layout)),
         Altitude::Encoded => Step::Encoded(Stored::new(value_type)),
         Altitude::Elements => Step::Elements(Value::new(value_type)),
     })
 }
 
-/// The end of a body that brings its field names with it is only found by reading it, which only
-/// payloads have.
-fn begin_with_names(value_type: ValueType, altitude: Altitude) -> Step {
-    match altitude {
-        Altitude::Skip => Step::Drop(Value::new(value_type)),
-        _ => Step::Elements(Value::new(value_type)),
-    }
+/// The end of a body that brings its field names with it is only found by reading it. There are
+/// none in files.
+fn begin_with_names(
+    value_type: ValueType,
+    altitude: Altitude,
+    cursor: &Cursor<'_>,
+) -> Result<Step, Stop> {
+    let value = Value::new(value_type);
+    Ok(match altitude {
+        Altitude::Elements | Altitude::Encoded => Step::Elements(value),
+        Altitude::Converted { to } if to != value_type => gather(value, value_type, to, cursor)?,
+        altitude => Step::Whole(altitude),
+    })
 }
 
 /// A body that says nothing by itself comes as fields wherever any of it is asked for.
-fn begin_template(value_type: ValueType, altitude: Altitude, names: &Names) -> Step {
+fn begin_template(
+    value_type: ValueType,
+    altitude: Altitude,
+    names: &Names,
+    cursor: &Cursor<'_>,
+) -> Result<Step, Stop> {
     let packed = value_type.byte == opcode::TYPE_TEMPLATE_LISTPACK;
     let walk = match packed {
         true => Walk::new(&[Op::Str]),
         false => Walk::strings_behind_length(names.len() as u64),
     };
-    match altitude {
+    let value = Value::TemplateHash(TemplateHash::of_template(packed, names.clone()));
+    Ok(match altitude {
         Altitude::Measure { bytes_max } => ahead(Goal::Measure, walk, bytes_max as u64),
         Altitude::Skip => Step::Skip(walk),
+        Altitude::Converted { to } => gather(value, value_type, to, cursor)?,
         Altitude::Raw { .. } | Altitude::Pieces | Altitude::Encoded | Altitude::Elements => {
-            let hash = TemplateHash::of_template(packed, names.clone());
-            Step::Elements(Value::TemplateHash(hash))
+            Step::Elements(value)
         }
-    }
+    })
+}
+
+fn gather(value: Value, from: ValueType, to: ValueType, cursor: &Cursor<'_>) -> Result<Step, Stop> {
+    let conversion = Conversion::of_value(value, from, to).map_err(|kind| cursor.bad(kind))?;
+    Ok(Step::Converted(Box::new(conversion)))
 }
 
 fn ahead(goal: Goal, walk: Walk, bytes_max: u64) -> Step {

@@ -235,18 +235,15 @@ impl ValueWriter {
     }
 
     fn older_stream(&mut self, value: &Value, body: &Bytes) -> Result<(), Error> {
-        let to = self.target.newest_stream();
+        let to = ValueType::common(self.target.newest_stream());
         let from = value.key.value_type;
-        let limits = rdb::Limits::default();
-        let converted = rdb::convert_stream(body, from, to, &limits)
+        let converted = rdb::convert(body.clone(), from, to, &rdb::Limits::default())
             .map_err(|source| self.unreadable(value, source))?;
-        let nacked = rdb::nacked_entries(body, from, &limits)
-            .map_err(|source| self.unreadable(value, source))?;
-        for _ in 0..nacked {
+        for _ in 0..converted.lost(rdb::Loss::NackedEntry) {
             self.losses
                 .lose(Loss::NackedEntry, value.db, &value.key.key)?;
         }
-        self.restore(value, ValueType::common(to), &converted.into());
+        self.restore(value, to, &converted.body.into());
         Ok(())
     }
 

@@ -90,7 +90,10 @@ impl Keyspace {
                         .classes
                         .extend(classes.iter().map(|class| class.name.clone()));
                 }
-                Event::BodyPiece(_) | Event::Blob { .. } | Event::Measured { .. } => {
+                Event::BodyPiece(_)
+                | Event::Blob { .. }
+                | Event::Measured { .. }
+                | Event::Lost { .. } => {
                     unreachable!("values are read by element here")
                 }
                 Event::Header(_)

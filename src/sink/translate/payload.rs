@@ -56,13 +56,9 @@ pub(super) fn restore(scene: &Scene<'_>, command: &Command, out: &mut Vec<Comman
     if let Some(loss) = scene.target.loses(value_type) {
         return Outcome::Lossy(loss);
     }
-    if let Some(converted) = as_older_stream(scene, &payload) {
+    if let Some((converted, outcome)) = as_older_stream(scene, &payload) {
         write(scene, &restore, &converted, out);
-        let nacked = rdb::nacked_entries(&payload.body, value_type, &Limits::default());
-        return match nacked {
-            Ok(1..) => Outcome::Lossy(Loss::NackedEntry),
-            _ => Outcome::Rewritten,
-        };
+        return outcome;
     }
     rebuild(scene, &restore, payload, out)
 }
@@ -170,11 +166,18 @@ fn assemble(scene: &Scene<'_>, value_type: ValueType, body: &[u8]) -> Bytes {
 }
 
 /// A stream in the newest type that the target takes; `None` when it is no stream, or broken.
-fn as_older_stream(scene: &Scene<'_>, payload: &Payload) -> Option<Bytes> {
-    let to = scene.target.newest_stream();
+fn as_older_stream(scene: &Scene<'_>, payload: &Payload) -> Option<(Bytes, Outcome)> {
+    if !payload.value_type.is_stream() {
+        return None;
+    }
+    let to = ValueType::common(scene.target.newest_stream());
     let limits = Limits::default();
-    let body = rdb::convert_stream(&payload.body, payload.value_type, to, &limits).ok()?;
-    Some(assemble(scene, ValueType::common(to), &body))
+    let converted = rdb::convert(payload.body.clone(), payload.value_type, to, &limits).ok()?;
+    let outcome = match converted.lost(rdb::Loss::NackedEntry) {
+        0 => Outcome::Rewritten,
+        _ => Outcome::Lossy(Loss::NackedEntry),
+    };
+    Some((assemble(scene, to, &converted.body), outcome))
 }
 
 /// The key is deleted first: commands add to what is there. IDLETIME and FREQ are hints that no
