@@ -21,7 +21,7 @@ mod reader;
 mod zstd;
 
 pub use error::{Error, ErrorKind};
-pub use feed::Feed;
+pub use feed::{Feed, Input};
 pub use filter::{Filter, FilterError, KeyPattern, Ttl};
 pub use meter::Meter;
 pub use reader::Reader;

@@ -38,7 +38,7 @@ pub use hold::Hold;
 pub use lane::{Confirmed, Lane, LaneConfig, LaneEnded, LaneEvent};
 pub use loss_log::LossLog;
 pub use lossy::{Loss, Lossy};
-pub use policy::{Conflict, OnLossy, Publish};
+pub use policy::{Conflict, Expired, OnLossy, Publish};
 pub use release::{Due, Release, ReleaseStep};
 pub use target::{Flavor, Target};
 pub use transaction::TransactionBuilder;

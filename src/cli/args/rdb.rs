@@ -6,9 +6,10 @@ use clap::{Arg, ArgAction, ArgMatches, Command, builder::PossibleValuesParser, v
 
 use crate::{
     config::{ConfigError, parse_duration, parse_size},
-    dump::{Filter, KeyPattern, Ttl},
+    dump::{Filter, Input, KeyPattern, Ttl},
     keyspace::{Db, UnixMs},
     rdb::KeyType,
+    sync::LinkConfig,
 };
 
 /// The settings that say how a live source is reached, and how the program talks.
@@ -26,18 +27,20 @@ pub(in crate::cli) const SOURCE_SETTINGS: [&str; 11] = [
     "log-level",
 ];
 
-const SELECTION: &str = "Which keys";
+/// The settings that say how a target is reached and written to.
+pub(in crate::cli) const TARGET_SETTINGS: [&str; 9] = [
+    "target",
+    "target-password-file",
+    "on-conflict",
+    "flush-target",
+    "yes",
+    "on-lossy",
+    "lanes",
+    "restore-bytes-max",
+    "window-bytes-max",
+];
 
-/// Where the RDB comes from.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(in crate::cli) enum Input {
-    /// A file.
-    File(PathBuf),
-    /// Standard input.
-    Stdin,
-    /// The snapshot of the live source of the settings.
-    Source,
-}
+const SELECTION: &str = "Which keys";
 
 /// Adds the input: a file, `-`, or a source.
 pub(in crate::cli) fn with_input(command: Command) -> Command {
@@ -53,12 +56,18 @@ pub(in crate::cli) fn with_input(command: Command) -> Command {
 }
 
 /// The input that was typed; without a file it is the source of the settings.
-pub(in crate::cli) fn input(matches: &ArgMatches) -> Input {
-    match matches.get_one::<PathBuf>("file") {
+///
+/// # Errors
+/// There is no source either, or it cannot be used.
+pub(in crate::cli) fn input(
+    matches: &ArgMatches,
+    source: impl FnOnce() -> Result<LinkConfig, ConfigError>,
+) -> Result<Input, ConfigError> {
+    Ok(match matches.get_one::<PathBuf>("file") {
         Some(path) if path.as_os_str() == "-" => Input::Stdin,
         Some(path) => Input::File(path.clone()),
-        None => Input::Source,
-    }
+        None => Input::Source(Box::new(source()?)),
+    })
 }
 
 /// Adds the flags that select keys.

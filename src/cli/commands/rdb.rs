@@ -1,6 +1,7 @@
 //! `keyferry rdb`: what can be done with an RDB file.
 
 mod check;
+mod restore;
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -9,14 +10,14 @@ use tokio::runtime::Builder;
 
 use crate::{
     cli::{
-        Exit, args, args::rdb::Input, crash::Crash, diagnostics::Diagnostic, meter, screen::Screen,
-        signals::Signals,
+        Exit, args, crash::Crash, diagnostics::Diagnostic, meter, screen::Screen, signals::Signals,
     },
-    config::{LogFormat, Settings, SourceConfig, Talk},
-    dump::{Feed, Filter, Reader},
+    config::{ConfigError, LogFormat, Settings, SourceConfig, Talk},
+    dump::{Feed, Filter, Input, Reader},
     keyspace::UnixMs,
+    pipeline,
     rdb::Limits,
-    sync::{LinkConfig, Notice},
+    sync::Notice,
     telemetry,
 };
 
@@ -28,6 +29,7 @@ pub(in crate::cli) fn command() -> Command {
         .arg_required_else_help(true)
         .disable_help_subcommand(true)
         .subcommand(check::command())
+        .subcommand(restore::command())
 }
 
 /// Runs the verb that was typed.
@@ -39,6 +41,7 @@ pub(in crate::cli) fn run(
     let task = Task::new(matches, crash)?;
     match verb {
         "check" => check::run(&task),
+        "restore" => restore::run(&task),
         _ => unreachable!("clap knows the verbs"),
     }
 }
@@ -115,26 +118,25 @@ impl<'a> Task<'a> {
         })
     }
 
-    async fn feed(&self) -> Result<Feed, Diagnostic> {
-        Ok(match args::rdb::input(self.matches) {
-            Input::File(path) => Feed::file(&path)?,
-            Input::Stdin => Feed::stdin(),
-            Input::Source => Feed::source(&self.link()?, &mut tell).await?,
-        })
+    /// The file, standard input or source that was asked for.
+    fn input(&self) -> Result<Input, Diagnostic> {
+        let input = args::rdb::input(self.matches, || {
+            if !self.settings.has("source") {
+                return Err(ConfigError::new(
+                    "no input is given",
+                    "neither a file nor --source or KEYFERRY_SOURCE names one",
+                    "give an RDB file, - for standard input, or --source redis://host:port",
+                ));
+            }
+            let source = SourceConfig::of(&self.settings)?;
+            source.refuse_masked()?;
+            Ok(pipeline::link_config(&source))
+        });
+        Ok(input?)
     }
 
-    fn link(&self) -> Result<LinkConfig, Diagnostic> {
-        let source = SourceConfig::of(&self.settings)?;
-        Ok(LinkConfig {
-            endpoint: source.node.endpoint,
-            user: source.node.user,
-            password: source.node.password,
-            announce_ip: source.announce_ip,
-            announce_port: source.announce_port,
-            connect_timeout: source.connect_timeout,
-            source_timeout: source.source_timeout,
-            retry_for: source.retry_for,
-        })
+    async fn feed(&self) -> Result<Feed, Diagnostic> {
+        Ok(Feed::open(&self.input()?, &mut tell).await?)
     }
 }
 
