@@ -5,7 +5,7 @@ use std::io::Write;
 use super::Exit;
 use crate::{
     config::ConfigError,
-    dump,
+    dump::{self, CopyError, OutputError, OutputErrorKind},
     pipeline::{Error, SummaryError},
     telemetry::logs_are_json,
 };
@@ -110,6 +110,29 @@ impl From<dump::Error> for Diagnostic {
             why: error.why(),
             next: error.next(),
             what: error.to_string(),
+        }
+    }
+}
+
+impl From<OutputError> for Diagnostic {
+    fn from(error: OutputError) -> Diagnostic {
+        Diagnostic {
+            exit: match error.kind {
+                OutputErrorKind::Exists | OutputErrorKind::Special => Exit::Usage,
+                OutputErrorKind::Create(_) | OutputErrorKind::Write(_) => Exit::Local,
+            },
+            why: error.why(),
+            next: error.next(),
+            what: error.to_string(),
+        }
+    }
+}
+
+impl From<CopyError> for Diagnostic {
+    fn from(error: CopyError) -> Diagnostic {
+        match error {
+            CopyError::Read(error) => error.into(),
+            CopyError::Write(error) => error.into(),
         }
     }
 }

@@ -7,7 +7,8 @@
 //!
 //! [`Feed`] brings the bytes of one RDB, [`Reader`] parses them and passes on the events of the
 //! keys that its [`Filter`] selects. Whatever is made of an RDB reads those events: memory is
-//! bounded by one element or one packed blob, whatever the size of the file or of one value.
+//! bounded by one element or one packed blob, whatever the size of the file or of one value. What
+//! is made of it goes to an [`Output`].
 //!
 //! Nothing here writes to a server, nor prints.
 
@@ -17,6 +18,7 @@ mod filter;
 mod glob;
 mod meter;
 mod opened;
+mod output;
 mod reader;
 mod zstd;
 
@@ -24,4 +26,5 @@ pub use error::{Error, ErrorKind};
 pub use feed::{Feed, Input};
 pub use filter::{Filter, FilterError, KeyPattern, Ttl};
 pub use meter::Meter;
+pub use output::{CopyError, Output, OutputError, OutputErrorKind};
 pub use reader::Reader;

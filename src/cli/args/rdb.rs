@@ -1,12 +1,12 @@
 //! What the verbs of `keyferry rdb` have in common: an input and a filter.
 
-use std::{collections::BTreeSet, path::PathBuf};
+use std::{collections::BTreeSet, io, path::PathBuf};
 
 use clap::{Arg, ArgAction, ArgMatches, Command, builder::PossibleValuesParser, value_parser};
 
 use crate::{
     config::{ConfigError, parse_duration, parse_size},
-    dump::{Filter, Input, KeyPattern, Ttl},
+    dump::{Filter, Input, KeyPattern, Output, OutputError, Ttl},
     keyspace::{Db, UnixMs},
     rdb::KeyType,
     sync::LinkConfig,
@@ -68,6 +68,40 @@ pub(in crate::cli) fn input(
         Some(path) => Input::File(path.clone()),
         None => Input::Source(Box::new(source()?)),
     })
+}
+
+/// Adds the output: a file, or `-`.
+#[allow(dead_code, reason = "for the verbs that write")]
+pub(in crate::cli) fn with_output(command: Command) -> Command {
+    command
+        .arg(
+            Arg::new("output")
+                .short('o')
+                .long("output")
+                .value_name("FILE")
+                .value_parser(value_parser!(PathBuf))
+                .help(
+                    "Write to this file, which appears when it is complete; - is standard output",
+                ),
+        )
+        .arg(
+            Arg::new("overwrite")
+                .long("overwrite")
+                .action(ArgAction::SetTrue)
+                .help("Replace the file if it exists"),
+        )
+}
+
+/// Opens the output that was typed; without one it is standard output.
+///
+/// # Errors
+/// Those of [`Output::file`].
+#[allow(dead_code, reason = "for the verbs that write")]
+pub(in crate::cli) fn output(matches: &ArgMatches) -> Result<Output, OutputError> {
+    match matches.get_one::<PathBuf>("output") {
+        Some(path) if path.as_os_str() != "-" => Output::file(path, matches.get_flag("overwrite")),
+        _ => Ok(Output::stream("standard output", Box::new(io::stdout()))),
+    }
 }
 
 /// Adds the flags that select keys.
