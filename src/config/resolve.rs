@@ -119,7 +119,7 @@ impl TargetConfig {
             },
             flush: settings.switch("flush-target")?,
             yes: settings.switch("yes")?,
-            on_lossy: settings.on_lossy()?,
+            on_lossy: on_lossy(settings)?,
             lanes: settings.number("lanes")?,
             restore_bytes_max: settings.number("restore-bytes-max")?,
             window_bytes_max: settings.number("window-bytes-max")?,
@@ -183,6 +183,17 @@ impl Talk {
             log_level: settings.choice("log-level")?.unwrap_or("info"),
         })
     }
+}
+
+/// What to do with what a server cannot hold.
+///
+/// # Errors
+/// The setting cannot be parsed.
+pub fn on_lossy(settings: &Settings) -> Result<OnLossy, ConfigError> {
+    Ok(match settings.choice("on-lossy")? {
+        Some("drop") => OnLossy::Drop,
+        _ => OnLossy::Fail,
+    })
 }
 
 fn refuse_masked(side: &str, node: &Node) -> Result<(), ConfigError> {
@@ -269,17 +280,6 @@ fn variable(name: &str) -> String {
 
 /// Typed access. Defaults of the table are parsed like everything else, so that a bad one shows.
 impl Settings {
-    /// What to do with what a target cannot hold.
-    ///
-    /// # Errors
-    /// The setting cannot be parsed.
-    pub fn on_lossy(&self) -> Result<OnLossy, ConfigError> {
-        Ok(match self.choice("on-lossy")? {
-            Some("drop") => OnLossy::Drop,
-            _ => OnLossy::Fail,
-        })
-    }
-
     fn switch(&self, name: &str) -> Result<bool, ConfigError> {
         let text = self
             .given(name)

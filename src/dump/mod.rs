@@ -12,6 +12,7 @@
 //!
 //! Nothing here writes to a server, nor prints.
 
+mod convert;
 mod error;
 mod feed;
 mod filter;
@@ -22,6 +23,7 @@ mod output;
 mod reader;
 mod zstd;
 
+pub use convert::{ConvertConfig, ConvertError, ConvertSummary, convert};
 pub use error::{Error, ErrorKind};
 pub use feed::{Feed, Input};
 pub use filter::{Filter, FilterError, KeyPattern, Ttl};

@@ -1,6 +1,7 @@
 //! `keyferry rdb`: what can be done with an RDB file.
 
 mod check;
+mod convert;
 mod restore;
 
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -29,6 +30,7 @@ pub(in crate::cli) fn command() -> Command {
         .arg_required_else_help(true)
         .disable_help_subcommand(true)
         .subcommand(check::command())
+        .subcommand(convert::command())
         .subcommand(restore::command())
 }
 
@@ -41,6 +43,7 @@ pub(in crate::cli) fn run(
     let task = Task::new(matches, crash)?;
     match verb {
         "check" => check::run(&task),
+        "convert" => convert::run(&task),
         "restore" => restore::run(&task),
         _ => unreachable!("clap knows the verbs"),
     }
