@@ -3,13 +3,13 @@
 use crate::{
     config::SourceConfig,
     sink::Admin,
-    sync::{LinkConfig, Notice, Side},
+    sync::{LinkConfig, Notice, Side, SnapshotOptions},
 };
 
 use super::{Error, Progress, clock::ServerClock};
 
-/// How a source is joined.
-pub fn link_config(source: &SourceConfig) -> LinkConfig {
+/// How a source is joined whose snapshot is wanted like this.
+pub fn link_config(source: &SourceConfig, snapshot: SnapshotOptions) -> LinkConfig {
     let node = source.node.clone();
     LinkConfig {
         endpoint: node.endpoint,
@@ -20,6 +20,7 @@ pub fn link_config(source: &SourceConfig) -> LinkConfig {
         connect_timeout: source.connect_timeout,
         source_timeout: source.source_timeout,
         retry_for: source.retry_for,
+        snapshot,
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::{
     config::{Migration, Mode, TargetConfig},
     sink::{Expired, Hold, LossLog, Translator},
-    sync::{Link, ReplOffset, Side, Start},
+    sync::{Link, ReplOffset, Side, SnapshotOptions, Start},
 };
 
 use super::{
@@ -126,7 +126,11 @@ impl<'a> Run<'a> {
 
     /// Joins the source as a replica.
     async fn join(&mut self) -> Result<(Link, ReplOffset), Error> {
-        let config = link_config(&self.migration.source);
+        let snapshot = SnapshotOptions {
+            rdb_no_compress: true,
+            rdb_only: false,
+        };
+        let config = link_config(&self.migration.source, snapshot);
         self.progress.enter(Phase::WaitingForSnapshot);
         let (link, start) = Link::open(&config, None, &mut shown(&self.progress)).await?;
         self.progress.wait_because(None);

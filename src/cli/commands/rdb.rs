@@ -2,12 +2,13 @@
 
 mod check;
 mod convert;
+mod dump;
 mod restore;
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use clap::{ArgMatches, Command};
-use tokio::runtime::Builder;
+use tokio::{runtime::Builder, sync::oneshot};
 
 use crate::{
     cli::{
@@ -18,7 +19,7 @@ use crate::{
     keyspace::UnixMs,
     pipeline,
     rdb::Limits,
-    sync::Notice,
+    sync::{LinkConfig, Notice, SnapshotOptions},
     telemetry,
 };
 
@@ -31,6 +32,7 @@ pub(in crate::cli) fn command() -> Command {
         .disable_help_subcommand(true)
         .subcommand(check::command())
         .subcommand(convert::command())
+        .subcommand(dump::command())
         .subcommand(restore::command())
 }
 
@@ -44,6 +46,7 @@ pub(in crate::cli) fn run(
     match verb {
         "check" => check::run(&task),
         "convert" => convert::run(&task),
+        "dump" => dump::run(&task),
         "restore" => restore::run(&task),
         _ => unreachable!("clap knows the verbs"),
     }
@@ -91,12 +94,14 @@ impl<'a> Task<'a> {
             .build()
             .map_err(|error| Diagnostic::local("threads cannot be started", &error))?;
         let done = runtime.block_on(async {
-            let mut signals = Signals::listen()
+            let signals = Signals::listen()
                 .map_err(|error| Diagnostic::local("signals cannot be received", &error))?;
+            let (stopper, stopped) = oneshot::channel();
+            tokio::spawn(stop_then_exit(signals, stopper));
             tokio::select! {
                 done = work => done,
                 () = self.crash.noticed() => Err(Diagnostic::bug("a panic")),
-                signal = signals.next() => Err(Diagnostic::stopped(signal)),
+                Ok(signal) = stopped => Err(Diagnostic::stopped(signal)),
             }
         });
         // A thread that waits for standard input must not keep the process alive.
@@ -113,7 +118,7 @@ impl<'a> Task<'a> {
         let filter = self.filter()?;
         self.block_on(async {
             let feed = self.feed().await?;
-            let display = meter::Display::start(&self.talk, &self.screen, feed.meter());
+            let display = self.show(&feed);
             let mut reader = Reader::new(feed, filter, Limits::default());
             let done = work(&mut reader).await;
             display.finish();
@@ -123,24 +128,49 @@ impl<'a> Task<'a> {
 
     /// The file, standard input or source that was asked for.
     fn input(&self) -> Result<Input, Diagnostic> {
-        let input = args::rdb::input(self.matches, || {
-            if !self.settings.has("source") {
-                return Err(ConfigError::new(
-                    "no input is given",
-                    "neither a file nor --source or KEYFERRY_SOURCE names one",
-                    "give an RDB file, - for standard input, or --source redis://host:port",
-                ));
-            }
-            let source = SourceConfig::of(&self.settings)?;
-            source.refuse_masked()?;
-            Ok(pipeline::link_config(&source))
+        let input = args::rdb::input(self.matches, || match self.settings.has("source") {
+            true => self.link(true),
+            false => Err(ConfigError::new(
+                "no input is given",
+                "neither a file nor --source or KEYFERRY_SOURCE names one",
+                "give an RDB file, - for standard input, or --source redis://host:port",
+            )),
         });
         Ok(input?)
+    }
+
+    /// Shows how far the reading has come.
+    fn show(&self, feed: &Feed) -> meter::Display {
+        meter::Display::start(&self.talk, &self.screen, feed.meter())
     }
 
     async fn feed(&self) -> Result<Feed, Diagnostic> {
         Ok(Feed::open(&self.input()?, &mut tell).await?)
     }
+
+    /// Joins the source of the settings. `fast`: it need not compress its strings, if it can leave
+    /// that out.
+    async fn source(&self, fast: bool) -> Result<Feed, Diagnostic> {
+        Ok(Feed::source(&self.link(fast)?, &mut tell).await?)
+    }
+
+    fn link(&self, fast: bool) -> Result<LinkConfig, ConfigError> {
+        let source = SourceConfig::of(&self.settings)?;
+        source.refuse_masked()?;
+        let snapshot = SnapshotOptions {
+            rdb_no_compress: fast,
+            rdb_only: true,
+        };
+        Ok(pipeline::link_config(&source, snapshot))
+    }
+}
+
+/// Says which signal came first. The second ends the process, whatever it is waiting for.
+async fn stop_then_exit(mut signals: Signals, stopper: oneshot::Sender<&'static str>) {
+    // Nobody listens when the work has just ended.
+    let _ = stopper.send(signals.next().await);
+    signals.next().await;
+    std::process::exit(Exit::Local as i32);
 }
 
 /// Logs what happens while a live source is joined.
