@@ -13,6 +13,7 @@
 //! Nothing here writes to a server, nor prints.
 
 mod backup;
+mod commands;
 mod convert;
 mod error;
 mod feed;
@@ -25,6 +26,7 @@ mod reader;
 mod zstd;
 
 pub use backup::{Backup, backup};
+pub use commands::{CommandFormat, CommandsConfig, CommandsError, CommandsSummary, commands};
 pub use convert::{ConvertConfig, ConvertError, ConvertSummary, convert};
 pub use error::{Error, ErrorKind};
 pub use feed::{Feed, Input};

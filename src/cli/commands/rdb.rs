@@ -1,6 +1,7 @@
 //! `keyferry rdb`: what can be done with an RDB file.
 
 mod check;
+mod commands;
 mod convert;
 mod dump;
 mod restore;
@@ -31,6 +32,7 @@ pub(in crate::cli) fn command() -> Command {
         .arg_required_else_help(true)
         .disable_help_subcommand(true)
         .subcommand(check::command())
+        .subcommand(commands::command())
         .subcommand(convert::command())
         .subcommand(dump::command())
         .subcommand(restore::command())
@@ -45,6 +47,7 @@ pub(in crate::cli) fn run(
     let task = Task::new(matches, crash)?;
     match verb {
         "check" => check::run(&task),
+        "commands" => commands::run(&task),
         "convert" => convert::run(&task),
         "dump" => dump::run(&task),
         "restore" => restore::run(&task),
