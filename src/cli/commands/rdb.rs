@@ -2,6 +2,7 @@
 
 mod check;
 mod dump;
+mod json;
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -30,6 +31,7 @@ pub(in crate::cli) fn command() -> Command {
         .disable_help_subcommand(true)
         .subcommand(check::command())
         .subcommand(dump::command())
+        .subcommand(json::command())
 }
 
 /// Runs the verb that was typed.
@@ -42,6 +44,7 @@ pub(in crate::cli) fn run(
     match verb {
         "check" => check::run(&task),
         "dump" => dump::run(&task),
+        "json" => json::run(&task),
         _ => unreachable!("clap knows the verbs"),
     }
 }
@@ -109,11 +112,20 @@ impl<'a> Task<'a> {
         &self,
         work: impl AsyncFnOnce(&mut Reader) -> Result<T, Diagnostic>,
     ) -> Result<T, Diagnostic> {
+        self.read_within(Limits::default(), work)
+    }
+
+    /// The same, with limits of its own.
+    fn read_within<T>(
+        &self,
+        limits: Limits,
+        work: impl AsyncFnOnce(&mut Reader) -> Result<T, Diagnostic>,
+    ) -> Result<T, Diagnostic> {
         let filter = self.filter()?;
         self.block_on(async {
             let feed = self.feed().await?;
             let display = self.show(&feed);
-            let mut reader = Reader::new(feed, filter, Limits::default());
+            let mut reader = Reader::new(feed, filter, limits);
             let done = work(&mut reader).await;
             display.finish();
             done
