@@ -14,6 +14,7 @@
 
 mod backup;
 mod byte_string;
+mod convert;
 mod encoding;
 mod error;
 mod feed;
@@ -28,6 +29,7 @@ mod zstd;
 
 pub use backup::{Backup, backup};
 pub use byte_string::ByteString;
+pub use convert::{ConvertConfig, ConvertError, ConvertSummary, convert};
 pub use encoding::{encoding_name, string_encoding};
 pub use error::{Error, ErrorKind};
 pub use feed::Feed;

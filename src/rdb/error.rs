@@ -70,7 +70,7 @@ pub enum ErrorKind {
         /// The nine characters of the module's name.
         module: String,
     },
-    /// A stream of this type cannot be written as the one that was asked for.
+    /// A value of this type cannot be written as the one that was asked for.
     #[error("value type {from} cannot be written as type {to}")]
     NotConvertible {
         /// The type byte it has.

@@ -1,6 +1,7 @@
 //! `keyferry rdb`: what can be done with an RDB file.
 
 mod check;
+mod convert;
 mod dump;
 mod json;
 
@@ -30,6 +31,7 @@ pub(in crate::cli) fn command() -> Command {
         .arg_required_else_help(true)
         .disable_help_subcommand(true)
         .subcommand(check::command())
+        .subcommand(convert::command())
         .subcommand(dump::command())
         .subcommand(json::command())
 }
@@ -43,6 +45,7 @@ pub(in crate::cli) fn run(
     let task = Task::new(matches, crash)?;
     match verb {
         "check" => check::run(&task),
+        "convert" => convert::run(&task),
         "dump" => dump::run(&task),
         "json" => json::run(&task),
         _ => unreachable!("clap knows the verbs"),
