@@ -264,6 +264,24 @@ fn size(matches: &ArgMatches) -> Result<Option<std::ops::RangeInclusive<u64>>, C
     })
 }
 
+/// A size that has a default, at least `min` bytes.
+///
+/// # Errors
+/// A text that is no size, or too small a one.
+pub(in crate::cli) fn bytes(
+    matches: &ArgMatches,
+    flag: &str,
+    min: u64,
+) -> Result<usize, ConfigError> {
+    let text = matches.get_one::<String>(flag).map_or("", String::as_str);
+    let next = format!("write a size of at least {min} bytes, such as 64kb");
+    let size = parse_size(text).map_err(|why| unusable(flag, why, &next))?;
+    match usize::try_from(size) {
+        Ok(size) if size as u64 >= min => Ok(size),
+        _ => Err(unusable(flag, format!("{text} is out of range"), &next)),
+    }
+}
+
 fn unusable(flag: &str, why: String, next: &str) -> ConfigError {
     ConfigError::new(format!("--{flag} cannot be used"), why, next)
 }

@@ -4,6 +4,7 @@ mod check;
 mod commands;
 mod convert;
 mod dump;
+mod json;
 mod restore;
 
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -36,6 +37,7 @@ pub(in crate::cli) fn command() -> Command {
         .subcommand(convert::command())
         .subcommand(dump::command())
         .subcommand(restore::command())
+        .subcommand(json::command())
 }
 
 /// Runs the verb that was typed.
@@ -51,6 +53,7 @@ pub(in crate::cli) fn run(
         "convert" => convert::run(&task),
         "dump" => dump::run(&task),
         "restore" => restore::run(&task),
+        "json" => json::run(&task),
         _ => unreachable!("clap knows the verbs"),
     }
 }
@@ -118,11 +121,20 @@ impl<'a> Task<'a> {
         &self,
         work: impl AsyncFnOnce(&mut Reader) -> Result<T, Diagnostic>,
     ) -> Result<T, Diagnostic> {
+        self.read_within(Limits::default(), work)
+    }
+
+    /// The same, with limits of its own.
+    fn read_within<T>(
+        &self,
+        limits: Limits,
+        work: impl AsyncFnOnce(&mut Reader) -> Result<T, Diagnostic>,
+    ) -> Result<T, Diagnostic> {
         let filter = self.filter()?;
         self.block_on(async {
             let feed = self.feed().await?;
             let display = self.show(&feed);
-            let mut reader = Reader::new(feed, filter, Limits::default());
+            let mut reader = Reader::new(feed, filter, limits);
             let done = work(&mut reader).await;
             display.finish();
             done
