@@ -1,5 +1,6 @@
 //! `keyferry rdb`: what can be done with an RDB file.
 
+mod analyze;
 mod check;
 
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -27,6 +28,7 @@ pub(in crate::cli) fn command() -> Command {
         .subcommand_required(true)
         .arg_required_else_help(true)
         .disable_help_subcommand(true)
+        .subcommand(analyze::command())
         .subcommand(check::command())
 }
 
@@ -38,6 +40,7 @@ pub(in crate::cli) fn run(
 ) -> Result<Exit, Diagnostic> {
     let task = Task::new(matches, crash)?;
     match verb {
+        "analyze" => analyze::run(&task),
         "check" => check::run(&task),
         _ => unreachable!("clap knows the verbs"),
     }
