@@ -5,7 +5,7 @@ use std::io::Write;
 use super::Exit;
 use crate::{
     config::ConfigError,
-    dump::{self, CopyError, OutputError, OutputErrorKind},
+    dump::{self, ConvertError, CopyError, OutputError, OutputErrorKind},
     pipeline::{Error, SummaryError},
     telemetry::logs_are_json,
 };
@@ -124,6 +124,20 @@ impl From<OutputError> for Diagnostic {
             why: error.why(),
             next: error.next(),
             what: error.to_string(),
+        }
+    }
+}
+
+impl From<ConvertError> for Diagnostic {
+    fn from(error: ConvertError) -> Diagnostic {
+        match error {
+            ConvertError::Copy(error) => error.into(),
+            ConvertError::Lossy { .. } => Diagnostic {
+                exit: Exit::Target,
+                what: error.to_string(),
+                why: "its release has no place for that in an RDB".to_owned(),
+                next: ConvertError::next_of_lossy().to_owned(),
+            },
         }
     }
 }

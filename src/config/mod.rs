@@ -34,7 +34,7 @@ pub use error::ConfigError;
 pub use file::from_file;
 pub use layer::{Layer, Origin, Settings};
 pub use migration::{Migration, Mode};
-pub use resolve::{LogFormat, ProgressStyle, SyncConfig, Talk};
+pub use resolve::{LogFormat, ProgressStyle, SyncConfig, Talk, on_lossy};
 pub use setting::{Group, Kind, SETTINGS, Setting};
 pub use size::parse as parse_size;
 pub use source::SourceConfig;

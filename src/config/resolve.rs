@@ -121,6 +121,17 @@ impl Talk {
     }
 }
 
+/// What to do with what a server cannot hold.
+///
+/// # Errors
+/// The setting cannot be parsed.
+pub fn on_lossy(settings: &Settings) -> Result<OnLossy, ConfigError> {
+    Ok(match settings.choice("on-lossy")? {
+        Some("drop") => OnLossy::Drop,
+        _ => OnLossy::Fail,
+    })
+}
+
 fn refuse_masked(side: &str, node: &Node) -> Result<(), ConfigError> {
     if node.password.as_ref().is_some_and(|p| p.reveal() == MASK) {
         return Err(ConfigError::new(
@@ -148,10 +159,7 @@ fn migration(settings: &Settings) -> Result<Migration, ConfigError> {
             None => None,
         },
         flush_target: settings.switch("flush-target")?,
-        on_lossy: match settings.choice("on-lossy")? {
-            Some("drop") => OnLossy::Drop,
-            _ => OnLossy::Fail,
-        },
+        on_lossy: on_lossy(settings)?,
         publish: match settings.choice("publish")? {
             Some("drop") => Publish::Drop,
             _ => Publish::Forward,

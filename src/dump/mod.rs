@@ -13,6 +13,8 @@
 //! Nothing here writes to a server, nor prints.
 
 pub mod analyze;
+mod backup;
+mod convert;
 mod error;
 mod feed;
 mod filter;
@@ -23,6 +25,8 @@ mod output;
 mod reader;
 mod zstd;
 
+pub use backup::{Backup, backup};
+pub use convert::{ConvertConfig, ConvertError, ConvertSummary, convert};
 pub use error::{Error, ErrorKind};
 pub use feed::Feed;
 pub use filter::{Filter, FilterError, KeyPattern, Ttl};

@@ -196,6 +196,7 @@ impl Copy<'_> {
             | Event::BodyPiece(_)
             | Event::Blob { .. }
             | Event::Measured { .. }
+            | Event::Lost { .. }
             | Event::Part(_)
             | Event::ValueEnd) => {
                 self.writer.take(event)?;

@@ -228,11 +228,11 @@ impl ValueWriter {
     }
 
     fn older_stream(&mut self, value: &Value, body: &Bytes) -> Result<(), Error> {
-        let to = self.target.newest_stream();
+        let to = ValueType::common(self.target.newest_stream());
         let from = value.key.value_type;
-        let converted = rdb::convert_stream(body, from, to, &rdb::Limits::default())
+        let converted = rdb::convert(body.clone(), from, to, &rdb::Limits::default())
             .map_err(|source| self.unreadable(value, source))?;
-        self.restore(value, ValueType::common(to), &converted.into());
+        self.restore(value, to, &converted.body.into());
         Ok(())
     }
 

@@ -62,7 +62,6 @@ pub(in crate::cli) fn input(matches: &ArgMatches) -> Input {
 }
 
 /// Adds the output: a file, or `-`.
-#[allow(dead_code, reason = "for the verbs that write")]
 pub(in crate::cli) fn with_output(command: Command) -> Command {
     command
         .arg(
@@ -87,12 +86,17 @@ pub(in crate::cli) fn with_output(command: Command) -> Command {
 ///
 /// # Errors
 /// Those of [`Output::file`].
-#[allow(dead_code, reason = "for the verbs that write")]
 pub(in crate::cli) fn output(matches: &ArgMatches) -> Result<Output, OutputError> {
-    match matches.get_one::<PathBuf>("output") {
-        Some(path) if path.as_os_str() != "-" => Output::file(path, matches.get_flag("overwrite")),
-        _ => Ok(Output::stream("standard output", Box::new(io::stdout()))),
+    match output_file(matches) {
+        Some(path) => Output::file(path, matches.get_flag("overwrite")),
+        None => Ok(Output::stream("standard output", Box::new(io::stdout()))),
     }
+}
+
+/// The file that was typed as output; `None` is standard output.
+pub(in crate::cli) fn output_file(matches: &ArgMatches) -> Option<&PathBuf> {
+    let path = matches.get_one::<PathBuf>("output")?;
+    (path.as_os_str() != "-").then_some(path)
 }
 
 /// Adds the flags that select keys.
