@@ -12,6 +12,7 @@
 //!
 //! Nothing here writes to a server, nor prints.
 
+pub mod analyze;
 mod backup;
 mod byte_string;
 mod commands;

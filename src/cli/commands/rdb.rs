@@ -1,5 +1,6 @@
 //! `keyferry rdb`: what can be done with an RDB file.
 
+mod analyze;
 mod check;
 mod commands;
 mod convert;
@@ -32,6 +33,7 @@ pub(in crate::cli) fn command() -> Command {
         .subcommand_required(true)
         .arg_required_else_help(true)
         .disable_help_subcommand(true)
+        .subcommand(analyze::command())
         .subcommand(check::command())
         .subcommand(commands::command())
         .subcommand(convert::command())
@@ -48,6 +50,7 @@ pub(in crate::cli) fn run(
 ) -> Result<Exit, Diagnostic> {
     let task = Task::new(matches, crash)?;
     match verb {
+        "analyze" => analyze::run(&task),
         "check" => check::run(&task),
         "commands" => commands::run(&task),
         "convert" => convert::run(&task),
