@@ -7,6 +7,7 @@ use std::{
 };
 
 use indicatif::{HumanBytes, HumanCount};
+use serde::Serialize;
 
 use super::diagnostics::Diagnostic;
 use crate::pipeline::{Summary, SummaryResult};
@@ -30,18 +31,32 @@ pub(super) fn print(data: &[u8]) -> Result<(), Diagnostic> {
 /// # Errors
 /// As [`print`].
 pub(super) fn summary(summary: &Summary, json: bool) -> Result<(), Diagnostic> {
-    let text = if json {
-        let object = serde_json::to_string(summary)
-            .map_err(|error| Diagnostic::local("the summary cannot be printed", &error.into()))?;
-        object + "\n"
-    } else {
-        table(summary)
-    };
-    print(text.as_bytes())
+    match json {
+        true => print_json(summary),
+        false => print(table(summary).as_bytes()),
+    }
+}
+
+/// Prints one JSON object on one line.
+///
+/// # Errors
+/// As [`print`].
+pub(super) fn print_json(object: &impl Serialize) -> Result<(), Diagnostic> {
+    let object = serde_json::to_string(object)
+        .map_err(|error| Diagnostic::local("the summary cannot be printed", &error.into()))?;
+    print((object + "\n").as_bytes())
+}
+
+/// Names and what they have, one a line.
+pub(super) fn rows(rows: &[(&str, String)]) -> String {
+    rows.iter().fold(String::new(), |mut table, (name, text)| {
+        let _ = writeln!(table, "{name:<10} {text}");
+        table
+    })
 }
 
 fn table(summary: &Summary) -> String {
-    let mut rows: Vec<(&str, String)> = vec![
+    let mut table: Vec<(&str, String)> = vec![
         ("result", result(summary)),
         ("source", summary.source.clone()),
         ("target", summary.target.clone()),
@@ -49,7 +64,7 @@ fn table(summary: &Summary) -> String {
         ("duration", durations(summary)),
     ];
     let total = summary.keys.get("total").copied().unwrap_or_default();
-    rows.push((
+    table.push((
         "keys",
         format!(
             "{} written of {} read",
@@ -61,8 +76,8 @@ fn table(summary: &Summary) -> String {
         .keys
         .iter()
         .filter(|(name, keys)| **name != "total" && **keys > 0);
-    rows.extend(by_type.map(|(name, keys)| (*name, format!("  {}", HumanCount(*keys)))));
-    rows.extend([
+    table.extend(by_type.map(|(name, keys)| (*name, format!("  {}", HumanCount(*keys)))));
+    table.extend([
         ("functions", HumanCount(summary.functions).to_string()),
         ("commands", HumanCount(summary.commands).to_string()),
         ("skipped", skipped(summary)),
@@ -90,7 +105,7 @@ fn table(summary: &Summary) -> String {
         ("lag", lag(summary)),
     ]);
     if summary.expiries_held > 0 {
-        rows.push((
+        table.push((
             "held",
             format!(
                 "{} expiries are still shifted",
@@ -98,10 +113,7 @@ fn table(summary: &Summary) -> String {
             ),
         ));
     }
-    rows.iter().fold(String::new(), |mut table, (name, text)| {
-        let _ = writeln!(table, "{name:<10} {text}");
-        table
-    })
+    rows(&table)
 }
 
 fn result(summary: &Summary) -> String {

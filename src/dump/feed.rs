@@ -11,7 +11,12 @@ use std::{
 use bytes::{Buf, Bytes, BytesMut};
 use tokio::sync::mpsc;
 
-use crate::sync::{self, Framing, Link, LinkConfig, LinkReader, Notice, SnapshotEnd, Transfer};
+use crate::{
+    rdb,
+    sync::{
+        self, Framing, Link, LinkConfig, LinkReader, Notice, Position, SnapshotEnd, Start, Transfer,
+    },
+};
 
 use super::{
     Error, ErrorKind, Meter,
@@ -29,6 +34,7 @@ pub struct Feed {
     /// How messages name it.
     input: String,
     from: From,
+    position: Option<Position>,
     meter: Arc<Meter>,
 }
 
@@ -93,6 +99,7 @@ impl Feed {
         Feed {
             input,
             from: From::File(receiver),
+            position: None,
             meter,
         }
     }
@@ -106,7 +113,7 @@ impl Feed {
         notice: &mut (dyn FnMut(Notice) + Send),
     ) -> Result<Feed, Error> {
         let input = format!("source {}", config.endpoint);
-        let (link, _) = match Link::open(config, None, notice).await {
+        let (link, start) = match Link::open(config, None, notice).await {
             Ok(opened) => opened,
             Err(error) => return Err(failed(input, error)),
         };
@@ -119,6 +126,10 @@ impl Feed {
                 transfer: Transfer::new(),
                 framing: None,
             })),
+            position: match start {
+                Start::FullResync(position) | Start::Continue(position) => Some(position),
+                Start::Sync => None,
+            },
             meter: Arc::default(),
         })
     }
@@ -126,6 +137,12 @@ impl Feed {
     /// How messages name it.
     pub fn input(&self) -> &str {
         &self.input
+    }
+
+    /// Which moment of a live source it is a snapshot of; `None` for files, and for sources that
+    /// do not tell.
+    pub fn position(&self) -> Option<Position> {
+        self.position
     }
 
     /// How far it has come.
@@ -151,6 +168,14 @@ impl Feed {
                 let next = snapshot.next(&self.meter).await;
                 next.map_err(|error| failed(self.input.clone(), error))
             }
+        }
+    }
+
+    /// The error of a parser that was given its bytes.
+    pub(super) fn unusable(&self, error: rdb::Error) -> Error {
+        Error {
+            input: self.input.clone(),
+            kind: ErrorKind::Rdb(Box::new(error)),
         }
     }
 

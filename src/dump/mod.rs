@@ -12,6 +12,7 @@
 //!
 //! Nothing here writes to a server, nor prints.
 
+mod backup;
 mod convert;
 mod error;
 mod feed;
@@ -23,6 +24,7 @@ mod output;
 mod reader;
 mod zstd;
 
+pub use backup::{Backup, backup};
 pub use convert::{ConvertConfig, ConvertError, ConvertSummary, convert};
 pub use error::{Error, ErrorKind};
 pub use feed::Feed;

@@ -5,7 +5,7 @@ use crate::{
     rdb::{self, Altitude, Event, Key, Parser},
 };
 
-use super::{Error, ErrorKind, Feed, Filter};
+use super::{Error, Feed, Filter};
 
 /// Reads an RDB and passes on the events of the keys that a filter selects.
 ///
@@ -54,7 +54,7 @@ impl Reader {
                 }
                 Ok(None) if self.parser.finish().is_ok() => return Ok(None),
                 Ok(None) => self.fill().await?,
-                Err(error) => return Err(self.unusable(error)),
+                Err(error) => return Err(self.feed.unusable(error)),
             }
         }
     }
@@ -101,7 +101,10 @@ impl Reader {
     async fn fill(&mut self) -> Result<(), Error> {
         match self.feed.next().await? {
             Some(bytes) => self.parser.feed(&bytes),
-            None => self.parser.finish().map_err(|error| self.unusable(error))?,
+            None => self
+                .parser
+                .finish()
+                .map_err(|error| self.feed.unusable(error))?,
         }
         Ok(())
     }
@@ -146,13 +149,6 @@ impl Reader {
         self.left_out += 1;
         self.parser.choose(Altitude::Skip);
         None
-    }
-
-    fn unusable(&self, error: rdb::Error) -> Error {
-        Error {
-            input: self.feed.input().to_owned(),
-            kind: ErrorKind::Rdb(Box::new(error)),
-        }
     }
 }
 

@@ -8,7 +8,7 @@ use crate::{
     sink::{
         Admin, Conflict, ErrorKind, Hold, LaneConfig, LossLog, Target, Translator, ValueConfig,
     },
-    sync::{Link, LinkConfig, Notice, ReplOffset, Side, Start},
+    sync::{Link, LinkConfig, Notice, ReplOffset, Side, SnapshotOptions, Start},
     telemetry,
 };
 
@@ -235,6 +235,10 @@ impl Run<'_> {
             connect_timeout: migration.connect_timeout,
             source_timeout: migration.source_timeout,
             retry_for: migration.retry_for,
+            snapshot: SnapshotOptions {
+                rdb_no_compress: true,
+                rdb_only: false,
+            },
         };
         self.progress.enter(Phase::WaitingForSnapshot);
         let progress = Arc::clone(&self.progress);

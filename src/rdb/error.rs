@@ -134,8 +134,7 @@ impl std::error::Error for Error {}
 
 impl fmt::Display for Header {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let magic = if self.valkey { "VALKEY" } else { "REDIS" };
-        write!(f, "{magic} version {}", self.version)
+        write!(f, "{} version {}", self.magic(), self.version)
     }
 }
 

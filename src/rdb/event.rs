@@ -138,6 +138,13 @@ pub struct Header {
     pub version: u16,
 }
 
+impl Header {
+    /// The letters it begins with.
+    pub fn magic(self) -> &'static str {
+        if self.valkey { "VALKEY" } else { "REDIS" }
+    }
+}
+
 /// What an RDB says about a key before its value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Key {
@@ -411,4 +418,15 @@ pub enum Checksum {
     Disabled,
     /// The version is older than the checksum.
     Absent,
+}
+
+impl Checksum {
+    /// Its name in reports.
+    pub fn name(self) -> &'static str {
+        match self {
+            Checksum::Verified => "verified",
+            Checksum::Disabled => "disabled",
+            Checksum::Absent => "absent",
+        }
+    }
 }

@@ -2,11 +2,12 @@
 
 mod check;
 mod convert;
+mod dump;
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use clap::{ArgMatches, Command};
-use tokio::runtime::Builder;
+use tokio::{runtime::Builder, sync::oneshot};
 
 use crate::{
     cli::{
@@ -17,7 +18,7 @@ use crate::{
     dump::{Feed, Filter, Reader},
     keyspace::UnixMs,
     rdb::Limits,
-    sync::{LinkConfig, Notice},
+    sync::{LinkConfig, Notice, SnapshotOptions},
     telemetry,
 };
 
@@ -30,6 +31,7 @@ pub(in crate::cli) fn command() -> Command {
         .disable_help_subcommand(true)
         .subcommand(check::command())
         .subcommand(convert::command())
+        .subcommand(dump::command())
 }
 
 /// Runs the verb that was typed.
@@ -42,6 +44,7 @@ pub(in crate::cli) fn run(
     match verb {
         "check" => check::run(&task),
         "convert" => convert::run(&task),
+        "dump" => dump::run(&task),
         _ => unreachable!("clap knows the verbs"),
     }
 }
@@ -88,12 +91,14 @@ impl<'a> Task<'a> {
             .build()
             .map_err(|error| Diagnostic::local("threads cannot be started", &error))?;
         let done = runtime.block_on(async {
-            let mut signals = Signals::listen()
+            let signals = Signals::listen()
                 .map_err(|error| Diagnostic::local("signals cannot be received", &error))?;
+            let (stopper, stopped) = oneshot::channel();
+            tokio::spawn(stop_then_exit(signals, stopper));
             tokio::select! {
                 done = work => done,
                 () = self.crash.noticed() => Err(Diagnostic::bug("a panic")),
-                signal = signals.next() => Err(Diagnostic::stopped(signal)),
+                Ok(signal) = stopped => Err(Diagnostic::stopped(signal)),
             }
         });
         // A thread that waits for standard input must not keep the process alive.
@@ -110,7 +115,7 @@ impl<'a> Task<'a> {
         let filter = self.filter()?;
         self.block_on(async {
             let feed = self.feed().await?;
-            let display = meter::Display::start(&self.talk, &self.screen, feed.meter());
+            let display = self.show(&feed);
             let mut reader = Reader::new(feed, filter, Limits::default());
             let done = work(&mut reader).await;
             display.finish();
@@ -118,15 +123,30 @@ impl<'a> Task<'a> {
         })
     }
 
+    /// Shows how far the reading has come.
+    fn show(&self, feed: &Feed) -> meter::Display {
+        meter::Display::start(&self.talk, &self.screen, feed.meter())
+    }
+
     async fn feed(&self) -> Result<Feed, Diagnostic> {
         Ok(match args::rdb::input(self.matches) {
             Input::File(path) => Feed::file(&path)?,
             Input::Stdin => Feed::stdin(),
-            Input::Source => Feed::source(&self.link()?, &mut tell).await?,
+            Input::Source => self.source(true).await?,
         })
     }
 
-    fn link(&self) -> Result<LinkConfig, Diagnostic> {
+    /// Joins the source of the settings. `fast`: it need not compress its strings, if it can leave
+    /// that out.
+    async fn source(&self, fast: bool) -> Result<Feed, Diagnostic> {
+        let link = self.link(SnapshotOptions {
+            rdb_no_compress: fast,
+            rdb_only: true,
+        })?;
+        Ok(Feed::source(&link, &mut tell).await?)
+    }
+
+    fn link(&self, snapshot: SnapshotOptions) -> Result<LinkConfig, Diagnostic> {
         let source = SourceConfig::of(&self.settings)?;
         Ok(LinkConfig {
             endpoint: source.node.endpoint,
@@ -137,8 +157,17 @@ impl<'a> Task<'a> {
             connect_timeout: source.connect_timeout,
             source_timeout: source.source_timeout,
             retry_for: source.retry_for,
+            snapshot,
         })
     }
+}
+
+/// Says which signal came first. The second ends the process, whatever it is waiting for.
+async fn stop_then_exit(mut signals: Signals, stopper: oneshot::Sender<&'static str>) {
+    // Nobody listens when the work has just ended.
+    let _ = stopper.send(signals.next().await);
+    signals.next().await;
+    std::process::exit(Exit::Local as i32);
 }
 
 /// Logs what happens while a live source is joined.
