@@ -45,9 +45,10 @@ pub enum Altitude {
     /// kind of thing that type has no place for, closed by [`Event::ValueEnd`].
     ///
     /// [`ServerVersion::type_for`](super::ServerVersion::type_for) says which type a server takes.
-    /// A body that has the type is delivered as it is, except that a stream gets its number of
-    /// entries put right: some old servers wrote one too high. An error where there is no way from
-    /// one type to the other.
+    /// A body that has the type is delivered as it is, with two exceptions: a stream gets its
+    /// number of entries put right, as some old servers wrote one too high, and a vector set has
+    /// the form that every server with vector sets reads. An error where there is no way from one
+    /// type to the other.
     Converted {
         /// The type to write.
         to: ValueType,
@@ -247,6 +248,12 @@ impl ValueType {
     /// Whether it is a stream of any version.
     pub fn is_stream(self) -> bool {
         matches!(self.byte, 15 | 19 | 21 | 26 | 27)
+    }
+
+    /// Whether it has no content that can be said, only a body: the value of a module, or a filter
+    /// or sketch of Dragonfly. (Some of the former have: vector sets.)
+    pub fn is_opaque(self) -> bool {
+        self.is_module() || (self.family == Family::Dragonfly && matches!(self.byte, 33..=37))
     }
 
     /// Whether it is a document in JSON, which only Dragonfly keeps without a module.

@@ -224,7 +224,7 @@ fn begin(
         Altitude::Measure { bytes_max } => {
             ahead(Goal::Measure, Walk::new(layout), bytes_max as u64)
         }
-        Altitude::Converted { to } if to != value_type || to.is_stream() => {
+        Altitude::Converted { to } if to != value_type || is_rewritten(to) => {
             let conversion = Conversion::new(value_type, to).map_err(|kind| cursor.bad(kind))?;
             Step::Converted(Box::new(conversion))
         }
@@ -233,6 +233,11 @@ fn begin(
         Altitude::Encoded => Step::Encoded(Stored::new(value_type)),
         Altitude::Elements => Step::Elements(Value::new(value_type)),
     })
+}
+
+/// Whether a body is not simply copied although it keeps its type.
+fn is_rewritten(value_type: ValueType) -> bool {
+    value_type.is_stream() || value_type.is_module()
 }
 
 /// The end of a body that brings its field names with it is only found by reading it. There are

@@ -38,6 +38,25 @@ pub enum Loss {
 }
 
 impl Loss {
+    /// Its name in machine-readable reports.
+    pub fn name(self) -> &'static str {
+        match self {
+            Loss::FieldExpiry => "field_expiry",
+            Loss::Function => "function",
+            Loss::VectorSet => "vector_set",
+            Loss::GeoSearch => "geo_search",
+            Loss::PendingOfDeletedEntry => "pending_of_deleted_entry",
+            Loss::ModuleMetadata => "module_metadata",
+            Loss::NackedEntry => "nacked_entry",
+            Loss::MemberExpiry => "member_expiry",
+            Loss::Array => "array",
+            Loss::Json => "json",
+            Loss::CronJob => "cron_job",
+            Loss::DragonflyValue => "dragonfly_value",
+            Loss::UnknownValue => "unknown_value",
+        }
+    }
+
     /// What is lost with a value of this module type.
     pub(super) fn of_module(type_name: &str) -> Loss {
         match type_name {
