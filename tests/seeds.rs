@@ -12,6 +12,9 @@
 )]
 
 // Public for the fuzz targets, which have them as a library.
+#[allow(unreachable_pub)]
+#[path = "../fuzz/src/convert.rs"]
+mod convert;
 #[allow(
     dead_code,
     reason = "it is the RDB tests', which make use of all of it"

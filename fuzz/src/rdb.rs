@@ -2,9 +2,11 @@
 
 use bytes::Bytes;
 use keyferry::rdb::{
-    Altitude, Error, ErrorKind, Event, FieldExpiry, Limits, Parser, Part, PlainEncoder,
-    ValueParser, ValueType, convert_stream, payload,
+    Altitude, Error, Event, FieldExpiry, Limits, Parser, Part, PlainEncoder, ValueParser,
+    ValueType, payload,
 };
+
+use super::convert::converts;
 
 /// Every body whole.
 const ALL_RAW: Altitude = Altitude::Raw {
@@ -92,7 +94,7 @@ fn drain(parser: &mut Parser, altitude: Altitude, events: &mut Vec<Event>) -> Re
 }
 
 /// Puts the pieces of each body together.
-fn joined(events: Vec<Event>) -> Vec<Event> {
+pub(crate) fn joined(events: Vec<Event>) -> Vec<Event> {
     let mut joined = Vec::with_capacity(events.len());
     let mut pieces = Vec::new();
     for event in events {
@@ -283,9 +285,9 @@ pub fn payload(data: &[u8]) {
     let Ok(parts) = parts(checked.value_type, checked.body.clone()) else {
         return;
     };
-    match checked.value_type.byte {
-        15 | 19 | 21 | 26 => stream_converts(checked.value_type, &checked.body, &parts),
-        _ => plain_reads_back(&parts),
+    converts(checked.value_type, &checked.body, &parts);
+    if !checked.value_type.is_stream() {
+        plain_reads_back(&parts);
     }
 }
 
@@ -303,69 +305,6 @@ pub fn parts(value_type: ValueType, body: Bytes) -> Result<Vec<Part>, Error> {
         }
     }
     Ok(parts)
-}
-
-/// A stream converts to every older type, and keeps what that has a place for.
-///
-/// # Panics
-///
-/// If it does not.
-pub fn stream_converts(value_type: ValueType, body: &Bytes, expected: &[Part]) {
-    let limits = small_limits();
-    let entries = |parts: &[Part]| {
-        parts
-            .iter()
-            .filter(|part| matches!(part, Part::StreamEntry { .. }))
-            .count() as u64
-    };
-    for to in [15, 19, 21, 26] {
-        let converted = convert_stream(body, value_type, to, &limits);
-        if to > value_type.byte {
-            let error = converted.expect_err("only older types can be written");
-            assert!(matches!(error.kind, ErrorKind::NotConvertible { .. }));
-            continue;
-        }
-        let converted = converted.expect("what can be read can be converted");
-        let to_type = ValueType {
-            byte: to,
-            valkey: value_type.valkey,
-        };
-        let mut read = parts(to_type, converted.into()).expect("converted streams are valid");
-        let mut kept: Vec<_> = expected
-            .iter()
-            .filter_map(|part| kept(part, to, entries(expected)))
-            .collect();
-        // The order is the same; sorting out the counters of older types is done by `kept`.
-        assert_eq!(read.len(), kept.len(), "to {to}");
-        for (read, kept) in read.drain(..).zip(kept.drain(..)) {
-            assert_eq!(read, kept, "to {to}");
-        }
-    }
-}
-
-/// What is left of a part of a stream in an older type.
-fn kept(part: &Part, to: u8, entries: u64) -> Option<Part> {
-    let mut part = part.clone();
-    match &mut part {
-        Part::StreamMeta(meta) => {
-            meta.length = entries;
-            if to < 19 {
-                meta.max_deleted_id = None;
-                meta.entries_added = None;
-            }
-        }
-        Part::StreamGroup(group) if to < 19 => group.entries_read = None,
-        Part::StreamConsumer(consumer) if to < 21 => consumer.active_at_ms = None,
-        Part::StreamIdempotency(_)
-        | Part::StreamIdempotentId { .. }
-        | Part::StreamIdempotencyEnd { .. }
-            if to < 26 =>
-        {
-            return None;
-        }
-        _ => {}
-    }
-    Some(part)
 }
 
 /// A value in a plain encoding reads back as it was.
@@ -390,7 +329,7 @@ pub fn plain_reads_back(expected: &[Part]) {
 }
 
 /// The same part with integers as the text they stand for.
-fn as_text(part: &Part) -> Part {
+pub(crate) fn as_text(part: &Part) -> Part {
     use keyferry::rdb::Element;
     let text = |element: &Element| Element::Bytes(element.to_bytes());
     match part {

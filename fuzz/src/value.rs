@@ -4,9 +4,9 @@
 use bytes::Bytes;
 use keyferry::rdb::{Error, ErrorKind, Event, Limits, Part, ValueParser, ValueType};
 
+use super::convert::converts;
 use super::rdb::{
-    ALTITUDES, altitudes_agree, plain_reads_back, read, small_limits, stream_converts,
-    whole_is_split,
+    ALTITUDES, altitudes_agree, plain_reads_back, read, small_limits, whole_is_split,
 };
 
 /// The types that a body is read as; those of Valkey are offset by 128.
@@ -57,11 +57,9 @@ pub fn check(value_type: ValueType, body: &[u8], sizes: &[usize]) {
     let alone = alone(value_type, body);
     same_inside(&file, &alone);
     let (parts, Ok(())) = alone else { return };
-    match value_type.byte {
-        _ if value_type.is_stream() => {
-            stream_converts(value_type, &Bytes::copy_from_slice(body), &parts);
-        }
-        _ => plain_reads_back(&parts),
+    converts(value_type, &Bytes::copy_from_slice(body), &parts);
+    if !value_type.is_stream() {
+        plain_reads_back(&parts);
     }
 }
 

@@ -11,7 +11,7 @@ use keyferry::{
     resp::{Command, CommandDecoder, Decoded, Error, Limits, Reply, ReplyDecoder},
     sync::{
         ErrorKind, Framing, Handshake, HandshakeConfig, HandshakeStep, Position, ReplOffset,
-        Resumable, SnapshotEnd, Start, StreamDecoder, StreamItem, Transfer,
+        Resumable, SnapshotEnd, SnapshotOptions, Start, StreamDecoder, StreamItem, Transfer,
     },
 };
 
@@ -167,6 +167,10 @@ fn shake(asked: u8, pieces: &mut dyn Iterator<Item = Bytes>) -> Shaken {
             replid: REPLID.parse().expect("a replid"),
             offset: ReplOffset::new(41),
         }),
+        snapshot: SnapshotOptions {
+            rdb_no_compress: !has(5),
+            rdb_only: has(6),
+        },
     });
     let (mut received, mut sent) = (BytesMut::new(), Vec::new());
     let end = loop {

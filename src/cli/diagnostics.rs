@@ -5,7 +5,7 @@ use std::io::Write;
 use super::Exit;
 use crate::{
     config::ConfigError,
-    dump,
+    dump::{self, CommandsError, ConvertError, CopyError, OutputError, OutputErrorKind},
     pipeline::{Error, SummaryError},
     telemetry::logs_are_json,
 };
@@ -110,6 +110,57 @@ impl From<dump::Error> for Diagnostic {
             why: error.why(),
             next: error.next(),
             what: error.to_string(),
+        }
+    }
+}
+
+impl From<OutputError> for Diagnostic {
+    fn from(error: OutputError) -> Diagnostic {
+        Diagnostic {
+            exit: match error.kind {
+                OutputErrorKind::Exists | OutputErrorKind::Special => Exit::Usage,
+                OutputErrorKind::Create(_) | OutputErrorKind::Write(_) => Exit::Local,
+            },
+            why: error.why(),
+            next: error.next(),
+            what: error.to_string(),
+        }
+    }
+}
+
+impl From<ConvertError> for Diagnostic {
+    fn from(error: ConvertError) -> Diagnostic {
+        match error {
+            ConvertError::Copy(error) => error.into(),
+            ConvertError::Lossy { .. } => Diagnostic {
+                exit: Exit::Target,
+                what: error.to_string(),
+                why: "its release has no place for that in an RDB".to_owned(),
+                next: ConvertError::next_of_lossy().to_owned(),
+            },
+        }
+    }
+}
+
+impl From<CommandsError> for Diagnostic {
+    fn from(error: CommandsError) -> Diagnostic {
+        match error {
+            CommandsError::Copy(error) => error.into(),
+            CommandsError::Lossy { loss, .. } => Diagnostic {
+                exit: Exit::Target,
+                what: error.to_string(),
+                why: "its release has no command for that".to_owned(),
+                next: CommandsError::next_of(loss).to_owned(),
+            },
+        }
+    }
+}
+
+impl From<CopyError> for Diagnostic {
+    fn from(error: CopyError) -> Diagnostic {
+        match error {
+            CopyError::Read(error) => error.into(),
+            CopyError::Write(error) => error.into(),
         }
     }
 }

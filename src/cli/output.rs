@@ -7,9 +7,10 @@ use std::{
 };
 
 use indicatif::{HumanBytes, HumanCount};
+use serde::Serialize;
 
 use super::diagnostics::Diagnostic;
-use crate::pipeline::{Summary, SummaryResult};
+use crate::pipeline::{RESTORE, Summary, SummaryResult};
 
 /// Prints `data`. A reader that has gone away has seen enough.
 ///
@@ -30,18 +31,32 @@ pub(super) fn print(data: &[u8]) -> Result<(), Diagnostic> {
 /// # Errors
 /// As [`print`].
 pub(super) fn summary(summary: &Summary, json: bool) -> Result<(), Diagnostic> {
-    let text = if json {
-        let object = serde_json::to_string(summary)
-            .map_err(|error| Diagnostic::local("the summary cannot be printed", &error.into()))?;
-        object + "\n"
-    } else {
-        table(summary)
-    };
-    print(text.as_bytes())
+    match json {
+        true => print_json(summary),
+        false => print(table(summary).as_bytes()),
+    }
+}
+
+/// Prints one JSON object on one line.
+///
+/// # Errors
+/// As [`print`].
+pub(super) fn print_json(object: &impl Serialize) -> Result<(), Diagnostic> {
+    let object = serde_json::to_string(object)
+        .map_err(|error| Diagnostic::local("the summary cannot be printed", &error.into()))?;
+    print((object + "\n").as_bytes())
+}
+
+/// Names and what they have, one a line.
+pub(super) fn rows(rows: &[(&str, String)]) -> String {
+    rows.iter().fold(String::new(), |mut table, (name, text)| {
+        let _ = writeln!(table, "{name:<10} {text}");
+        table
+    })
 }
 
 fn table(summary: &Summary) -> String {
-    let mut rows: Vec<(&str, String)> = vec![
+    let mut table: Vec<(&str, String)> = vec![
         ("result", result(summary)),
         ("source", summary.source.clone()),
         ("target", summary.target.clone()),
@@ -49,7 +64,7 @@ fn table(summary: &Summary) -> String {
         ("duration", durations(summary)),
     ];
     let total = summary.keys.get("total").copied().unwrap_or_default();
-    rows.push((
+    table.push((
         "keys",
         format!(
             "{} written of {} read",
@@ -61,10 +76,9 @@ fn table(summary: &Summary) -> String {
         .keys
         .iter()
         .filter(|(name, keys)| **name != "total" && **keys > 0);
-    rows.extend(by_type.map(|(name, keys)| (*name, format!("  {}", HumanCount(*keys)))));
-    rows.extend([
+    table.extend(by_type.map(|(name, keys)| (*name, format!("  {}", HumanCount(*keys)))));
+    table.extend([
         ("functions", HumanCount(summary.functions).to_string()),
-        ("commands", HumanCount(summary.commands).to_string()),
         ("skipped", skipped(summary)),
         (
             "bytes",
@@ -82,15 +96,12 @@ fn table(summary: &Summary) -> String {
                 HumanCount(summary.retries)
             ),
         ),
-        (
-            "replid",
-            summary.replid.clone().unwrap_or_else(|| "unknown".into()),
-        ),
-        ("offsets", offsets(summary)),
-        ("lag", lag(summary)),
     ]);
+    if summary.mode != RESTORE {
+        table.extend(of_stream(summary));
+    }
     if summary.expiries_held > 0 {
-        rows.push((
+        table.push((
             "held",
             format!(
                 "{} expiries are still shifted",
@@ -98,10 +109,18 @@ fn table(summary: &Summary) -> String {
             ),
         ));
     }
-    rows.iter().fold(String::new(), |mut table, (name, text)| {
-        let _ = writeln!(table, "{name:<10} {text}");
-        table
-    })
+    rows(&table)
+}
+
+/// What there is to tell only where a source is followed.
+fn of_stream(summary: &Summary) -> [(&'static str, String); 4] {
+    let replid = summary.replid.clone();
+    [
+        ("commands", HumanCount(summary.commands).to_string()),
+        ("replid", replid.unwrap_or_else(|| "unknown".into())),
+        ("offsets", offsets(summary)),
+        ("lag", lag(summary)),
+    ]
 }
 
 fn result(summary: &Summary) -> String {
@@ -187,7 +206,7 @@ mod tests {
     use super::*;
     use crate::{
         config::{Layer, Origin, SETTINGS, Settings, SyncConfig},
-        pipeline::{Ended, Error, Outcome, Phase, Progress, SkipReason},
+        pipeline::{Ended, Error, Outcome, Phase, Progress, Route, SkipReason},
         rdb::KeyType,
     };
 
@@ -212,7 +231,7 @@ mod tests {
             snapshot_offset: Some(100),
             result,
         };
-        Summary::of(&config.migration, &sample, &outcome)
+        Summary::of(Route::of(&config.migration), &sample, &outcome)
     }
 
     #[test]

@@ -1,9 +1,10 @@
 //! Where the bytes of an RDB come from.
 
 use std::{
+    fmt,
     fs::File,
     io::{self, Read},
-    path::Path,
+    path::{Path, PathBuf},
     sync::Arc,
     thread,
 };
@@ -11,7 +12,12 @@ use std::{
 use bytes::{Buf, Bytes, BytesMut};
 use tokio::sync::mpsc;
 
-use crate::sync::{self, Framing, Link, LinkConfig, LinkReader, Notice, SnapshotEnd, Transfer};
+use crate::{
+    rdb,
+    sync::{
+        self, Framing, Link, LinkConfig, LinkReader, Notice, Position, SnapshotEnd, Start, Transfer,
+    },
+};
 
 use super::{
     Error, ErrorKind, Meter,
@@ -23,12 +29,35 @@ const PIECE_BYTES: usize = 256 << 10;
 /// How many pieces are read ahead.
 const PIECES_AHEAD: usize = 4;
 
+/// Where an RDB comes from.
+#[derive(Debug, Clone)]
+pub enum Input {
+    /// A file.
+    File(PathBuf),
+    /// Standard input.
+    Stdin,
+    /// The snapshot of a live source.
+    Source(Box<LinkConfig>),
+}
+
+/// As a summary names it: the path, `standard input`, or the address of the source.
+impl fmt::Display for Input {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Input::File(path) => path.display().fmt(f),
+            Input::Stdin => f.write_str("standard input"),
+            Input::Source(link) => link.endpoint.fmt(f),
+        }
+    }
+}
+
 /// The bytes of one RDB, as they come.
 #[derive(Debug)]
 pub struct Feed {
     /// How messages name it.
     input: String,
     from: From,
+    position: Option<Position>,
     meter: Arc<Meter>,
 }
 
@@ -49,12 +78,27 @@ struct Snapshot {
 }
 
 impl Feed {
+    /// Opens an input, whichever it is.
+    ///
+    /// # Errors
+    /// `Open`, `Source`.
+    pub async fn open(
+        input: &Input,
+        notice: &mut (dyn FnMut(Notice) + Send),
+    ) -> Result<Feed, Error> {
+        match input {
+            Input::File(path) => Feed::file(path),
+            Input::Stdin => Ok(Feed::stdin()),
+            Input::Source(link) => Feed::source(link, notice).await,
+        }
+    }
+
     /// Reads a file. What it is wrapped in (gzip, Zstandard, LZ4) is opened.
     ///
     /// # Errors
     /// `Open`.
     pub fn file(path: &Path) -> Result<Feed, Error> {
-        let input = path.display().to_string();
+        let input = Input::File(path.to_owned()).to_string();
         let opened = File::open(path).and_then(|file| {
             let bytes = file.metadata()?;
             match bytes.is_dir() {
@@ -73,7 +117,7 @@ impl Feed {
 
     /// Reads standard input, which is opened like a file.
     pub fn stdin() -> Feed {
-        Feed::read("standard input".into(), Box::new(io::stdin()), 0)
+        Feed::read(Input::Stdin.to_string(), Box::new(io::stdin()), 0)
     }
 
     fn read(input: String, source: Source, bytes_total: u64) -> Feed {
@@ -93,6 +137,7 @@ impl Feed {
         Feed {
             input,
             from: From::File(receiver),
+            position: None,
             meter,
         }
     }
@@ -106,7 +151,7 @@ impl Feed {
         notice: &mut (dyn FnMut(Notice) + Send),
     ) -> Result<Feed, Error> {
         let input = format!("source {}", config.endpoint);
-        let (link, _) = match Link::open(config, None, notice).await {
+        let (link, start) = match Link::open(config, None, notice).await {
             Ok(opened) => opened,
             Err(error) => return Err(failed(input, error)),
         };
@@ -119,6 +164,10 @@ impl Feed {
                 transfer: Transfer::new(),
                 framing: None,
             })),
+            position: match start {
+                Start::FullResync(position) | Start::Continue(position) => Some(position),
+                Start::Sync => None,
+            },
             meter: Arc::default(),
         })
     }
@@ -126,6 +175,12 @@ impl Feed {
     /// How messages name it.
     pub fn input(&self) -> &str {
         &self.input
+    }
+
+    /// Which moment of a live source it is a snapshot of; `None` for files, and for sources that
+    /// do not tell.
+    pub fn position(&self) -> Option<Position> {
+        self.position
     }
 
     /// How far it has come.
@@ -151,6 +206,14 @@ impl Feed {
                 let next = snapshot.next(&self.meter).await;
                 next.map_err(|error| failed(self.input.clone(), error))
             }
+        }
+    }
+
+    /// The error of a parser that was given its bytes.
+    pub(super) fn unusable(&self, error: rdb::Error) -> Error {
+        Error {
+            input: self.input.clone(),
+            kind: ErrorKind::Rdb(Box::new(error)),
         }
     }
 

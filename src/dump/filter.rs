@@ -127,13 +127,14 @@ impl Filter {
     }
 
     /// The size up to which a value has to be measured, if sizes matter.
-    pub(super) fn measured_bytes_max(&self) -> Option<u64> {
+    pub(super) fn measured_bytes_max(&self) -> Option<usize> {
         let size = self.size.as_ref()?;
         // An open end is reached as soon as the beginning is.
-        Some(match *size.end() {
+        let bytes = match *size.end() {
             u64::MAX => *size.start(),
             end => end,
-        })
+        };
+        Some(usize::try_from(bytes).unwrap_or(usize::MAX))
     }
 
     /// Whether a value of this serialized size is selected; `None` is longer than was measured.

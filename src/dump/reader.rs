@@ -1,16 +1,22 @@
 //! The events of the keys that are wanted.
 
+use std::sync::Arc;
+
 use crate::{
     keyspace::Db,
-    rdb::{self, Altitude, Event, Parser},
+    rdb::{self, Altitude, Event, Key, Parser},
 };
 
-use super::{Error, ErrorKind, Feed, Filter};
+use super::{Error, Feed, Filter, Meter};
+
+/// The AUX field that holds a script.
+const SCRIPT: &str = "lua";
 
 /// Reads an RDB and passes on the events of the keys that a filter selects.
 ///
-/// What belongs to no key (header, AUX fields, hints, function libraries, the end) is always
-/// passed on. Keys that are not selected are skipped without being decoded.
+/// What belongs to no key (header, AUX fields, hints, the end) is always passed on, function
+/// libraries and scripts only where the filter selects them. Keys that are not selected are
+/// skipped without being decoded.
 #[derive(Debug)]
 pub struct Reader {
     feed: Feed,
@@ -19,6 +25,8 @@ pub struct Reader {
     db: Db,
     /// The value that is being read belongs to a key that is not selected.
     skipping: bool,
+    /// A key that is selected if its value has the right size, which is being measured.
+    measured: Option<Key>,
     left_out: u64,
 }
 
@@ -31,6 +39,7 @@ impl Reader {
             filter,
             db: Db::default(),
             skipping: false,
+            measured: None,
             left_out: 0,
         }
     }
@@ -51,7 +60,7 @@ impl Reader {
                 }
                 Ok(None) if self.parser.finish().is_ok() => return Ok(None),
                 Ok(None) => self.fill().await?,
-                Err(error) => return Err(self.unusable(error)),
+                Err(error) => return Err(self.feed.unusable(error)),
             }
         }
     }
@@ -81,6 +90,11 @@ impl Reader {
         self.left_out
     }
 
+    /// How far the input was read.
+    pub fn meter(&self) -> &Arc<Meter> {
+        self.feed.meter()
+    }
+
     /// How messages name the input.
     pub fn input(&self) -> &str {
         self.feed.input()
@@ -98,35 +112,110 @@ impl Reader {
     async fn fill(&mut self) -> Result<(), Error> {
         match self.feed.next().await? {
             Some(bytes) => self.parser.feed(&bytes),
-            None => self.parser.finish().map_err(|error| self.unusable(error))?,
+            None => self
+                .parser
+                .finish()
+                .map_err(|error| self.feed.unusable(error))?,
         }
         Ok(())
     }
 
     /// Passes an event on, unless it belongs to a key that is not wanted.
     fn select(&mut self, event: Event) -> Option<Event> {
-        match &event {
-            Event::Key(key) => {
-                self.feed.meter().add_key();
-                self.skipping = !self.filter.selects(self.db, key);
-                if self.skipping {
-                    self.left_out += 1;
-                    self.parser.choose(Altitude::Skip);
-                    return None;
-                }
+        match event {
+            Event::Key(key) => self.select_key(key),
+            Event::Measured { bytes } => {
+                let key = self.measured.take()?;
+                let selected = self.filter.selects_size(bytes);
+                self.pass(key, selected)
             }
-            Event::ValueEnd if self.skipping => return None,
-            Event::SelectDb(db) => self.db = *db,
-            Event::Function { .. } if !self.filter.selects_functions() => return None,
-            _ => {}
+            Event::ValueEnd if self.skipping => None,
+            Event::Function { .. } if !self.filter.selects_functions() => None,
+            Event::Aux { ref name, .. }
+                if name == SCRIPT.as_bytes() && !self.filter.selects_functions() =>
+            {
+                None
+            }
+            Event::SelectDb(db) => {
+                self.db = db;
+                Some(event)
+            }
+            event => Some(event),
         }
-        Some(event)
     }
 
-    fn unusable(&self, error: rdb::Error) -> Error {
-        Error {
-            input: self.feed.input().to_owned(),
-            kind: ErrorKind::Rdb(Box::new(error)),
+    fn select_key(&mut self, key: Key) -> Option<Event> {
+        self.feed.meter().add_key();
+        let selected = self.filter.selects(self.db, &key);
+        match self.filter.measured_bytes_max() {
+            Some(bytes_max) if selected => {
+                self.parser.choose(Altitude::Measure { bytes_max });
+                self.measured = Some(key);
+                None
+            }
+            _ => self.pass(key, selected),
+        }
+    }
+
+    fn pass(&mut self, key: Key, selected: bool) -> Option<Event> {
+        self.skipping = !selected;
+        if selected {
+            return Some(Event::Key(key));
+        }
+        self.left_out += 1;
+        self.parser.choose(Altitude::Skip);
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{io::Write, ops::RangeInclusive};
+
+    use super::*;
+
+    /// Strings of 1, 2, 3 and 4 bytes with the same names.
+    const FILE: &[u8] =
+        b"REDIS0004\x00\x011\x01a\x00\x012\x02ab\x00\x013\x03abc\x00\x014\x04abcd\xff";
+
+    async fn names(filter: Filter) -> (String, u64) {
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        file.write_all(FILE).unwrap();
+        let feed = Feed::file(file.path()).unwrap();
+        let mut reader = Reader::new(feed, filter, rdb::Limits::default());
+        let mut names = String::new();
+        let mut values = 0;
+        while let Some(event) = reader.next().await.unwrap() {
+            match event {
+                Event::Key(key) => names.push_str(std::str::from_utf8(&key.key).unwrap()),
+                Event::ValueEnd => values += 1,
+                _ => {}
+            }
+        }
+        assert_eq!(names.len(), values, "each key has its value");
+        assert_eq!(reader.finish().await.unwrap(), 0);
+        (names, reader.left_out())
+    }
+
+    fn of_size(size: RangeInclusive<u64>) -> Filter {
+        Filter {
+            size: Some(size),
+            ..Filter::default()
+        }
+    }
+
+    #[tokio::test]
+    async fn keys_are_selected_by_the_size_of_their_values() {
+        // A byte more than the string: that of its length.
+        for (filter, expected, left_out) in [
+            (Filter::default(), "1234", 0),
+            (of_size(0..=3), "12", 2),
+            (of_size(4..=u64::MAX), "34", 2),
+            (of_size(3..=4), "23", 2),
+            (of_size(9..=10), "", 4),
+        ] {
+            let named = format!("{filter:?}");
+            assert_eq!(names(filter).await, (expected.into(), left_out), "{named}");
         }
     }
 }

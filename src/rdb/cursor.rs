@@ -96,6 +96,11 @@ impl<'a> Cursor<'a> {
         self.pos = pos;
     }
 
+    /// What was read since a position that lies before this one.
+    pub(crate) fn since(&self, start: usize) -> &'a [u8] {
+        self.bytes.get(start..self.pos).unwrap_or_default()
+    }
+
     /// The bytes at hand from here on.
     pub(crate) fn rest(&self) -> &'a [u8] {
         self.bytes.get(self.pos..).unwrap_or_default()

@@ -70,7 +70,7 @@ pub enum ErrorKind {
         /// The nine characters of the module's name.
         module: String,
     },
-    /// A stream of this type cannot be written as the one that was asked for.
+    /// A value of this type cannot be written as the one that was asked for.
     #[error("value type {from} cannot be written as type {to}")]
     NotConvertible {
         /// The type byte it has.
@@ -134,8 +134,7 @@ impl std::error::Error for Error {}
 
 impl fmt::Display for Header {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let magic = if self.valkey { "VALKEY" } else { "REDIS" };
-        write!(f, "{magic} version {}", self.version)
+        write!(f, "{} version {}", self.magic(), self.version)
     }
 }
 

@@ -4,6 +4,7 @@ use bytes::Bytes;
 
 use crate::keyspace::{Db, StreamId, UnixMs};
 
+use super::loss::Loss;
 use super::packed::Encoding;
 
 /// How deep the parser looks into a value; chosen per key, paid for only where asked.
@@ -39,6 +40,18 @@ pub enum Altitude {
     Measure {
         /// The longest body, in bytes, that is measured.
         bytes_max: usize,
+    },
+    /// The body written as another type: [`Event::BodyPiece`]s, then [`Event::Lost`] for each
+    /// kind of thing that type has no place for, closed by [`Event::ValueEnd`].
+    ///
+    /// [`ServerVersion::type_for`](super::ServerVersion::type_for) says which type a server takes.
+    /// A body that has the type is delivered as it is, with two exceptions: a stream gets its
+    /// number of entries put right, as some old servers wrote one too high, and a vector set has
+    /// the form that every server with vector sets reads. An error where there is no way from one
+    /// type to the other.
+    Converted {
+        /// The type to write.
+        to: ValueType,
     },
     /// Nothing: the next event is [`Event::ValueEnd`].
     Skip,
@@ -94,6 +107,13 @@ pub enum Event {
         /// Bytes from behind the key to the end of the value; `None` where that is over the limit.
         bytes: Option<u64>,
     },
+    /// Something that the type which was asked for has no place for.
+    Lost {
+        /// What it is.
+        loss: Loss,
+        /// How often the value has it.
+        count: u64,
+    },
     /// One piece of a value's logical content.
     Part(Part),
     /// The value of the last [`Event::Key`] is complete.
@@ -116,6 +136,13 @@ pub struct Header {
     pub valkey: bool,
     /// The RDB version.
     pub version: u16,
+}
+
+impl Header {
+    /// The letters it begins with.
+    pub fn magic(self) -> &'static str {
+        if self.valkey { "VALKEY" } else { "REDIS" }
+    }
 }
 
 /// What an RDB says about a key before its value.
@@ -391,4 +418,15 @@ pub enum Checksum {
     Disabled,
     /// The version is older than the checksum.
     Absent,
+}
+
+impl Checksum {
+    /// Its name in reports.
+    pub fn name(self) -> &'static str {
+        match self {
+            Checksum::Verified => "verified",
+            Checksum::Disabled => "disabled",
+            Checksum::Absent => "absent",
+        }
+    }
 }

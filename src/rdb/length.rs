@@ -184,6 +184,16 @@ impl Cursor<'_> {
         }
     }
 
+    /// Passes over a whole string without inflating it.
+    pub(crate) fn pass_string(&mut self, limits: &Limits) -> Result<(), Stop> {
+        let size = match self.string_prefix(limits)? {
+            Prefix::Raw(size) => size,
+            Prefix::Int(_) => 0,
+            Prefix::Lzf { compressed, .. } => compressed,
+        };
+        self.take(size as usize).map(drop)
+    }
+
     /// A whole string as bytes.
     pub(crate) fn text(&mut self, limits: &Limits) -> Result<Bytes, Stop> {
         Ok(self.string(limits)?.into_bytes())

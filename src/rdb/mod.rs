@@ -4,7 +4,9 @@
 //!
 //! - [`Parser`] reads a whole RDB as it arrives; [`ValueParser`] one value whose body is at hand.
 //! - [`payload`] checks and builds what RESTORE and FUNCTION RESTORE take.
-//! - [`convert_stream`] and [`PlainEncoder`] say a value in a form that older servers take.
+//! - [`ServerVersion`] knows which server loads what, [`convert`] and [`PlainEncoder`] say a value
+//!   in a form that a server loads.
+//! - [`Writer`] writes a whole RDB.
 //!
 //! Inside: `opcode` says what stands in a file and how each type is laid out, `walk` finds the
 //! end of a value by that, `value` reads its content, `packed` the blobs that small collections
@@ -25,6 +27,7 @@ mod input;
 mod key_type;
 mod length;
 mod limits;
+mod loss;
 mod lzf;
 mod opcode;
 mod packed;
@@ -32,10 +35,12 @@ mod parser;
 pub mod payload;
 mod plain;
 mod reading;
+mod server_version;
 mod value;
 mod walk;
+mod writer;
 
-pub use convert::convert_stream;
+pub use convert::{Converted, convert};
 pub use error::{Error, ErrorKind};
 pub use event::{
     Altitude, Checksum, Element, Event, Header, Key, Part, StreamConsumer, StreamGroup,
@@ -43,8 +48,11 @@ pub use event::{
 };
 pub use key_type::KeyType;
 pub use limits::Limits;
+pub use loss::Loss;
 pub use packed::Encoding;
 pub use parser::Parser;
 pub use plain::{FieldExpiry, NoPlainEncoding, PlainEncoder};
+pub use server_version::{Flavor, NoSuchServer, ServerVersion};
 pub use value::ValueParser;
 pub use value::module::module_name;
+pub use writer::Writer;

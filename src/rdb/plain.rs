@@ -108,6 +108,31 @@ impl PlainEncoder {
         Ok(())
     }
 
+    /// Takes the next member of a sorted set for servers that have scores as text (type 3).
+    pub(crate) fn push_text_score(&mut self, member: &Element, score: f64) {
+        put_element(&mut self.body, member);
+        if score.is_infinite() {
+            self.body.put_u8(if score > 0.0 { 254 } else { 255 });
+        } else {
+            // The shortest text that reads back the same; 24 bytes at most.
+            put_string(&mut self.body, format!("{score:e}").as_bytes());
+        }
+        self.value_type = Some(3);
+        self.count += 1;
+    }
+
+    /// Writes what was taken as the body of one type, which must be a plain one of its kind.
+    pub(crate) fn write_as(&mut self, to: ValueType, out: &mut Vec<u8>) {
+        match (to.byte, to.valkey) {
+            (24, false) => out.append(&mut self.with_expiry_first()),
+            (22, true) => out.append(&mut self.with_expiry_last()),
+            _ => {
+                put_length(out, self.count);
+                out.append(&mut self.body);
+            }
+        }
+    }
+
     /// How many bytes are held.
     pub fn held_bytes(&self) -> usize {
         self.body.len() + self.fields.len() * size_of::<(usize, Option<UnixMs>)>()
@@ -123,20 +148,16 @@ impl PlainEncoder {
         if byte == 0 {
             return Some((redis(0), self.body));
         }
-        let min = self
-            .fields
-            .iter()
-            .filter_map(|(_, expire_at_ms)| *expire_at_ms)
-            .min();
-        Some(match (min, self.field_expiry) {
-            (None, _) | (_, FieldExpiry::Drop) => {
+        let expires = self.min_expiry().is_some();
+        Some(match (expires, self.field_expiry) {
+            (false, _) | (_, FieldExpiry::Drop) => {
                 let mut body = Vec::with_capacity(self.body.len() + 9);
                 put_length(&mut body, self.count);
                 body.put_slice(&self.body);
                 (redis(byte), body)
             }
-            (Some(min), FieldExpiry::Redis) => (redis(24), self.with_expiry_first(min)),
-            (Some(_), FieldExpiry::Valkey) => (
+            (true, FieldExpiry::Redis) => (redis(24), self.with_expiry_first()),
+            (true, FieldExpiry::Valkey) => (
                 ValueType {
                     byte: 22,
                     valkey: true,
@@ -146,10 +167,18 @@ impl PlainEncoder {
         })
     }
 
+    fn min_expiry(&self) -> Option<UnixMs> {
+        let expiries = self
+            .fields
+            .iter()
+            .filter_map(|(_, expire_at_ms)| *expire_at_ms);
+        expiries.min()
+    }
+
     /// Type 24: the least expiry, then each field behind the distance of its own from that.
-    fn with_expiry_first(&self, min: UnixMs) -> Vec<u8> {
+    fn with_expiry_first(&self) -> Vec<u8> {
         // A time before 1970 has no place in the format; it has passed just as well in 1970.
-        let min = min.max(0);
+        let min = self.min_expiry().unwrap_or(0).max(0);
         let mut body = Vec::with_capacity(self.held_bytes());
         body.put_i64_le(min);
         put_length(&mut body, self.count);

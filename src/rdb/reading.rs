@@ -1,5 +1,6 @@
 //! One value, read at the altitude that was chosen for it.
 
+use super::convert::Conversion;
 use super::cursor::{Cursor, Stop};
 use super::error::ErrorKind;
 use super::event::{Altitude, Event, Header, ValueType};
@@ -33,6 +34,7 @@ enum Step {
     Skip(Walk),
     Encoded(Stored),
     Elements(Value),
+    Converted(Box<Conversion>),
     /// Everything but the end was said.
     End,
 }
@@ -101,6 +103,7 @@ impl Reading {
                     let part = value.next(cursor, limits)?;
                     return Ok(part.map_or(Event::ValueEnd, Event::Part));
                 }
+                Step::Converted(conversion) => return conversion.next(cursor, limits),
                 Step::End => return Ok(Event::ValueEnd),
             }
         }
@@ -167,11 +170,20 @@ fn begin(
         }
         Altitude::Raw { bytes_max } => ahead(Goal::Raw, layout, bytes_max as u64),
         Altitude::Measure { bytes_max } => ahead(Goal::Measure, layout, bytes_max as u64),
-        Altitude::Pieces => Step::Pieces(Walk::new(layout)),
+        Altitude::Converted { to } if to != value_type || is_rewritten(to) => {
+            let conversion = Conversion::new(value_type, to).map_err(|kind| cursor.bad(kind))?;
+            Step::Converted(Box::new(conversion))
+        }
+        Altitude::Pieces | Altitude::Converted { .. } => Step::Pieces(Walk::new(layout)),
         Altitude::Skip => Step::Skip(Walk::new(layout)),
         Altitude::Encoded => Step::Encoded(Stored::new(value_type)),
         Altitude::Elements => Step::Elements(Value::new(value_type)),
     })
+}
+
+/// Whether a body is not simply copied although it keeps its type.
+fn is_rewritten(value_type: ValueType) -> bool {
+    value_type.is_stream() || value_type.is_module()
 }
 
 fn ahead(goal: Goal, layout: &'static [Op], bytes_max: u64) -> Step {

@@ -2,7 +2,8 @@
 
 use std::fmt;
 
-use crate::rdb::{FieldExpiry, ValueType};
+pub use crate::rdb::Flavor;
+use crate::rdb::{FieldExpiry, ServerVersion, ValueType};
 
 /// The names of value types that well-known modules bring, and of those modules.
 const MODULE_OF_TYPE: [(&str, &str); 9] = [
@@ -17,14 +18,12 @@ const MODULE_OF_TYPE: [(&str, &str); 9] = [
     ("graphdata", "graph"),
 ];
 
-/// Which family of servers the target belongs to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Flavor {
-    /// Redis.
-    Redis,
-    /// Valkey.
-    Valkey,
-}
+/// The oldest release of Redis that is written to: the first that discards a whole transaction
+/// whichever way one command is refused.
+pub const OLDEST: (u16, u16) = (6, 0);
+
+/// What a server takes in one argument unless told otherwise (`proto-max-bulk-len`).
+pub(super) const BULK_BYTES_MAX_DEFAULT: u64 = 512 * 1024 * 1024;
 
 /// What the target was found to be.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,16 +43,22 @@ pub struct Target {
 /// `Redis 7.0.15`.
 impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let flavor = match self.flavor {
-            Flavor::Redis => "Redis",
-            Flavor::Valkey => "Valkey",
-        };
-        let (major, minor, patch) = self.version;
-        write!(f, "{flavor} {major}.{minor}.{patch}")
+        write!(f, "{}.{}", self.server_version(), self.version.2)
     }
 }
 
 impl Target {
+    /// A server of this release as it is unless told otherwise, without modules.
+    pub fn of_version(server: ServerVersion) -> Target {
+        Target {
+            flavor: server.flavor,
+            version: (server.major, server.minor, 0),
+            modules: Vec::new(),
+            bulk_bytes_max: BULK_BYTES_MAX_DEFAULT,
+            databases: u32::MAX,
+        }
+    }
+
     /// The longest body that one RESTORE may carry, when `wanted` is asked for.
     pub fn payload_bytes_max(&self, wanted: usize) -> usize {
         // Type, version and checksum stand around the body.
@@ -62,46 +67,47 @@ impl Target {
         wanted.min(usize::try_from(bytes_max).unwrap_or(usize::MAX))
     }
 
+    /// The line of releases it belongs to, which knows what it loads.
+    pub fn server_version(&self) -> ServerVersion {
+        ServerVersion::new(self.flavor, self.version.0, self.version.1)
+    }
+
     /// Whether it is a Redis of at least this release.
     pub fn is_redis_from(&self, major: u16, minor: u16) -> bool {
-        self.flavor == Flavor::Redis && (self.version.0, self.version.1) >= (major, minor)
+        self.server_version().is_redis_from(major, minor)
     }
 
     /// Whether it is a Valkey of at least this release.
     pub fn is_valkey_from(&self, major: u16, minor: u16) -> bool {
-        self.flavor == Flavor::Valkey && (self.version.0, self.version.1) >= (major, minor)
+        self.server_version().is_valkey_from(major, minor)
     }
 
     /// Whether it is of at least this release of the common line (up to 7.2).
     ///
     /// Valkey forked from Redis 7.2, so every Valkey has all of it.
     pub fn has_common(&self, major: u16, minor: u16) -> bool {
-        self.flavor == Flavor::Valkey || self.is_redis_from(major, minor)
+        self.server_version().has_common(major, minor)
     }
 
     /// Whether hashes can have fields with their own expiry (HPEXPIREAT).
     pub fn has_field_expiry(&self) -> bool {
-        self.is_redis_from(7, 4) || self.is_valkey_from(9, 0)
+        self.server_version().has_field_expiry()
     }
 
     /// Whether it has function libraries.
     pub fn has_functions(&self) -> bool {
-        self.has_common(7, 0)
+        self.server_version().has_functions()
     }
 
     /// How a hash with expiring fields is encoded for its RESTORE.
     pub fn field_expiry(&self) -> FieldExpiry {
-        match self.flavor {
-            _ if !self.has_field_expiry() => FieldExpiry::Drop,
-            Flavor::Redis => FieldExpiry::Redis,
-            Flavor::Valkey => FieldExpiry::Valkey,
-        }
+        self.server_version().field_expiry()
     }
 
     /// The newest type of streams that its RESTORE takes.
     pub fn newest_stream(&self) -> u8 {
-        let restores = |byte: &u8| self.restores(ValueType::common(*byte));
-        [26, 21, 19].into_iter().find(restores).unwrap_or(15)
+        // Targets before Redis 6.0 are refused.
+        self.server_version().newest_stream().unwrap_or(15)
     }
 
     /// Whether it has the module that the values of this type belong to.
@@ -109,7 +115,7 @@ impl Target {
     /// A target without it must never be sent such a value: up to 6.0 the server exits.
     pub fn restores_module(&self, type_name: &str) -> bool {
         if type_name == "vectorset" {
-            return self.is_redis_from(8, 0);
+            return self.server_version().has_vector_sets();
         }
         let module = MODULE_OF_TYPE
             .iter()
@@ -134,17 +140,7 @@ impl Target {
     }
 
     /// Whether its RESTORE takes a body of this type, with the footer rewritten.
-    ///
-    /// Measured on Redis 6.0 to 8.6 and Valkey 7.2 to 9.1.
     pub fn restores(&self, value_type: ValueType) -> bool {
-        match value_type.byte {
-            0..=5 | 9..=15 => true,
-            16..=19 => self.has_common(7, 0),
-            20 | 21 => self.has_common(7, 2),
-            22 if value_type.valkey => self.is_valkey_from(9, 0),
-            24 | 25 => self.is_redis_from(7, 4),
-            26 => self.is_redis_from(8, 6),
-            _ => false,
-        }
+        self.server_version().loads(value_type)
     }
 }

@@ -6,7 +6,8 @@
 //!        REPLCONF ip-address <ip>               | in one go; ip-address if one is given
 //!        REPLCONF capa eof capa psync2          |
 //!        REPLCONF version 9.1.2                 |
-//!        REPLCONF rdb-no-compress 1             /
+//!        REPLCONF rdb-no-compress 1             | the last two where they are asked for
+//!        REPLCONF rdb-only 1                    /
 //! src <- one reply to each
 //! we  -> PSYNC <replid> <offset + 1>            or  PSYNC ? -1
 //! src <- \n ...                                 while a snapshot cannot begin yet
@@ -18,7 +19,8 @@
 //! - Only PSYNC must succeed. Servers refuse the options they do not know, and that is harmless:
 //!   `version` is for Valkey 8 and later (Valkey 9 gives snapshots with expiring hash fields only to
 //!   replicas that say 9.0 or later; a version beyond what our parser reads must not be claimed),
-//!   `rdb-no-compress` for Redis 8.6 (saves the source more than half of the time).
+//!   `rdb-no-compress` for Redis 8.6 (saves the source more than half of the time), `rdb-only` for
+//!   Redis 6.2 and Valkey (the source gathers no stream for us, and closes behind the snapshot).
 //! - A source that does not know PSYNC is asked with SYNC, which gives no position.
 //!
 //! Source: replication.c `syncWithMaster` and `replconfCommand`; measured on Redis 2.8 to 8.6 and
@@ -59,6 +61,19 @@ pub struct HandshakeConfig {
     pub announce_port: u16,
     /// The last position we have; `None` asks for a full resync.
     pub from: Option<Position>,
+    /// How the snapshot is wanted.
+    pub snapshot: SnapshotOptions,
+}
+
+/// What is asked of the source about its snapshot. A source that does not know an option goes on
+/// as if it had not been asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SnapshotOptions {
+    /// The strings in it are not to be compressed (Redis 8.6).
+    pub rdb_no_compress: bool,
+    /// Nothing is wanted behind it (Redis 6.2, Valkey): the source keeps no writes for us
+    /// meanwhile. Not for a link that goes on with the stream.
+    pub rdb_only: bool,
 }
 
 /// How the link begins.
@@ -170,7 +185,16 @@ impl Handshake {
         }
         commands.push(&["REPLCONF", "capa", "eof", "capa", "psync2"]);
         commands.push(&["REPLCONF", "version", VERSION_ANNOUNCED]);
-        commands.push(&["REPLCONF", "rdb-no-compress", "1"]);
+        let SnapshotOptions {
+            rdb_no_compress,
+            rdb_only,
+        } = self.config.snapshot;
+        if rdb_no_compress {
+            commands.push(&["REPLCONF", "rdb-no-compress", "1"]);
+        }
+        if rdb_only {
+            commands.push(&["REPLCONF", "rdb-only", "1"]);
+        }
         self.state = State::Replconf {
             replies_missing: commands.len(),
         };
@@ -403,6 +427,10 @@ mod tests {
             announce_ip: None,
             announce_port: 7777,
             from: None,
+            snapshot: SnapshotOptions {
+                rdb_no_compress: true,
+                rdb_only: false,
+            },
         }
     }
 
@@ -487,6 +515,36 @@ mod tests {
             assert_eq!(sent, [REPLCONF, "PSYNC ? -1"]);
             assert_eq!(start, Ok(Start::FullResync(at(ID, 14))));
             assert_eq!(rest, b"\n$EOF:");
+        }
+    }
+
+    #[test]
+    fn asks_of_the_snapshot_what_is_wanted_of_it() {
+        let basic = "REPLCONF listening-port 7777; REPLCONF capa eof capa psync2; \
+            REPLCONF version 9.1.2";
+        for (rdb_no_compress, rdb_only, asked) in [
+            (false, false, ""),
+            (true, false, "; REPLCONF rdb-no-compress 1"),
+            (false, true, "; REPLCONF rdb-only 1"),
+            (
+                true,
+                true,
+                "; REPLCONF rdb-no-compress 1; REPLCONF rdb-only 1",
+            ),
+        ] {
+            let config = HandshakeConfig {
+                snapshot: SnapshotOptions {
+                    rdb_no_compress,
+                    rdb_only,
+                },
+                ..config()
+            };
+            let replies = 3 + usize::from(rdb_no_compress) + usize::from(rdb_only);
+            let refused = "-ERR Unrecognized REPLCONF option\r\n".repeat(replies);
+            let answer = format!("+FULLRESYNC {ID} 14\r\n");
+            let (sent, start, _) = talk(config, &[&refused, &answer], 1000);
+            assert_eq!(sent, [&format!("{basic}{asked}"), "PSYNC ? -1"]);
+            assert_eq!(start, Ok(Start::FullResync(at(ID, 14))));
         }
     }
 

@@ -10,7 +10,7 @@ use tokio::{
 
 use super::{
     Error, ErrorKind, Handshake, HandshakeConfig, HandshakeStep, Position, Recovery, ReplOffset,
-    Start,
+    SnapshotOptions, Start,
 };
 use crate::{
     net::{Connection, Endpoint, Secret, dial},
@@ -50,6 +50,8 @@ pub struct LinkConfig {
     pub source_timeout: Duration,
     /// How long what goes away by itself is waited for (LOADING, NOMASTERLINK and the like).
     pub retry_for: Duration,
+    /// How the snapshot is wanted.
+    pub snapshot: SnapshotOptions,
 }
 
 /// What happens while a link is being opened, for whoever shows it.
@@ -150,6 +152,7 @@ impl Link {
             announce_ip: config.announce_ip.clone(),
             announce_port: config.announce_port,
             from,
+            snapshot: config.snapshot,
         });
         let mut pending_told = false;
         loop {
@@ -301,6 +304,10 @@ mod tests {
             connect_timeout: Duration::from_secs(5),
             source_timeout: Duration::from_millis(300),
             retry_for: Duration::from_secs(20),
+            snapshot: SnapshotOptions {
+                rdb_no_compress: true,
+                rdb_only: false,
+            },
         }
     }
 

@@ -31,7 +31,7 @@ mod transfer;
 
 pub use ack::AckSchedule;
 pub use error::{Error, ErrorKind, Recovery};
-pub use handshake::{Handshake, HandshakeConfig, HandshakeStep, Start};
+pub use handshake::{Handshake, HandshakeConfig, HandshakeStep, SnapshotOptions, Start};
 pub use link::{Link, LinkConfig, LinkReader, LinkWriter, Notice};
 pub use position::{Position, ReplOffset, Replid, ReplidError};
 pub use side::{Side, SideError};

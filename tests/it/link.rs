@@ -11,7 +11,8 @@ use keyferry::{
     resp::Limits,
     sync::{
         AckSchedule, Error, ErrorKind, Framing, Link, LinkConfig, LinkReader, LinkWriter, Notice,
-        Position, ReplOffset, Resumable, SnapshotEnd, Start, StreamDecoder, StreamItem, Transfer,
+        Position, ReplOffset, Resumable, SnapshotEnd, SnapshotOptions, Start, StreamDecoder,
+        StreamItem, Transfer,
     },
 };
 
@@ -36,6 +37,10 @@ fn config(port: u16) -> LinkConfig {
         connect_timeout: Duration::from_secs(5),
         source_timeout: Duration::from_secs(30),
         retry_for: Duration::ZERO,
+        snapshot: SnapshotOptions {
+            rdb_no_compress: true,
+            rdb_only: false,
+        },
     }
 }
 

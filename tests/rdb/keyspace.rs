@@ -74,7 +74,10 @@ impl Keyspace {
                     let key = key.take().expect("a key before its value");
                     keyspace.add(db, key, value_of(key.value_type.byte, &parts));
                 }
-                Event::BodyPiece(_) | Event::Blob { .. } | Event::Measured { .. } => {
+                Event::BodyPiece(_)
+                | Event::Blob { .. }
+                | Event::Measured { .. }
+                | Event::Lost { .. } => {
                     unreachable!("values are read by element here")
                 }
                 Event::Header(_) | Event::ResizeDb { .. } | Event::End(_) => {}

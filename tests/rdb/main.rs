@@ -5,8 +5,11 @@
 
 // Public for the fuzz targets, which have it as a library.
 #[allow(unreachable_pub)]
+#[path = "../../fuzz/src/convert.rs"]
+mod convert;
+#[allow(unreachable_pub)]
 #[path = "../../fuzz/src/rdb.rs"]
-mod fuzz;
+mod rdb;
 
 mod content;
 mod cuts;
@@ -15,3 +18,6 @@ mod keyspace;
 mod limits;
 mod payloads;
 mod sha256;
+mod writer;
+
+use rdb as fuzz;

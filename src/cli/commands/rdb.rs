@@ -1,22 +1,28 @@
 //! `keyferry rdb`: what can be done with an RDB file.
 
+mod analyze;
 mod check;
+mod commands;
+mod convert;
+mod dump;
+mod json;
+mod restore;
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use clap::{ArgMatches, Command};
-use tokio::runtime::Builder;
+use tokio::{runtime::Builder, sync::oneshot};
 
 use crate::{
     cli::{
-        Exit, args, args::rdb::Input, crash::Crash, diagnostics::Diagnostic, meter, screen::Screen,
-        signals::Signals,
+        Exit, args, crash::Crash, diagnostics::Diagnostic, meter, screen::Screen, signals::Signals,
     },
-    config::{LogFormat, Settings, SourceConfig, Talk},
-    dump::{Feed, Filter, Reader},
+    config::{ConfigError, LogFormat, Settings, SourceConfig, Talk},
+    dump::{Feed, Filter, Input, Reader},
     keyspace::UnixMs,
+    pipeline,
     rdb::Limits,
-    sync::{LinkConfig, Notice},
+    sync::{LinkConfig, Notice, SnapshotOptions},
     telemetry,
 };
 
@@ -27,7 +33,13 @@ pub(in crate::cli) fn command() -> Command {
         .subcommand_required(true)
         .arg_required_else_help(true)
         .disable_help_subcommand(true)
+        .subcommand(analyze::command())
         .subcommand(check::command())
+        .subcommand(commands::command())
+        .subcommand(convert::command())
+        .subcommand(dump::command())
+        .subcommand(restore::command())
+        .subcommand(json::command())
 }
 
 /// Runs the verb that was typed.
@@ -38,7 +50,13 @@ pub(in crate::cli) fn run(
 ) -> Result<Exit, Diagnostic> {
     let task = Task::new(matches, crash)?;
     match verb {
+        "analyze" => analyze::run(&task),
         "check" => check::run(&task),
+        "commands" => commands::run(&task),
+        "convert" => convert::run(&task),
+        "dump" => dump::run(&task),
+        "restore" => restore::run(&task),
+        "json" => json::run(&task),
         _ => unreachable!("clap knows the verbs"),
     }
 }
@@ -85,12 +103,14 @@ impl<'a> Task<'a> {
             .build()
             .map_err(|error| Diagnostic::local("threads cannot be started", &error))?;
         let done = runtime.block_on(async {
-            let mut signals = Signals::listen()
+            let signals = Signals::listen()
                 .map_err(|error| Diagnostic::local("signals cannot be received", &error))?;
+            let (stopper, stopped) = oneshot::channel();
+            tokio::spawn(stop_then_exit(signals, stopper));
             tokio::select! {
                 done = work => done,
                 () = self.crash.noticed() => Err(Diagnostic::bug("a panic")),
-                signal = signals.next() => Err(Diagnostic::stopped(signal)),
+                Ok(signal) = stopped => Err(Diagnostic::stopped(signal)),
             }
         });
         // A thread that waits for standard input must not keep the process alive.
@@ -104,38 +124,71 @@ impl<'a> Task<'a> {
         &self,
         work: impl AsyncFnOnce(&mut Reader) -> Result<T, Diagnostic>,
     ) -> Result<T, Diagnostic> {
+        self.read_within(Limits::default(), work)
+    }
+
+    /// The same, with limits of its own.
+    fn read_within<T>(
+        &self,
+        limits: Limits,
+        work: impl AsyncFnOnce(&mut Reader) -> Result<T, Diagnostic>,
+    ) -> Result<T, Diagnostic> {
         let filter = self.filter()?;
         self.block_on(async {
             let feed = self.feed().await?;
-            let display = meter::Display::start(&self.talk, &self.screen, feed.meter());
-            let mut reader = Reader::new(feed, filter, Limits::default());
+            let display = self.show(&feed);
+            let mut reader = Reader::new(feed, filter, limits);
             let done = work(&mut reader).await;
             display.finish();
             done
         })
     }
 
-    async fn feed(&self) -> Result<Feed, Diagnostic> {
-        Ok(match args::rdb::input(self.matches) {
-            Input::File(path) => Feed::file(&path)?,
-            Input::Stdin => Feed::stdin(),
-            Input::Source => Feed::source(&self.link()?, &mut tell).await?,
-        })
+    /// The file, standard input or source that was asked for.
+    fn input(&self) -> Result<Input, Diagnostic> {
+        let input = args::rdb::input(self.matches, || match self.settings.has("source") {
+            true => self.link(true),
+            false => Err(ConfigError::new(
+                "no input is given",
+                "neither a file nor --source or KEYFERRY_SOURCE names one",
+                "give an RDB file, - for standard input, or --source redis://host:port",
+            )),
+        });
+        Ok(input?)
     }
 
-    fn link(&self) -> Result<LinkConfig, Diagnostic> {
-        let source = SourceConfig::of(&self.settings)?;
-        Ok(LinkConfig {
-            endpoint: source.node.endpoint,
-            user: source.node.user,
-            password: source.node.password,
-            announce_ip: source.announce_ip,
-            announce_port: source.announce_port,
-            connect_timeout: source.connect_timeout,
-            source_timeout: source.source_timeout,
-            retry_for: source.retry_for,
-        })
+    /// Shows how far the reading has come.
+    fn show(&self, feed: &Feed) -> meter::Display {
+        meter::Display::start(&self.talk, &self.screen, feed.meter())
     }
+
+    async fn feed(&self) -> Result<Feed, Diagnostic> {
+        Ok(Feed::open(&self.input()?, &mut tell).await?)
+    }
+
+    /// Joins the source of the settings. `fast`: it need not compress its strings, if it can leave
+    /// that out.
+    async fn source(&self, fast: bool) -> Result<Feed, Diagnostic> {
+        Ok(Feed::source(&self.link(fast)?, &mut tell).await?)
+    }
+
+    fn link(&self, fast: bool) -> Result<LinkConfig, ConfigError> {
+        let source = SourceConfig::of(&self.settings)?;
+        source.refuse_masked()?;
+        let snapshot = SnapshotOptions {
+            rdb_no_compress: fast,
+            rdb_only: true,
+        };
+        Ok(pipeline::link_config(&source, snapshot))
+    }
+}
+
+/// Says which signal came first. The second ends the process, whatever it is waiting for.
+async fn stop_then_exit(mut signals: Signals, stopper: oneshot::Sender<&'static str>) {
+    // Nobody listens when the work has just ended.
+    let _ = stopper.send(signals.next().await);
+    signals.next().await;
+    std::process::exit(Exit::Local as i32);
 }
 
 /// Logs what happens while a live source is joined.

@@ -6,6 +6,7 @@
 pub(crate) mod intset;
 pub(crate) mod listpack;
 pub(crate) mod ziplist;
+pub(crate) mod ziplist_writer;
 pub(crate) mod zipmap;
 
 use bytes::Bytes;

@@ -16,9 +16,9 @@ use super::{Blob, int24};
 use crate::rdb::cursor::Flaw;
 use crate::rdb::event::Element;
 
-const END: u8 = 0xff;
-const HEADER_BYTES: usize = 10;
-const COUNT_UNKNOWN: u16 = u16::MAX;
+pub(super) const END: u8 = 0xff;
+pub(super) const HEADER_BYTES: usize = 10;
+pub(super) const COUNT_UNKNOWN: u16 = u16::MAX;
 const LEAVES: Flaw = Flaw("a ziplist entry leaves the ziplist");
 
 /// The elements of a ziplist.

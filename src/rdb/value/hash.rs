@@ -180,7 +180,10 @@ fn packed_field(packed: &mut Packed, triples: bool) -> Result<Option<Part>, Stop
     }))
 }
 
-fn expiry_first(cursor: &mut Cursor<'_>, min: Option<UnixMs>) -> Result<Option<UnixMs>, Stop> {
+pub(crate) fn expiry_first(
+    cursor: &mut Cursor<'_>,
+    min: Option<UnixMs>,
+) -> Result<Option<UnixMs>, Stop> {
     let ttl = cursor.length()?;
     if ttl == 0 {
         return Ok(None);
@@ -195,7 +198,7 @@ fn expiry_first(cursor: &mut Cursor<'_>, min: Option<UnixMs>) -> Result<Option<U
     }
 }
 
-fn expiry_last(cursor: &mut Cursor<'_>) -> Result<Option<UnixMs>, Stop> {
+pub(crate) fn expiry_last(cursor: &mut Cursor<'_>) -> Result<Option<UnixMs>, Stop> {
     match cursor.ms()? {
         -1 => Ok(None),
         time @ 0.. => Ok(Some(time)),

@@ -97,21 +97,24 @@ impl Nodes {
         Some(Self { form, left })
     }
 
+    /// How many nodes are to come; reads it, if it was not read yet.
+    pub(crate) fn begin(&mut self, cursor: &mut Cursor<'_>) -> Result<u64, Stop> {
+        if let Some(left) = self.left {
+            return Ok(left);
+        }
+        let left = cursor.count()?;
+        self.left = Some(left);
+        cursor.commit();
+        Ok(left)
+    }
+
     /// The next node, `None` after the last one.
     pub(crate) fn next(
         &mut self,
         cursor: &mut Cursor<'_>,
         limits: &Limits,
     ) -> Result<Option<Node>, Stop> {
-        let left = match self.left {
-            Some(left) => left,
-            None => {
-                let left = cursor.count()?;
-                self.left = Some(left);
-                cursor.commit();
-                left
-            }
-        };
+        let left = self.begin(cursor)?;
         if left == 0 {
             return Ok(None);
         }

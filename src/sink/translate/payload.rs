@@ -164,10 +164,13 @@ fn assemble(scene: &Scene<'_>, value_type: ValueType, body: &[u8]) -> Bytes {
 
 /// A stream in the newest type that the target takes; `None` when it is no stream, or broken.
 fn as_older_stream(scene: &Scene<'_>, payload: &Payload) -> Option<Bytes> {
-    let to = scene.target.newest_stream();
+    if !payload.value_type.is_stream() {
+        return None;
+    }
+    let to = ValueType::common(scene.target.newest_stream());
     let limits = Limits::default();
-    let body = rdb::convert_stream(&payload.body, payload.value_type, to, &limits).ok()?;
-    Some(assemble(scene, ValueType::common(to), &body))
+    let converted = rdb::convert(payload.body.clone(), payload.value_type, to, &limits).ok()?;
+    Some(assemble(scene, to, &converted.body))
 }
 
 /// The key is deleted first: commands add to what is there. IDLETIME and FREQ are hints that no

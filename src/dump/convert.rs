@@ -1,0 +1,325 @@
+//! An RDB written again for another server.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use serde::Serialize;
+
+use crate::{
+    keyspace::{Db, Escaped},
+    rdb::{Altitude, Event, Key, KeyType, Loss, ServerVersion, ValueType, Writer, module_name},
+    sink::OnLossy,
+};
+
+use super::{CopyError, Output, Reader};
+
+/// What was written is handed on when it has this many bytes.
+const FLUSH_BYTES: usize = 256 << 10;
+/// Keys that are named in the log, per kind of loss; all losses are counted.
+const NAMED_MAX: u64 = 100;
+/// AUX fields that say where the data comes from.
+const ORIGIN: [&[u8]; 5] = [
+    b"redis-ver",
+    b"valkey-ver",
+    b"redis-bits",
+    b"ctime",
+    b"used-mem",
+];
+/// AUX fields from which a server goes on replicating where the data left off.
+const POSITION: [&[u8]; 3] = [b"repl-stream-db", b"repl-id", b"repl-offset"];
+/// The AUX field of a cached script.
+const SCRIPT: &[u8] = b"lua";
+
+/// For whom an RDB is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ConvertConfig {
+    /// The server that shall load it.
+    pub server: ServerVersion,
+    /// What to do with what that server cannot hold.
+    pub on_lossy: OnLossy,
+    /// It has the modules that the values of the RDB belong to.
+    pub keep_modules: bool,
+}
+
+/// What was written, and what was not. Serialises to the object `--json` prints.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+pub struct ConvertSummary {
+    /// Keys written, by type, and their `total`.
+    pub keys: BTreeMap<&'static str, u64>,
+    /// Keys whose value has another type byte than before.
+    pub keys_converted: u64,
+    /// Keys that were not selected.
+    pub keys_not_selected: u64,
+    /// Function libraries written.
+    pub functions: u64,
+    /// What the server cannot hold, by kind.
+    pub losses: BTreeMap<&'static str, u64>,
+    /// AUX fields left out that say nothing to the server.
+    pub aux_left_out: u64,
+    /// Records left out that modules keep beside the keys.
+    pub module_aux_left_out: u64,
+    /// Bytes written.
+    pub bytes: u64,
+}
+
+/// Why an RDB could not be converted.
+#[derive(Debug, thiserror::Error)]
+pub enum ConvertError {
+    /// Reading or writing failed.
+    #[error(transparent)]
+    Copy(#[from] CopyError),
+    /// The server cannot hold something, and that was not to be left out.
+    #[error("{server} cannot hold {loss} (db {db}, {})", Escaped(.key))]
+    Lossy {
+        /// For whom the RDB was written.
+        server: ServerVersion,
+        /// What it cannot hold.
+        loss: Loss,
+        /// Where that stands.
+        db: Db,
+        /// The key it belongs to; the first line of a function library.
+        key: Bytes,
+    },
+}
+
+impl ConvertError {
+    /// What to do next about a loss.
+    pub fn next_of_lossy() -> &'static str {
+        "run again with --on-lossy drop to leave that out and have it counted"
+    }
+}
+
+/// Writes what a reader brings as an RDB that a server loads, value by value, each in the newest
+/// type that the server knows. The caller finishes the output.
+///
+/// # Errors
+/// `Lossy` for the first thing that the server cannot hold, if that is the policy; what reading
+/// and writing give.
+pub async fn convert(
+    reader: &mut Reader,
+    config: ConvertConfig,
+    output: &mut Output,
+) -> Result<ConvertSummary, ConvertError> {
+    let mut conversion = Conversion::new(config, reader.filter().selects_all());
+    let selects_functions = reader.filter().selects_functions();
+    while let Some(event) = reader.next().await.map_err(CopyError::from)? {
+        match event {
+            Event::Key(key) => {
+                let altitude = conversion.key(key, reader.db())?;
+                reader.choose(altitude);
+            }
+            Event::Aux { name, .. } if name == SCRIPT && !selects_functions => {
+                conversion.summary.aux_left_out += 1;
+            }
+            event => conversion.take(event, reader.db())?,
+        }
+        if conversion.writer.len() >= FLUSH_BYTES {
+            output
+                .put(&conversion.writer.take())
+                .map_err(CopyError::from)?;
+        }
+    }
+    reader.finish().await.map_err(CopyError::from)?;
+    output
+        .put(&conversion.writer.take())
+        .map_err(CopyError::from)?;
+    let mut summary = conversion.summary;
+    summary.keys_not_selected = reader.left_out();
+    summary.bytes = output.bytes();
+    Ok(summary)
+}
+
+/// Events in, records out.
+#[derive(Debug)]
+struct Conversion {
+    config: ConvertConfig,
+    writer: Writer,
+    /// All keys are written, so that hints about their number hold.
+    is_whole: bool,
+    /// The db that was selected last in what is written.
+    selected: Option<Db>,
+    /// How many keys the current db holds, until that is written.
+    hints: Option<(u64, u64)>,
+    /// The key whose value is being read.
+    key: Key,
+    /// The value of a module, until it has said which.
+    module: Option<Vec<u8>>,
+    /// The value being read is left out.
+    leaves_out: bool,
+    /// How many keys lose something, by what that is.
+    keys_losing: BTreeMap<Loss, u64>,
+    summary: ConvertSummary,
+}
+
+impl Conversion {
+    fn new(config: ConvertConfig, is_whole: bool) -> Conversion {
+        Conversion {
+            writer: Writer::new(config.server.header()),
+            config,
+            is_whole,
+            selected: None,
+            hints: None,
+            key: Key {
+                key: Bytes::new(),
+                value_type: ValueType::common(0),
+                expire_at_ms: None,
+                idle_s: None,
+                freq: None,
+                has_metadata: false,
+            },
+            module: None,
+            leaves_out: false,
+            keys_losing: BTreeMap::new(),
+            summary: ConvertSummary::default(),
+        }
+    }
+
+    /// Begins a key and says how its value is wanted.
+    fn key(&mut self, key: Key, db: Db) -> Result<Altitude, ConvertError> {
+        self.key = key;
+        self.leaves_out = false;
+        if self.key.has_metadata {
+            self.lose(Loss::ModuleMetadata, 1, db)?;
+        }
+        if self.key.value_type.is_module() {
+            self.module = Some(Vec::new());
+            return Ok(match self.config.server.loads_newest_vector_sets() {
+                true => Altitude::Pieces,
+                false => Altitude::Converted {
+                    to: self.key.value_type,
+                },
+            });
+        }
+        match self.config.server.type_for(self.key.value_type) {
+            Ok(to) => {
+                self.begin(to, db);
+                Ok(Altitude::Converted { to })
+            }
+            Err(loss) => {
+                self.leaves_out = true;
+                self.lose(loss, 1, db)?;
+                Ok(Altitude::Skip)
+            }
+        }
+    }
+
+    /// Writes all of a key but its value.
+    fn begin(&mut self, to: ValueType, db: Db) {
+        if self.selected != Some(db) {
+            self.selected = Some(db);
+            self.writer.select_db(db);
+        }
+        if let Some((keys, expires)) = self.hints.take()
+            && self.is_whole
+        {
+            self.writer.resize_db(keys, expires);
+        }
+        self.writer.key(&self.key, to);
+        let from = self.key.value_type;
+        self.summary.keys_converted += u64::from(to != from);
+        for name in ["total", KeyType::of(from).name()] {
+            *self.summary.keys.entry(name).or_default() += 1;
+        }
+    }
+
+    /// Takes any event but a key.
+    fn take(&mut self, event: Event, db: Db) -> Result<(), ConvertError> {
+        match event {
+            Event::BodyPiece(piece) => self.piece(&piece, db)?,
+            Event::Lost { loss, count } => self.lose(loss, count, db)?,
+            Event::Aux { name, value } => self.aux(&name, &value),
+            Event::Function { code } => self.function(&code)?,
+            Event::SelectDb(_) => self.hints = None,
+            Event::ResizeDb { keys, expires } => self.hints = Some((keys, expires)),
+            Event::ModuleAux { .. } => self.summary.module_aux_left_out += 1,
+            Event::End(_) => self.writer.finish(),
+            // The altitudes that were chosen have no other events of values.
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn piece(&mut self, piece: &Bytes, db: Db) -> Result<(), ConvertError> {
+        if let Some(mut held) = self.module.take() {
+            held.extend_from_slice(piece);
+            let held = Bytes::from(held);
+            match module_name(&held) {
+                None => self.module = Some(held.into()),
+                Some(name) => self.begin_module(&name, &held, db)?,
+            }
+        } else if !self.leaves_out {
+            self.writer.body(piece);
+        }
+        Ok(())
+    }
+
+    /// Begins the value of a module, of which some has come already.
+    fn begin_module(&mut self, name: &str, body: &Bytes, db: Db) -> Result<(), ConvertError> {
+        let loss = match name {
+            "vectorset" if self.config.server.has_vector_sets() => None,
+            "vectorset" => Some(Loss::VectorSet),
+            _ if self.config.keep_modules => None,
+            _ => Some(Loss::ModuleValue),
+        };
+        self.leaves_out = loss.is_some();
+        match loss {
+            Some(loss) => self.lose(loss, 1, db),
+            None => {
+                self.begin(self.key.value_type, db);
+                self.writer.body(body);
+                Ok(())
+            }
+        }
+    }
+
+    fn aux(&mut self, name: &[u8], value: &[u8]) {
+        let server = self.config.server;
+        let runs_scripts = server.is_redis_from(4, 0) && !server.has_functions();
+        let is_kept = ORIGIN.contains(&name)
+            || (POSITION.contains(&name) && self.is_whole)
+            || (name == SCRIPT && runs_scripts);
+        if is_kept {
+            self.writer.aux(name, value);
+        } else {
+            self.summary.aux_left_out += 1;
+        }
+    }
+
+    fn function(&mut self, code: &Bytes) -> Result<(), ConvertError> {
+        if self.config.server.has_functions() {
+            self.writer.function(code);
+            self.summary.functions += 1;
+            return Ok(());
+        }
+        let first = code.split(|byte| *byte == b'\n').next();
+        self.key.key = code.slice_ref(first.unwrap_or_default());
+        self.lose(Loss::Function, 1, Db(0))
+    }
+
+    /// Counts what belongs to the last key, or gives up over it.
+    fn lose(&mut self, loss: Loss, count: u64, db: Db) -> Result<(), ConvertError> {
+        let (server, key) = (self.config.server, &self.key.key);
+        if self.config.on_lossy == OnLossy::Fail {
+            let key = key.clone();
+            return Err(ConvertError::Lossy {
+                server,
+                loss,
+                db,
+                key,
+            });
+        }
+        *self.summary.losses.entry(loss.name()).or_default() += count;
+        let keys = self.keys_losing.entry(loss).or_default();
+        *keys += 1;
+        match *keys {
+            n if n <= NAMED_MAX => {
+                tracing::warn!(%db, key = %Escaped(key), count, "{server} cannot hold {loss}");
+            }
+            n if n == NAMED_MAX + 1 => {
+                tracing::warn!("more keys lose {loss}; they are counted but not named");
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+}

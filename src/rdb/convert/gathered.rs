@@ -1,0 +1,73 @@
+//! Values whose elements have to be counted before the first one can be written.
+//!
+//! That is what is packed in a blob, which is held anyway. For servers before Redis 4.0, which
+//! know neither quicklists of listpacks nor binary scores, it is the whole value.
+
+use crate::rdb::cursor::{Cursor, Stop};
+use crate::rdb::event::{Part, ValueType};
+use crate::rdb::key_type::KeyType;
+use crate::rdb::limits::Limits;
+use crate::rdb::loss::{Loss, Losses};
+use crate::rdb::plain::{FieldExpiry, PlainEncoder};
+use crate::rdb::value::Value;
+
+use super::Progress;
+
+/// A value that is written once all of it was read.
+#[derive(Debug)]
+pub(super) struct Gathered {
+    value: Value,
+    encoder: PlainEncoder,
+    to: ValueType,
+    expiring_fields: u64,
+}
+
+impl Gathered {
+    /// `None` unless `to` is a plain encoding of the same logical type.
+    pub(super) fn new(from: ValueType, to: ValueType) -> Option<Self> {
+        let key_type = KeyType::of(from);
+        let field_expiry = match (key_type, to.byte, to.valkey) {
+            (KeyType::List, 1, _) | (KeyType::Set, 2, _) | (KeyType::Zset, 3 | 5, _) => {
+                FieldExpiry::Drop
+            }
+            (KeyType::Hash, 4, _) => FieldExpiry::Drop,
+            (KeyType::Hash, 24, false) => FieldExpiry::Redis,
+            (KeyType::Hash, 22, true) => FieldExpiry::Valkey,
+            _ => return None,
+        };
+        Some(Self {
+            value: Value::new(from),
+            encoder: PlainEncoder::new(field_expiry),
+            to,
+            expiring_fields: 0,
+        })
+    }
+
+    pub(super) fn step(
+        &mut self,
+        cursor: &mut Cursor<'_>,
+        limits: &Limits,
+        out: &mut Vec<u8>,
+        losses: &mut Losses,
+    ) -> Result<Progress, Stop> {
+        let Some(part) = self.value.next(cursor, limits)? else {
+            self.encoder.write_as(self.to, out);
+            if self.to.byte == 4 {
+                losses.add(Loss::FieldExpiry, self.expiring_fields);
+            }
+            return Ok(Progress::Ended);
+        };
+        if let Part::HashField { expire_at_ms, .. } = &part {
+            self.expiring_fields += u64::from(expire_at_ms.is_some());
+        }
+        let pushed = match (&part, self.to.byte) {
+            (Part::ZsetMember { member, score }, 3) => {
+                self.encoder.push_text_score(member, *score);
+                Ok(())
+            }
+            (part, _) => self.encoder.push(part),
+        };
+        debug_assert!(pushed.is_ok(), "streams are not gathered");
+        Ok(Progress::More)
+    }
+}

@@ -1,0 +1,81 @@
+//! What a server cannot hold of the content of an RDB.
+
+use std::fmt;
+
+/// A kind of thing that a server's RDB has no place for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Loss {
+    /// The own expiry of a hash field (before Redis 7.4, Valkey 9.0).
+    FieldExpiry,
+    /// A stream (before Redis 5.0).
+    Stream,
+    /// The greatest deleted id of a stream, how many entries were ever added to it, or how many a
+    /// group has read, where those do not follow from the rest (before 7.0).
+    StreamCounters,
+    /// When a consumer last got something, where that is not when it last tried to (before 7.2).
+    ConsumerActivity,
+    /// The ids by which a stream recognises repeated XADDs (before Redis 8.6).
+    StreamIdempotency,
+    /// A vector set (elsewhere than on Redis 8.0 or later).
+    VectorSet,
+    /// A value of a module.
+    ModuleValue,
+    /// What modules keep beside an ordinary key.
+    ModuleMetadata,
+    /// A function library (before 7.0).
+    Function,
+    /// A value of a type that the server does not know.
+    UnknownValue,
+}
+
+impl Loss {
+    /// Its name in machine-readable reports.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::FieldExpiry => "field_expiry",
+            Self::Stream => "stream",
+            Self::StreamCounters => "stream_counters",
+            Self::ConsumerActivity => "consumer_activity",
+            Self::StreamIdempotency => "stream_idempotency",
+            Self::VectorSet => "vector_set",
+            Self::ModuleValue => "module_value",
+            Self::ModuleMetadata => "module_metadata",
+            Self::Function => "function",
+            Self::UnknownValue => "unknown_value",
+        }
+    }
+}
+
+impl fmt::Display for Loss {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::FieldExpiry => "the expiry of a hash field",
+            Self::Stream => "a stream",
+            Self::StreamCounters => "a counter of a stream or a consumer group",
+            Self::ConsumerActivity => "the time a consumer was last active",
+            Self::StreamIdempotency => "an id by which a stream recognises repeated entries",
+            Self::VectorSet => "a vector set",
+            Self::ModuleValue => "a value of a module",
+            Self::ModuleMetadata => "the metadata of a module",
+            Self::Function => "a function library",
+            Self::UnknownValue => "a value of a type it does not know",
+        })
+    }
+}
+
+/// How often something was lost, by kind.
+#[derive(Debug, Default)]
+pub(crate) struct Losses(std::collections::BTreeMap<Loss, u64>);
+
+impl Losses {
+    pub(crate) fn add(&mut self, loss: Loss, count: u64) {
+        if count > 0 {
+            *self.0.entry(loss).or_default() += count;
+        }
+    }
+
+    /// Takes one kind out.
+    pub(crate) fn take(&mut self) -> Option<(Loss, u64)> {
+        self.0.pop_first()
+    }
+}

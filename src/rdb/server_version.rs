@@ -1,0 +1,353 @@
+//! Which server loads what: the one table of releases, RDB versions and value types.
+//!
+//! Measured on Redis 2.8 to 8.6 and Valkey 7.2 to 9.1, for files and for RESTORE.
+
+use std::fmt;
+use std::str::FromStr;
+
+use super::event::{Header, ValueType};
+use super::key_type::KeyType;
+use super::loss::Loss;
+use super::opcode::VALKEY_VERSION_MIN;
+use super::plain::FieldExpiry;
+
+/// Which family of servers one belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Flavor {
+    /// Redis.
+    Redis,
+    /// Valkey.
+    Valkey,
+}
+
+/// A line of releases of a server, such as Redis 7.0.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct ServerVersion {
+    /// Its family.
+    pub flavor: Flavor,
+    /// The first number of the release.
+    pub major: u16,
+    /// The second number of the release.
+    pub minor: u16,
+}
+
+/// What does not name a server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("not a server such as `redis-7.0` (from 2.8 on) or `valkey-8.1` (from 7.2 on)")]
+pub struct NoSuchServer;
+
+/// The RDB version that each line of Redis writes, the newest first.
+const REDIS_VERSIONS: [((u16, u16), u16); 10] = [
+    ((8, 10), 15),
+    ((8, 8), 14),
+    ((8, 6), 13),
+    ((7, 4), 12),
+    ((7, 2), 11),
+    ((7, 0), 10),
+    ((5, 0), 9),
+    ((4, 0), 8),
+    ((3, 2), 7),
+    ((2, 8), 6),
+];
+/// The oldest lines that are supported.
+const OLDEST: [(Flavor, (u16, u16)); 2] = [(Flavor::Redis, (2, 8)), (Flavor::Valkey, (7, 2))];
+
+/// The first lines of Redis and of Valkey that load a type.
+struct First {
+    redis: Option<(u16, u16)>,
+    valkey: Option<(u16, u16)>,
+}
+
+/// What each value type came with. Valkey forked from Redis 7.2, so all of it has what that had.
+fn first(value_type: ValueType) -> First {
+    let common = |major, minor| First {
+        redis: Some((major, minor)),
+        valkey: Some((7, 2)),
+    };
+    let redis = |major, minor| First {
+        redis: Some((major, minor)),
+        valkey: None,
+    };
+    let nowhere = First {
+        redis: None,
+        valkey: None,
+    };
+    match value_type.byte {
+        0..=4 | 9..=13 => common(2, 8),
+        5 => common(4, 0),
+        14 => common(3, 2),
+        15 => common(5, 0),
+        16..=19 => common(7, 0),
+        20 | 21 => common(7, 2),
+        22 if value_type.valkey => First {
+            redis: None,
+            valkey: Some((9, 0)),
+        },
+        22..=25 => redis(7, 4),
+        26 => redis(8, 6),
+        // 6 and 8 are in no release, 7 is a question of modules.
+        _ => nowhere,
+    }
+}
+
+impl ServerVersion {
+    /// The release `major.minor` of a family.
+    pub const fn new(flavor: Flavor, major: u16, minor: u16) -> ServerVersion {
+        ServerVersion {
+            flavor,
+            major,
+            minor,
+        }
+    }
+
+    /// Whether it is a Redis of at least this release.
+    pub fn is_redis_from(self, major: u16, minor: u16) -> bool {
+        self.flavor == Flavor::Redis && (self.major, self.minor) >= (major, minor)
+    }
+
+    /// Whether it is a Valkey of at least this release.
+    pub fn is_valkey_from(self, major: u16, minor: u16) -> bool {
+        self.flavor == Flavor::Valkey && (self.major, self.minor) >= (major, minor)
+    }
+
+    /// Whether it is of at least this release of the common line (up to 7.2).
+    ///
+    /// Valkey forked from Redis 7.2, so every Valkey has all of it.
+    pub fn has_common(self, major: u16, minor: u16) -> bool {
+        self.flavor == Flavor::Valkey || self.is_redis_from(major, minor)
+    }
+
+    /// Whether hashes can have fields with their own expiry.
+    pub fn has_field_expiry(self) -> bool {
+        self.is_redis_from(7, 4) || self.is_valkey_from(9, 0)
+    }
+
+    /// Whether it has function libraries.
+    pub fn has_functions(self) -> bool {
+        self.has_common(7, 0)
+    }
+
+    /// Whether it has vector sets.
+    pub fn has_vector_sets(self) -> bool {
+        self.is_redis_from(8, 0)
+    }
+
+    /// Whether it loads vector sets as Redis 8.6 writes them. Redis 8.0 does not; the releases in
+    /// between were not measured.
+    pub fn loads_newest_vector_sets(self) -> bool {
+        self.is_redis_from(8, 6)
+    }
+
+    /// How it encodes a hash with expiring fields.
+    pub fn field_expiry(self) -> FieldExpiry {
+        match self.flavor {
+            _ if !self.has_field_expiry() => FieldExpiry::Drop,
+            Flavor::Redis => FieldExpiry::Redis,
+            Flavor::Valkey => FieldExpiry::Valkey,
+        }
+    }
+
+    /// The newest type of streams that it loads, if it has streams.
+    pub fn newest_stream(self) -> Option<u8> {
+        [26, 21, 19, 15]
+            .into_iter()
+            .find(|byte| self.loads(ValueType::common(*byte)))
+    }
+
+    /// Whether it loads a value of this type, from a file or by RESTORE with its own footer.
+    ///
+    /// Never true for the values of modules, which need the module.
+    pub fn loads(self, value_type: ValueType) -> bool {
+        let first = first(value_type);
+        let first = match self.flavor {
+            Flavor::Redis => first.redis,
+            Flavor::Valkey => first.valkey,
+        };
+        first.is_some_and(|first| (self.major, self.minor) >= first)
+    }
+
+    /// How an RDB begins that it loads: with its own version.
+    pub fn header(self) -> Header {
+        if self.is_valkey_from(9, 0) {
+            return Header {
+                valkey: true,
+                version: VALKEY_VERSION_MIN,
+            };
+        }
+        // Up to 8.1, Valkey writes what Redis 7.2 does.
+        let written = REDIS_VERSIONS
+            .iter()
+            .find(|((major, minor), _)| match self.flavor {
+                Flavor::Redis => (self.major, self.minor) >= (*major, *minor),
+                Flavor::Valkey => (*major, *minor) <= (7, 2),
+            });
+        Header {
+            valkey: false,
+            version: written.map_or(6, |(_, version)| *version),
+        }
+    }
+
+    /// The type that a value of this type is given for it: its own where it loads that, or else
+    /// one that [`Altitude::Converted`](super::Altitude::Converted) can write.
+    ///
+    /// # Errors
+    ///
+    /// What is lost with the whole value where there is no such type. For a module's value, whose
+    /// module is not looked at here, that is always so.
+    pub fn type_for(self, value_type: ValueType) -> Result<ValueType, Loss> {
+        if self.loads(value_type) {
+            return Ok(value_type);
+        }
+        let common = |byte| Ok(ValueType::common(byte));
+        match KeyType::of(value_type) {
+            KeyType::String => common(0),
+            KeyType::List if self.loads(ValueType::common(14)) && value_type.byte == 18 => {
+                common(14)
+            }
+            KeyType::List => common(1),
+            KeyType::Set => common(2),
+            KeyType::Zset if self.loads(ValueType::common(5)) => common(5),
+            KeyType::Zset => common(3),
+            KeyType::Hash if value_type.has_field_expiry() => Ok(self.hash_type()),
+            KeyType::Hash => common(4),
+            KeyType::Stream => self
+                .newest_stream()
+                .map(ValueType::common)
+                .ok_or(Loss::Stream),
+            KeyType::Module => Err(Loss::ModuleValue),
+        }
+    }
+
+    /// The type of a hash with expiring fields, written one by one.
+    fn hash_type(self) -> ValueType {
+        match self.field_expiry() {
+            FieldExpiry::Redis => ValueType::common(24),
+            FieldExpiry::Valkey => ValueType {
+                byte: 22,
+                valkey: true,
+            },
+            FieldExpiry::Drop => ValueType::common(4),
+        }
+    }
+}
+
+/// `Redis 7.0`.
+impl fmt::Display for ServerVersion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let flavor = match self.flavor {
+            Flavor::Redis => "Redis",
+            Flavor::Valkey => "Valkey",
+        };
+        write!(f, "{flavor} {}.{}", self.major, self.minor)
+    }
+}
+
+/// `redis-7.0`, `valkey-8.1`.
+impl FromStr for ServerVersion {
+    type Err = NoSuchServer;
+
+    fn from_str(text: &str) -> Result<Self, NoSuchServer> {
+        let (name, release) = text.split_once('-').ok_or(NoSuchServer)?;
+        let flavor = match name.to_ascii_lowercase().as_str() {
+            "redis" => Flavor::Redis,
+            "valkey" => Flavor::Valkey,
+            _ => return Err(NoSuchServer),
+        };
+        let (major, minor) = release.split_once('.').ok_or(NoSuchServer)?;
+        let number = |text: &str| text.parse::<u16>().map_err(|_| NoSuchServer);
+        let (major, minor) = (number(major)?, number(minor)?);
+        let known = |(oldest, release)| oldest == flavor && (major, minor) >= release;
+        if !OLDEST.into_iter().any(known) {
+            return Err(NoSuchServer);
+        }
+        Ok(Self::new(flavor, major, minor))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn server(text: &str) -> ServerVersion {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn servers_are_named_like_their_releases() {
+        for (text, shown) in [
+            ("redis-2.8", Some("Redis 2.8")),
+            ("redis-8.10", Some("Redis 8.10")),
+            ("Valkey-7.2", Some("Valkey 7.2")),
+            ("redis-2.6", None),
+            ("valkey-7.0", None),
+            ("redis-7", None),
+            ("redis", None),
+            ("redis-7.0.15", None),
+            ("keydb-6.3", None),
+        ] {
+            let parsed = text.parse::<ServerVersion>().ok();
+            assert_eq!(
+                parsed.map(|server| server.to_string()).as_deref(),
+                shown,
+                "{text}"
+            );
+        }
+    }
+
+    #[test]
+    fn files_begin_with_the_version_of_the_server() {
+        for (text, valkey, version) in [
+            ("redis-2.8", false, 6),
+            ("redis-3.0", false, 6),
+            ("redis-3.2", false, 7),
+            ("redis-4.0", false, 8),
+            ("redis-5.0", false, 9),
+            ("redis-6.2", false, 9),
+            ("redis-7.0", false, 10),
+            ("redis-7.2", false, 11),
+            ("redis-8.4", false, 12),
+            ("redis-8.6", false, 13),
+            ("valkey-7.2", false, 11),
+            ("valkey-8.1", false, 11),
+            ("valkey-9.0", true, 80),
+            ("valkey-9.1", true, 80),
+        ] {
+            assert_eq!(server(text).header(), Header { valkey, version }, "{text}");
+        }
+    }
+
+    #[test]
+    fn values_get_the_newest_type_that_is_loaded() {
+        let common = |byte| Ok(ValueType::common(byte));
+        let valkey = ValueType {
+            byte: 22,
+            valkey: true,
+        };
+        for (text, from, expected) in [
+            ("redis-2.8", ValueType::common(18), common(1)),
+            ("redis-2.8", ValueType::common(14), common(1)),
+            ("redis-2.8", ValueType::common(17), common(3)),
+            ("redis-2.8", ValueType::common(12), common(12)),
+            ("redis-4.0", ValueType::common(15), Err(Loss::Stream)),
+            ("redis-6.2", ValueType::common(18), common(14)),
+            ("redis-6.2", ValueType::common(16), common(4)),
+            ("redis-6.2", ValueType::common(17), common(5)),
+            ("redis-6.2", ValueType::common(20), common(2)),
+            ("redis-6.2", ValueType::common(26), common(15)),
+            ("redis-6.2", ValueType::common(25), common(4)),
+            ("redis-6.2", valkey, common(4)),
+            ("redis-7.0", ValueType::common(21), common(19)),
+            ("redis-7.2", ValueType::common(26), common(21)),
+            ("redis-7.4", ValueType::common(24), common(24)),
+            ("redis-8.0", valkey, common(24)),
+            ("redis-8.6", ValueType::common(26), common(26)),
+            ("valkey-8.1", valkey, common(4)),
+            ("valkey-9.1", valkey, Ok(valkey)),
+            ("valkey-9.1", ValueType::common(24), Ok(valkey)),
+            ("valkey-9.1", ValueType::common(26), common(21)),
+            ("redis-8.6", ValueType::common(7), Err(Loss::ModuleValue)),
+        ] {
+            assert_eq!(server(text).type_for(from), expected, "{from:?} for {text}");
+        }
+    }
+}
