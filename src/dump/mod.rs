@@ -14,11 +14,15 @@
 
 pub mod analyze;
 mod backup;
+mod byte_string;
+mod commands;
 mod convert;
+mod encoding;
 mod error;
 mod feed;
 mod filter;
 mod glob;
+mod json;
 mod meter;
 mod opened;
 mod output;
@@ -26,10 +30,14 @@ mod reader;
 mod zstd;
 
 pub use backup::{Backup, backup};
+pub use byte_string::ByteString;
+pub use commands::{CommandFormat, CommandsConfig, CommandsError, CommandsSummary, commands};
 pub use convert::{ConvertConfig, ConvertError, ConvertSummary, convert};
+pub use encoding::{encoding_name, string_encoding};
 pub use error::{Error, ErrorKind};
-pub use feed::Feed;
+pub use feed::{Feed, Input};
 pub use filter::{Filter, FilterError, KeyPattern, Ttl};
+pub use json::{JsonOptions, write_json};
 pub use meter::Meter;
 pub use output::{CopyError, Output, OutputError, OutputErrorKind};
 pub use reader::Reader;

@@ -6,9 +6,10 @@ use clap::{Arg, ArgAction, ArgMatches, Command, builder::PossibleValuesParser, v
 
 use crate::{
     config::{ConfigError, parse_duration, parse_size},
-    dump::{Filter, KeyPattern, Output, OutputError, Ttl},
+    dump::{Filter, Input, KeyPattern, Output, OutputError, Ttl},
     keyspace::{Db, UnixMs},
     rdb::KeyType,
+    sync::LinkConfig,
 };
 
 /// The settings that say how a live source is reached, and how the program talks.
@@ -26,18 +27,20 @@ pub(in crate::cli) const SOURCE_SETTINGS: [&str; 11] = [
     "log-level",
 ];
 
-const SELECTION: &str = "Which keys";
+/// The settings that say how a target is reached and written to.
+pub(in crate::cli) const TARGET_SETTINGS: [&str; 9] = [
+    "target",
+    "target-password-file",
+    "on-conflict",
+    "flush-target",
+    "yes",
+    "on-lossy",
+    "lanes",
+    "restore-bytes-max",
+    "window-bytes-max",
+];
 
-/// Where the RDB comes from.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(in crate::cli) enum Input {
-    /// A file.
-    File(PathBuf),
-    /// Standard input.
-    Stdin,
-    /// The snapshot of the live source of the settings.
-    Source,
-}
+const SELECTION: &str = "Which keys";
 
 /// Adds the input: a file, `-`, or a source.
 pub(in crate::cli) fn with_input(command: Command) -> Command {
@@ -53,12 +56,18 @@ pub(in crate::cli) fn with_input(command: Command) -> Command {
 }
 
 /// The input that was typed; without a file it is the source of the settings.
-pub(in crate::cli) fn input(matches: &ArgMatches) -> Input {
-    match matches.get_one::<PathBuf>("file") {
+///
+/// # Errors
+/// There is no source either, or it cannot be used.
+pub(in crate::cli) fn input(
+    matches: &ArgMatches,
+    source: impl FnOnce() -> Result<LinkConfig, ConfigError>,
+) -> Result<Input, ConfigError> {
+    Ok(match matches.get_one::<PathBuf>("file") {
         Some(path) if path.as_os_str() == "-" => Input::Stdin,
         Some(path) => Input::File(path.clone()),
-        None => Input::Source,
-    }
+        None => Input::Source(Box::new(source()?)),
+    })
 }
 
 /// Adds the output: a file, or `-`.
@@ -253,6 +262,24 @@ fn size(matches: &ArgMatches) -> Result<Option<std::ops::RangeInclusive<u64>>, C
         (None, None) => None,
         (min, max) => Some(min.unwrap_or(0)..=max.unwrap_or(u64::MAX)),
     })
+}
+
+/// A size that has a default, at least `min` bytes.
+///
+/// # Errors
+/// A text that is no size, or too small a one.
+pub(in crate::cli) fn bytes(
+    matches: &ArgMatches,
+    flag: &str,
+    min: u64,
+) -> Result<usize, ConfigError> {
+    let text = matches.get_one::<String>(flag).map_or("", String::as_str);
+    let next = format!("write a size of at least {min} bytes, such as 64kb");
+    let size = parse_size(text).map_err(|why| unusable(flag, why, &next))?;
+    match usize::try_from(size) {
+        Ok(size) if size as u64 >= min => Ok(size),
+        _ => Err(unusable(flag, format!("{text} is out of range"), &next)),
+    }
 }
 
 fn unusable(flag: &str, why: String, next: &str) -> ConfigError {

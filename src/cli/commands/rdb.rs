@@ -2,8 +2,11 @@
 
 mod analyze;
 mod check;
+mod commands;
 mod convert;
 mod dump;
+mod json;
+mod restore;
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -12,12 +15,12 @@ use tokio::{runtime::Builder, sync::oneshot};
 
 use crate::{
     cli::{
-        Exit, args, args::rdb::Input, crash::Crash, diagnostics::Diagnostic, meter, screen::Screen,
-        signals::Signals,
+        Exit, args, crash::Crash, diagnostics::Diagnostic, meter, screen::Screen, signals::Signals,
     },
-    config::{LogFormat, Settings, SourceConfig, Talk},
-    dump::{Feed, Filter, Reader},
+    config::{ConfigError, LogFormat, Settings, SourceConfig, Talk},
+    dump::{Feed, Filter, Input, Reader},
     keyspace::UnixMs,
+    pipeline,
     rdb::Limits,
     sync::{LinkConfig, Notice, SnapshotOptions},
     telemetry,
@@ -32,8 +35,11 @@ pub(in crate::cli) fn command() -> Command {
         .disable_help_subcommand(true)
         .subcommand(analyze::command())
         .subcommand(check::command())
+        .subcommand(commands::command())
         .subcommand(convert::command())
         .subcommand(dump::command())
+        .subcommand(restore::command())
+        .subcommand(json::command())
 }
 
 /// Runs the verb that was typed.
@@ -46,8 +52,11 @@ pub(in crate::cli) fn run(
     match verb {
         "analyze" => analyze::run(&task),
         "check" => check::run(&task),
+        "commands" => commands::run(&task),
         "convert" => convert::run(&task),
         "dump" => dump::run(&task),
+        "restore" => restore::run(&task),
+        "json" => json::run(&task),
         _ => unreachable!("clap knows the verbs"),
     }
 }
@@ -115,15 +124,37 @@ impl<'a> Task<'a> {
         &self,
         work: impl AsyncFnOnce(&mut Reader) -> Result<T, Diagnostic>,
     ) -> Result<T, Diagnostic> {
+        self.read_within(Limits::default(), work)
+    }
+
+    /// The same, with limits of its own.
+    fn read_within<T>(
+        &self,
+        limits: Limits,
+        work: impl AsyncFnOnce(&mut Reader) -> Result<T, Diagnostic>,
+    ) -> Result<T, Diagnostic> {
         let filter = self.filter()?;
         self.block_on(async {
             let feed = self.feed().await?;
             let display = self.show(&feed);
-            let mut reader = Reader::new(feed, filter, Limits::default());
+            let mut reader = Reader::new(feed, filter, limits);
             let done = work(&mut reader).await;
             display.finish();
             done
         })
+    }
+
+    /// The file, standard input or source that was asked for.
+    fn input(&self) -> Result<Input, Diagnostic> {
+        let input = args::rdb::input(self.matches, || match self.settings.has("source") {
+            true => self.link(true),
+            false => Err(ConfigError::new(
+                "no input is given",
+                "neither a file nor --source or KEYFERRY_SOURCE names one",
+                "give an RDB file, - for standard input, or --source redis://host:port",
+            )),
+        });
+        Ok(input?)
     }
 
     /// Shows how far the reading has come.
@@ -132,36 +163,23 @@ impl<'a> Task<'a> {
     }
 
     async fn feed(&self) -> Result<Feed, Diagnostic> {
-        Ok(match args::rdb::input(self.matches) {
-            Input::File(path) => Feed::file(&path)?,
-            Input::Stdin => Feed::stdin(),
-            Input::Source => self.source(true).await?,
-        })
+        Ok(Feed::open(&self.input()?, &mut tell).await?)
     }
 
     /// Joins the source of the settings. `fast`: it need not compress its strings, if it can leave
     /// that out.
     async fn source(&self, fast: bool) -> Result<Feed, Diagnostic> {
-        let link = self.link(SnapshotOptions {
-            rdb_no_compress: fast,
-            rdb_only: true,
-        })?;
-        Ok(Feed::source(&link, &mut tell).await?)
+        Ok(Feed::source(&self.link(fast)?, &mut tell).await?)
     }
 
-    fn link(&self, snapshot: SnapshotOptions) -> Result<LinkConfig, Diagnostic> {
+    fn link(&self, fast: bool) -> Result<LinkConfig, ConfigError> {
         let source = SourceConfig::of(&self.settings)?;
-        Ok(LinkConfig {
-            endpoint: source.node.endpoint,
-            user: source.node.user,
-            password: source.node.password,
-            announce_ip: source.announce_ip,
-            announce_port: source.announce_port,
-            connect_timeout: source.connect_timeout,
-            source_timeout: source.source_timeout,
-            retry_for: source.retry_for,
-            snapshot,
-        })
+        source.refuse_masked()?;
+        let snapshot = SnapshotOptions {
+            rdb_no_compress: fast,
+            rdb_only: true,
+        };
+        Ok(pipeline::link_config(&source, snapshot))
     }
 }
 

@@ -1,0 +1,281 @@
+//! The lines of keys, and their way out.
+
+use bytes::Bytes;
+
+use crate::{
+    dump::{
+        Output, OutputError,
+        byte_string::{push_bytes, push_text},
+        encoding::{encoding_name, string_encoding},
+    },
+    keyspace::Db,
+    rdb::{Element, Key, KeyType, Part, module_name},
+};
+
+use super::{
+    nest::{Bracket, Nest, ScopeKind},
+    string::Cuts,
+    value::{push_element, push_int, push_part},
+};
+
+/// So many bytes are gathered before they are passed on.
+const GATHERED_BYTES: usize = 256 << 10;
+
+/// Text on its way out.
+pub(super) struct Lines<'a> {
+    output: &'a mut Output,
+    text: Vec<u8>,
+    passed_bytes: usize,
+}
+
+impl<'a> Lines<'a> {
+    pub(super) fn new(output: &'a mut Output) -> Lines<'a> {
+        Lines {
+            output,
+            text: Vec::new(),
+            passed_bytes: 0,
+        }
+    }
+
+    /// Where to append.
+    pub(super) fn text(&mut self) -> &mut Vec<u8> {
+        &mut self.text
+    }
+
+    /// How many bytes were appended, from the first on.
+    fn position(&self) -> usize {
+        self.passed_bytes.wrapping_add(self.text.len())
+    }
+
+    /// Passes on what was gathered, once it is enough.
+    pub(super) fn relieve(&mut self) -> Result<(), OutputError> {
+        match self.text.len() >= GATHERED_BYTES {
+            true => self.finish(),
+            false => Ok(()),
+        }
+    }
+
+    /// Passes on what was gathered.
+    pub(super) fn finish(&mut self) -> Result<(), OutputError> {
+        self.output.put(&self.text)?;
+        self.passed_bytes = self.passed_bytes.wrapping_add(self.text.len());
+        self.text.clear();
+        // One long element is no reason to keep its room.
+        self.text.shrink_to(2 * GATHERED_BYTES);
+        Ok(())
+    }
+}
+
+/// Writes the lines of one key after the other.
+pub(super) struct KeyLines {
+    chunk_bytes: usize,
+    written: u64,
+    /// What every line of the key begins with.
+    head: Vec<u8>,
+    /// What the first line has beside it.
+    attributes: Vec<u8>,
+    key_type: KeyType,
+    part: u64,
+    /// Where the value in the line begins, while a line is open.
+    value_start: Option<usize>,
+    nest: Nest,
+    cuts: Cuts,
+    /// Bytes of a long string that are still to come.
+    string_left: u64,
+    /// The first bytes of a module's value, until they tell its name.
+    module_head: Option<Bytes>,
+}
+
+impl KeyLines {
+    pub(super) fn new(chunk_bytes: usize) -> KeyLines {
+        KeyLines {
+            chunk_bytes,
+            written: 0,
+            head: Vec::new(),
+            attributes: Vec::new(),
+            key_type: KeyType::String,
+            part: 0,
+            value_start: None,
+            nest: Nest::default(),
+            cuts: Cuts::default(),
+            string_left: 0,
+            module_head: None,
+        }
+    }
+
+    /// How many keys were written.
+    pub(super) fn written(&self) -> u64 {
+        self.written
+    }
+
+    /// Begins a key; its value follows.
+    pub(super) fn begin(&mut self, db: Db, key: Key) {
+        self.key_type = KeyType::of(key.value_type);
+        self.part = 0;
+        self.module_head = key.value_type.is_module().then(Bytes::new);
+        let head = &mut self.head;
+        head.clear();
+        head.extend_from_slice(b"{\"kind\":\"key\",\"db\":");
+        push_int(head, db.0);
+        head.extend_from_slice(b",\"key\":");
+        push_bytes(head, &key.key);
+        head.extend_from_slice(b",\"type\":\"");
+        head.extend_from_slice(self.key_type.name().as_bytes());
+        head.push(b'"');
+        let attributes = &mut self.attributes;
+        attributes.clear();
+        attributes.extend_from_slice(b",\"rdb_type\":");
+        push_int(attributes, key.value_type.byte);
+        if let Some(name) = encoding_name(key.value_type) {
+            attributes.extend_from_slice(b",\"encoding\":\"");
+            attributes.extend_from_slice(name.as_bytes());
+            attributes.push(b'"');
+        }
+        for (name, value) in [
+            ("expire_at_ms", key.expire_at_ms),
+            ("idle_s", key.idle_s.map(|idle| idle as i64)),
+            ("freq", key.freq.map(i64::from)),
+        ] {
+            if let Some(value) = value {
+                attributes.extend_from_slice(b",\"");
+                attributes.extend_from_slice(name.as_bytes());
+                attributes.extend_from_slice(b"\":");
+                push_int(attributes, value);
+            }
+        }
+        if key.has_metadata {
+            attributes.extend_from_slice(b",\"metadata\":true");
+        }
+    }
+
+    /// The next part of the value.
+    pub(super) fn part(&mut self, lines: &mut Lines<'_>, part: Part) -> Result<(), OutputError> {
+        match part {
+            Part::String(element) => {
+                let bytes = element.to_bytes();
+                self.string_encoding(string_encoding(&bytes));
+                self.open(lines);
+                push_element(&mut lines.text, &Element::Bytes(bytes));
+            }
+            Part::StringStart { len } => {
+                self.string_left = len;
+                self.string_encoding("raw");
+            }
+            Part::StringChunk(bytes) => {
+                self.string_left = self.string_left.saturating_sub(bytes.len() as u64);
+                let bytes = self.cuts.next(bytes, self.string_left == 0);
+                self.piece(lines, &bytes);
+            }
+            part => {
+                if self.is_full(lines) {
+                    self.split(lines);
+                } else if self.value_start.is_none() {
+                    self.open(lines);
+                }
+                push_part(&mut self.nest, &mut lines.text, &part);
+            }
+        }
+        lines.relieve()
+    }
+
+    /// The next bytes of a module's value.
+    pub(super) fn body_piece(
+        &mut self,
+        lines: &mut Lines<'_>,
+        bytes: Bytes,
+    ) -> Result<(), OutputError> {
+        let bytes = match self.module_head.take() {
+            None => bytes,
+            Some(head) => {
+                let head = Bytes::from([head, bytes].concat());
+                let Some(name) = module_name(&head) else {
+                    self.module_head = Some(head);
+                    return Ok(());
+                };
+                self.attributes.extend_from_slice(b",\"module\":");
+                push_text(&mut self.attributes, &name);
+                head
+            }
+        };
+        for piece in bytes.chunks(self.chunk_bytes.max(1)) {
+            self.piece(lines, piece);
+            lines.relieve()?;
+        }
+        Ok(())
+    }
+
+    /// Ends the value.
+    pub(super) fn end(&mut self, lines: &mut Lines<'_>) -> Result<(), OutputError> {
+        if self.value_start.is_none() {
+            self.open(lines);
+            if self.key_type == KeyType::String || self.key_type == KeyType::Module {
+                lines.text.extend_from_slice(b"\"\"");
+            }
+        }
+        self.nest.close(&mut lines.text);
+        self.nest = Nest::default();
+        self.end_line(lines, true);
+        self.written += 1;
+        lines.relieve()
+    }
+
+    fn string_encoding(&mut self, name: &str) {
+        self.attributes.extend_from_slice(b",\"encoding\":\"");
+        self.attributes.extend_from_slice(name.as_bytes());
+        self.attributes.push(b'"');
+    }
+
+    /// Writes a piece of a string as a part of its own.
+    fn piece(&mut self, lines: &mut Lines<'_>, bytes: &[u8]) {
+        if self.value_start.is_some() {
+            self.end_line(lines, false);
+        }
+        self.open(lines);
+        push_bytes(&mut lines.text, bytes);
+    }
+
+    fn is_full(&self, lines: &Lines<'_>) -> bool {
+        let start = self.value_start;
+        start.is_some_and(|start| lines.position().wrapping_sub(start) >= self.chunk_bytes)
+    }
+
+    /// Begins a line, with the brackets of the value.
+    fn open(&mut self, lines: &mut Lines<'_>) {
+        lines.text.extend_from_slice(&self.head);
+        if self.part == 0 {
+            lines.text.extend_from_slice(&self.attributes);
+        }
+        lines.text.extend_from_slice(b",\"value\":");
+        self.value_start = Some(lines.position());
+        let text = &mut lines.text;
+        match self.key_type {
+            KeyType::String | KeyType::Module => {}
+            _ if self.part > 0 => self.nest.reopen(text),
+            KeyType::Stream => {
+                self.nest.begin(text, Bracket::Object);
+                let (kind, open) = (ScopeKind::Entries, Bracket::Array);
+                self.nest.open(text, kind, open, "entries");
+            }
+            _ => self.nest.begin(text, Bracket::Array),
+        }
+    }
+
+    fn split(&mut self, lines: &mut Lines<'_>) {
+        self.nest.close(&mut lines.text);
+        self.end_line(lines, false);
+        self.open(lines);
+    }
+
+    fn end_line(&mut self, lines: &mut Lines<'_>, is_last: bool) {
+        lines.text.extend_from_slice(b",\"part\":");
+        push_int(&mut lines.text, self.part);
+        let last: &[u8] = if is_last {
+            b",\"last\":true}\n"
+        } else {
+            b",\"last\":false}\n"
+        };
+        lines.text.extend_from_slice(last);
+        self.part += 1;
+        self.value_start = None;
+    }
+}
