@@ -14,6 +14,7 @@
 
 mod backup;
 mod byte_string;
+mod check;
 mod convert;
 mod encoding;
 mod error;
@@ -29,6 +30,7 @@ mod zstd;
 
 pub use backup::{Backup, backup};
 pub use byte_string::ByteString;
+pub use check::{CheckOptions, Checked, Damage, DamageKind, Place, Remark, RemarkKind, check};
 pub use convert::{ConvertConfig, ConvertError, ConvertSummary, convert};
 pub use encoding::{encoding_name, string_encoding};
 pub use error::{Error, ErrorKind};

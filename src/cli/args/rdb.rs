@@ -1,6 +1,10 @@
 //! What the verbs of `keyferry rdb` have in common: an input and a filter.
 
-use std::{collections::BTreeSet, io, path::PathBuf};
+use std::{
+    collections::BTreeSet,
+    io,
+    path::{Path, PathBuf},
+};
 
 use clap::{Arg, ArgAction, ArgMatches, Command, builder::PossibleValuesParser, value_parser};
 
@@ -39,6 +43,15 @@ pub(in crate::cli) enum Input {
     Source,
 }
 
+impl Input {
+    fn of(path: &Path) -> Input {
+        match path.as_os_str() == "-" {
+            true => Input::Stdin,
+            false => Input::File(path.to_owned()),
+        }
+    }
+}
+
 /// Adds the input: a file, `-`, or a source.
 pub(in crate::cli) fn with_input(command: Command) -> Command {
     command.arg(
@@ -54,10 +67,17 @@ pub(in crate::cli) fn with_input(command: Command) -> Command {
 
 /// The input that was typed; without a file it is the source of the settings.
 pub(in crate::cli) fn input(matches: &ArgMatches) -> Input {
-    match matches.get_one::<PathBuf>("file") {
-        Some(path) if path.as_os_str() == "-" => Input::Stdin,
-        Some(path) => Input::File(path.clone()),
-        None => Input::Source,
+    let path = matches.get_one::<PathBuf>("file");
+    path.map_or(Input::Source, |path| Input::of(path))
+}
+
+/// The inputs that were typed, where several may be; without a file it is the source.
+pub(in crate::cli) fn inputs(matches: &ArgMatches) -> Vec<Input> {
+    let paths = matches.get_many::<PathBuf>("file").into_iter().flatten();
+    let inputs: Vec<_> = paths.map(|path| Input::of(path)).collect();
+    match inputs.is_empty() {
+        true => vec![Input::Source],
+        false => inputs,
     }
 }
 

@@ -115,18 +115,20 @@ impl<'a> Task<'a> {
         &self,
         work: impl AsyncFnOnce(&mut Reader) -> Result<T, Diagnostic>,
     ) -> Result<T, Diagnostic> {
-        self.read_within(Limits::default(), work)
+        let input = args::rdb::input(self.matches);
+        self.read_input(&input, Limits::default(), work)
     }
 
-    /// The same, with limits of its own.
-    fn read_within<T>(
+    /// The same with an input and limits of its own.
+    fn read_input<T>(
         &self,
+        input: &Input,
         limits: Limits,
         work: impl AsyncFnOnce(&mut Reader) -> Result<T, Diagnostic>,
     ) -> Result<T, Diagnostic> {
         let filter = self.filter()?;
         self.block_on(async {
-            let feed = self.feed().await?;
+            let feed = self.feed(input).await?;
             let display = self.show(&feed);
             let mut reader = Reader::new(feed, filter, limits);
             let done = work(&mut reader).await;
@@ -140,9 +142,9 @@ impl<'a> Task<'a> {
         meter::Display::start(&self.talk, &self.screen, feed.meter())
     }
 
-    async fn feed(&self) -> Result<Feed, Diagnostic> {
-        Ok(match args::rdb::input(self.matches) {
-            Input::File(path) => Feed::file(&path)?,
+    async fn feed(&self, input: &Input) -> Result<Feed, Diagnostic> {
+        Ok(match input {
+            Input::File(path) => Feed::file(path)?,
             Input::Stdin => Feed::stdin(),
             Input::Source => self.source(true).await?,
         })
