@@ -51,6 +51,20 @@ pub fn converts(value_type: ValueType, body: &Bytes, expected: &[Part]) {
     }
 }
 
+/// The value of a module is copied; a vector set gets the first form, which has it only once.
+///
+/// # Panics
+///
+/// If it does not.
+pub fn module_converts(body: &Bytes) {
+    let module = ValueType::common(7);
+    let convert = |body: &Bytes| convert(body.clone(), module, module, &small_limits());
+    let once = convert(body).expect("servers wrote it");
+    same_in_pieces(module, body, module, &once);
+    let body: Bytes = once.body.clone().into();
+    assert_eq!(convert(&body).expect("it was converted"), once);
+}
+
 /// A value in a file that arrives in pieces is converted to the same bytes.
 fn same_in_pieces(from: ValueType, body: &Bytes, to: ValueType, expected: &Converted) {
     let header: &[u8] = if from.valkey {

@@ -9,7 +9,7 @@ use indicatif::HumanCount;
 
 use super::screen::Screen;
 use crate::{
-    config::{ConfigError, SyncConfig},
+    config::{ConfigError, TargetConfig},
     net::Endpoint,
     pipeline::Consent,
 };
@@ -18,8 +18,8 @@ use crate::{
 ///
 /// # Errors
 /// A flush is asked for, `--yes` is not given, and there is no terminal to ask on.
-pub(super) fn of(config: &SyncConfig, screen: &Screen) -> Result<Consent, ConfigError> {
-    if config.yes || !config.migration.flush_target {
+pub(super) fn of(config: &TargetConfig, screen: &Screen) -> Result<Consent, ConfigError> {
+    if config.yes || !config.flush {
         return Ok(Consent::Given);
     }
     if !(io::stdin().is_terminal() && screen.is_terminal()) {
@@ -29,7 +29,7 @@ pub(super) fn of(config: &SyncConfig, screen: &Screen) -> Result<Consent, Config
             "add --yes if that is meant",
         ));
     }
-    let (screen, target) = (screen.clone(), config.migration.target.endpoint.clone());
+    let (screen, target) = (screen.clone(), config.node.endpoint.clone());
     Ok(Consent::Ask(Arc::new(move |keys| {
         screen.without_bars(|| ask(&target, keys).unwrap_or(false))
     })))

@@ -5,7 +5,7 @@ use std::io::Write;
 use super::Exit;
 use crate::{
     config::ConfigError,
-    dump::{self, ConvertError, CopyError, OutputError, OutputErrorKind},
+    dump::{self, CommandsError, ConvertError, CopyError, OutputError, OutputErrorKind},
     pipeline::{Error, SummaryError},
     telemetry::logs_are_json,
 };
@@ -142,6 +142,20 @@ impl From<ConvertError> for Diagnostic {
                 what: error.to_string(),
                 why: "its release has no place for that in an RDB".to_owned(),
                 next: ConvertError::next_of_lossy().to_owned(),
+            },
+        }
+    }
+}
+
+impl From<CommandsError> for Diagnostic {
+    fn from(error: CommandsError) -> Diagnostic {
+        match error {
+            CommandsError::Copy(error) => error.into(),
+            CommandsError::Lossy { loss, .. } => Diagnostic {
+                exit: Exit::Target,
+                what: error.to_string(),
+                why: "its release has no command for that".to_owned(),
+                next: CommandsError::next_of(loss).to_owned(),
             },
         }
     }

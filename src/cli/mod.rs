@@ -21,6 +21,7 @@ mod meter;
 mod output;
 mod progress;
 mod rate;
+mod run;
 mod screen;
 mod signals;
 

@@ -10,7 +10,7 @@ use indicatif::{HumanBytes, HumanCount};
 use serde::Serialize;
 
 use super::diagnostics::Diagnostic;
-use crate::pipeline::{Summary, SummaryResult};
+use crate::pipeline::{RESTORE, Summary, SummaryResult};
 
 /// Prints `data`. A reader that has gone away has seen enough.
 ///
@@ -79,7 +79,6 @@ fn table(summary: &Summary) -> String {
     table.extend(by_type.map(|(name, keys)| (*name, format!("  {}", HumanCount(*keys)))));
     table.extend([
         ("functions", HumanCount(summary.functions).to_string()),
-        ("commands", HumanCount(summary.commands).to_string()),
         ("skipped", skipped(summary)),
         (
             "bytes",
@@ -97,13 +96,10 @@ fn table(summary: &Summary) -> String {
                 HumanCount(summary.retries)
             ),
         ),
-        (
-            "replid",
-            summary.replid.clone().unwrap_or_else(|| "unknown".into()),
-        ),
-        ("offsets", offsets(summary)),
-        ("lag", lag(summary)),
     ]);
+    if summary.mode != RESTORE {
+        table.extend(of_stream(summary));
+    }
     if summary.expiries_held > 0 {
         table.push((
             "held",
@@ -114,6 +110,17 @@ fn table(summary: &Summary) -> String {
         ));
     }
     rows(&table)
+}
+
+/// What there is to tell only where a source is followed.
+fn of_stream(summary: &Summary) -> [(&'static str, String); 4] {
+    let replid = summary.replid.clone();
+    [
+        ("commands", HumanCount(summary.commands).to_string()),
+        ("replid", replid.unwrap_or_else(|| "unknown".into())),
+        ("offsets", offsets(summary)),
+        ("lag", lag(summary)),
+    ]
 }
 
 fn result(summary: &Summary) -> String {
@@ -199,7 +206,7 @@ mod tests {
     use super::*;
     use crate::{
         config::{Layer, Origin, SETTINGS, Settings, SyncConfig},
-        pipeline::{Ended, Error, Outcome, Phase, Progress, SkipReason},
+        pipeline::{Ended, Error, Outcome, Phase, Progress, Route, SkipReason},
         rdb::KeyType,
     };
 
@@ -224,7 +231,7 @@ mod tests {
             snapshot_offset: Some(100),
             result,
         };
-        Summary::of(&config.migration, &sample, &outcome)
+        Summary::of(Route::of(&config.migration), &sample, &outcome)
     }
 
     #[test]

@@ -88,6 +88,11 @@ impl Settings {
         Settings(merged)
     }
 
+    /// Whether any layer names it, or there is a default.
+    pub fn has(&self, name: &str) -> bool {
+        self.given(name).is_some()
+    }
+
     pub(super) fn given(&self, name: &str) -> Option<&Given> {
         debug_assert!(setting::find(name).is_some(), "no setting is called {name}");
         self.0.0.get(name)

@@ -9,7 +9,7 @@
 //!  default                                       setting::SETTINGS
 //!        \____ Settings: text and origin of each ____/
 //!                      |  resolve: parse, check contradictions
-//!                 SyncConfig
+//!       SyncConfig, SourceConfig, TargetConfig
 //! ```
 //!
 //! [`SETTINGS`] is the one table of names, help and defaults; flags, variables and keys of the
@@ -27,6 +27,7 @@ mod setting;
 mod show;
 mod size;
 mod source;
+mod target;
 
 pub use duration::parse as parse_duration;
 pub use env::from_env;
@@ -38,3 +39,4 @@ pub use resolve::{LogFormat, ProgressStyle, SyncConfig, Talk, on_lossy};
 pub use setting::{Group, Kind, SETTINGS, Setting};
 pub use size::parse as parse_size;
 pub use source::SourceConfig;
+pub use target::TargetConfig;

@@ -8,7 +8,7 @@ use crate::{
 };
 
 use super::{
-    ConfigError, Kind, Migration, Mode, Settings, SourceConfig, duration,
+    ConfigError, Kind, Migration, Mode, Settings, SourceConfig, TargetConfig, duration,
     layer::{Given, Origin},
     password::{self, MASK},
     setting, size,
@@ -50,8 +50,6 @@ pub struct Talk {
 pub struct SyncConfig {
     /// What is moved.
     pub migration: Migration,
-    /// Flushing the target was agreed to beforehand.
-    pub yes: bool,
     /// How the program talks.
     pub talk: Talk,
 }
@@ -66,7 +64,6 @@ impl SyncConfig {
         contradictions(settings, &migration)?;
         Ok(SyncConfig {
             migration,
-            yes: settings.switch("yes")?,
             talk: Talk::of(settings)?,
         })
     }
@@ -76,8 +73,8 @@ impl SyncConfig {
     /// # Errors
     /// A password is `***`.
     pub fn refuse_masked(&self) -> Result<(), ConfigError> {
-        refuse_masked("source", &self.migration.source)?;
-        refuse_masked("target", &self.migration.target)
+        self.migration.source.refuse_masked()?;
+        self.migration.target.refuse_masked()
     }
 }
 
@@ -85,18 +82,85 @@ impl SourceConfig {
     /// Makes a configuration of the settings.
     ///
     /// # Errors
-    /// The first setting that cannot be parsed; a password that `keyferry config` has masked.
+    /// The first setting that cannot be parsed.
     pub fn of(settings: &Settings) -> Result<SourceConfig, ConfigError> {
-        let node = node(settings, "source")?;
-        refuse_masked("source", &node)?;
         Ok(SourceConfig {
-            node,
+            node: node(settings, "source")?,
             connect_timeout: settings.duration("connect-timeout")?,
             source_timeout: settings.duration("source-timeout")?,
             retry_for: settings.duration("retry-for")?,
             announce_ip: settings.announce_ip()?,
             announce_port: settings.number("announce-port")?,
         })
+    }
+
+    /// Refuses a password that `keyferry config` has masked.
+    ///
+    /// # Errors
+    /// It is `***`.
+    pub fn refuse_masked(&self) -> Result<(), ConfigError> {
+        refuse_masked("source", &self.node)
+    }
+}
+
+impl TargetConfig {
+    /// Makes a configuration of the settings.
+    ///
+    /// # Errors
+    /// The first setting that cannot be parsed, or settings that contradict each other.
+    pub fn of(settings: &Settings) -> Result<TargetConfig, ConfigError> {
+        let config = TargetConfig {
+            node: node(settings, "target")?,
+            on_conflict: match settings.choice("on-conflict")? {
+                Some("replace") => Some(Conflict::Replace),
+                Some("skip") => Some(Conflict::Skip),
+                Some(_) => Some(Conflict::Fail),
+                None => None,
+            },
+            flush: settings.switch("flush-target")?,
+            yes: settings.switch("yes")?,
+            on_lossy: on_lossy(settings)?,
+            lanes: settings.number("lanes")?,
+            restore_bytes_max: settings.number("restore-bytes-max")?,
+            window_bytes_max: settings.number("window-bytes-max")?,
+            retry_for: settings.duration("retry-for")?,
+            connect_timeout: settings.duration("connect-timeout")?,
+        };
+        if config.flush && config.on_conflict.is_some() {
+            return Err(ConfigError::new(
+                format!(
+                    "{} and {} contradict each other",
+                    settings.label("flush-target"),
+                    settings.label("on-conflict")
+                ),
+                "after a flush there is no key left that could be in conflict",
+                "give one of them",
+            ));
+        }
+        Ok(config)
+    }
+
+    /// Refuses a password that `keyferry config` has masked.
+    ///
+    /// # Errors
+    /// It is `***`.
+    pub fn refuse_masked(&self) -> Result<(), ConfigError> {
+        refuse_masked("target", &self.node)
+    }
+
+    /// Refuses to read the server that is written.
+    ///
+    /// # Errors
+    /// Both have the same address.
+    pub fn refuse_source(&self, source: &SourceConfig) -> Result<(), ConfigError> {
+        if source.node.endpoint != self.node.endpoint {
+            return Ok(());
+        }
+        Err(ConfigError::new(
+            "source and target are the same server",
+            format!("both are {}", self.node.endpoint),
+            "check --source and --target",
+        ))
     }
 }
 
@@ -145,57 +209,24 @@ fn refuse_masked(side: &str, node: &Node) -> Result<(), ConfigError> {
 
 fn migration(settings: &Settings) -> Result<Migration, ConfigError> {
     Ok(Migration {
-        source: node(settings, "source")?,
-        target: node(settings, "target")?,
+        source: SourceConfig::of(settings)?,
+        target: TargetConfig::of(settings)?,
         mode: match settings.choice("mode")? {
             Some("full") => Mode::Full,
             _ => Mode::FullIncremental,
         },
         until_caught_up: settings.switch("until-caught-up")?,
-        on_conflict: match settings.choice("on-conflict")? {
-            Some("replace") => Some(Conflict::Replace),
-            Some("skip") => Some(Conflict::Skip),
-            Some(_) => Some(Conflict::Fail),
-            None => None,
-        },
-        flush_target: settings.switch("flush-target")?,
-        on_lossy: on_lossy(settings)?,
         publish: match settings.choice("publish")? {
             Some("drop") => Publish::Drop,
             _ => Publish::Forward,
         },
-        lanes: settings.number("lanes")?,
-        restore_bytes_max: settings.number("restore-bytes-max")?,
         queue_bytes_max: settings.number("queue-bytes-max")?,
-        window_bytes_max: settings.number("window-bytes-max")?,
-        retry_for: settings.duration("retry-for")?,
-        connect_timeout: settings.duration("connect-timeout")?,
-        source_timeout: settings.duration("source-timeout")?,
-        announce_ip: settings.announce_ip()?,
-        announce_port: settings.number("announce-port")?,
     })
 }
 
 fn contradictions(settings: &Settings, migration: &Migration) -> Result<(), ConfigError> {
     let of = |name| settings.label(name);
-    if migration.source.endpoint == migration.target.endpoint {
-        return Err(ConfigError::new(
-            "source and target are the same server",
-            format!("both are {}", migration.source.endpoint),
-            "check --source and --target",
-        ));
-    }
-    if migration.flush_target && migration.on_conflict.is_some() {
-        return Err(ConfigError::new(
-            format!(
-                "{} and {} contradict each other",
-                of("flush-target"),
-                of("on-conflict")
-            ),
-            "after a flush there is no key left that could be in conflict",
-            "give one of them",
-        ));
-    }
+    migration.target.refuse_source(&migration.source)?;
     if migration.until_caught_up && migration.mode == Mode::Full {
         return Err(ConfigError::new(
             format!(
@@ -375,18 +406,19 @@ mod tests {
     fn defaults_are_valid() {
         let config = config(&[]).unwrap_or_else(|e| panic!("{e}"));
         let migration = &config.migration;
+        let (source, target) = (&migration.source, &migration.target);
         assert_eq!(migration.mode, Mode::FullIncremental);
-        assert_eq!(migration.on_conflict, None);
-        assert_eq!(migration.on_lossy, OnLossy::Fail);
+        assert_eq!(target.on_conflict, None);
+        assert_eq!(target.on_lossy, OnLossy::Fail);
         assert_eq!(migration.publish, Publish::Forward);
-        assert_eq!((migration.lanes, migration.announce_port), (2, 0));
-        assert_eq!(migration.restore_bytes_max, 1 << 20);
+        assert_eq!((target.lanes, source.announce_port), (2, 0));
+        assert_eq!(target.restore_bytes_max, 1 << 20);
         assert_eq!(migration.queue_bytes_max, 32 << 20);
-        assert_eq!(migration.window_bytes_max, 4 << 20);
-        assert_eq!(migration.retry_for, Duration::from_secs(60));
-        assert_eq!(migration.connect_timeout, Duration::from_secs(5));
-        assert_eq!(migration.source_timeout, Duration::from_secs(60));
-        assert!(!config.yes && !migration.flush_target && !migration.until_caught_up);
+        assert_eq!(target.window_bytes_max, 4 << 20);
+        assert_eq!(source.retry_for, Duration::from_secs(60));
+        assert_eq!(target.connect_timeout, Duration::from_secs(5));
+        assert_eq!(source.source_timeout, Duration::from_secs(60));
+        assert!(!target.yes && !target.flush && !migration.until_caught_up);
         assert_eq!(config.talk.log_level, "info");
     }
 
@@ -457,10 +489,8 @@ mod tests {
             let shown = config(settings).expect_err(name).to_string();
             assert!(shown.contains(error), "{name}: {shown}");
         }
-        assert_eq!(
-            config(&[("retry-for", "0")]).unwrap().migration.retry_for,
-            Duration::ZERO
-        );
+        let impatient = config(&[("retry-for", "0")]).unwrap().migration;
+        assert_eq!(impatient.target.retry_for, Duration::ZERO);
     }
 
     #[test]
@@ -488,7 +518,7 @@ mod tests {
     #[test]
     fn a_password_replaces_that_of_the_url_and_a_masked_one_is_refused() {
         let found = config(&[("source", "redis://u:old@a"), ("source-password", "new")]).unwrap();
-        let password = found.migration.source.password.as_ref().unwrap();
+        let password = found.migration.source.node.password.as_ref().unwrap();
         assert_eq!(password.reveal(), "new");
         assert!(!format!("{found:?}").contains("new"));
         assert!(found.refuse_masked().is_ok());

@@ -1,10 +1,10 @@
-//! A source that is only read.
+//! A source and how it is reached, whatever is done with what it sends.
 
 use std::time::Duration;
 
 use crate::net::Node;
 
-/// How a source is reached when only its snapshot is wanted.
+/// How a source is reached.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SourceConfig {
     /// The server that is read.

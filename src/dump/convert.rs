@@ -183,7 +183,12 @@ impl Conversion {
         }
         if self.key.value_type.is_module() {
             self.module = Some(Vec::new());
-            return Ok(Altitude::Pieces);
+            return Ok(match self.config.server.loads_newest_vector_sets() {
+                true => Altitude::Pieces,
+                false => Altitude::Converted {
+                    to: self.key.value_type,
+                },
+            });
         }
         match self.config.server.type_for(self.key.value_type) {
             Ok(to) => {

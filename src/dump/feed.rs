@@ -1,9 +1,10 @@
 //! Where the bytes of an RDB come from.
 
 use std::{
+    fmt,
     fs::File,
     io::{self, Read},
-    path::Path,
+    path::{Path, PathBuf},
     sync::Arc,
     thread,
 };
@@ -27,6 +28,28 @@ use super::{
 const PIECE_BYTES: usize = 256 << 10;
 /// How many pieces are read ahead.
 const PIECES_AHEAD: usize = 4;
+
+/// Where an RDB comes from.
+#[derive(Debug, Clone)]
+pub enum Input {
+    /// A file.
+    File(PathBuf),
+    /// Standard input.
+    Stdin,
+    /// The snapshot of a live source.
+    Source(Box<LinkConfig>),
+}
+
+/// As a summary names it: the path, `standard input`, or the address of the source.
+impl fmt::Display for Input {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Input::File(path) => path.display().fmt(f),
+            Input::Stdin => f.write_str("standard input"),
+            Input::Source(link) => link.endpoint.fmt(f),
+        }
+    }
+}
 
 /// The bytes of one RDB, as they come.
 #[derive(Debug)]
@@ -55,12 +78,27 @@ struct Snapshot {
 }
 
 impl Feed {
+    /// Opens an input, whichever it is.
+    ///
+    /// # Errors
+    /// `Open`, `Source`.
+    pub async fn open(
+        input: &Input,
+        notice: &mut (dyn FnMut(Notice) + Send),
+    ) -> Result<Feed, Error> {
+        match input {
+            Input::File(path) => Feed::file(path),
+            Input::Stdin => Ok(Feed::stdin()),
+            Input::Source(link) => Feed::source(link, notice).await,
+        }
+    }
+
     /// Reads a file. What it is wrapped in (gzip, Zstandard, LZ4) is opened.
     ///
     /// # Errors
     /// `Open`.
     pub fn file(path: &Path) -> Result<Feed, Error> {
-        let input = path.display().to_string();
+        let input = Input::File(path.to_owned()).to_string();
         let opened = File::open(path).and_then(|file| {
             let bytes = file.metadata()?;
             match bytes.is_dir() {
@@ -79,7 +117,7 @@ impl Feed {
 
     /// Reads standard input, which is opened like a file.
     pub fn stdin() -> Feed {
-        Feed::read("standard input".into(), Box::new(io::stdin()), 0)
+        Feed::read(Input::Stdin.to_string(), Box::new(io::stdin()), 0)
     }
 
     fn read(input: String, source: Source, bytes_total: u64) -> Feed {

@@ -12,9 +12,11 @@
 //!
 //! Nothing here writes to a server, nor prints.
 
+pub mod analyze;
 mod backup;
 mod byte_string;
 mod check;
+mod commands;
 mod convert;
 mod encoding;
 mod error;
@@ -31,10 +33,11 @@ mod zstd;
 pub use backup::{Backup, backup};
 pub use byte_string::ByteString;
 pub use check::{CheckOptions, Checked, Damage, DamageKind, Place, Remark, RemarkKind, check};
+pub use commands::{CommandFormat, CommandsConfig, CommandsError, CommandsSummary, commands};
 pub use convert::{ConvertConfig, ConvertError, ConvertSummary, convert};
 pub use encoding::{encoding_name, string_encoding};
 pub use error::{Error, ErrorKind};
-pub use feed::Feed;
+pub use feed::{Feed, Input};
 pub use filter::{Filter, FilterError, KeyPattern, Ttl};
 pub use json::{JsonOptions, write_json};
 pub use meter::Meter;

@@ -1,16 +1,22 @@
 //! The events of the keys that are wanted.
 
+use std::sync::Arc;
+
 use crate::{
     keyspace::Db,
     rdb::{self, Altitude, Event, Key, Parser},
 };
 
-use super::{Error, Feed, Filter};
+use super::{Error, Feed, Filter, Meter};
+
+/// The AUX field that holds a script.
+const SCRIPT: &str = "lua";
 
 /// Reads an RDB and passes on the events of the keys that a filter selects.
 ///
-/// What belongs to no key (header, AUX fields, hints, function libraries, the end) is always
-/// passed on. Keys that are not selected are skipped without being decoded.
+/// What belongs to no key (header, AUX fields, hints, the end) is always passed on, function
+/// libraries and scripts only where the filter selects them. Keys that are not selected are
+/// skipped without being decoded.
 #[derive(Debug)]
 pub struct Reader {
     feed: Feed,
@@ -84,6 +90,11 @@ impl Reader {
         self.left_out
     }
 
+    /// How far the input was read.
+    pub fn meter(&self) -> &Arc<Meter> {
+        self.feed.meter()
+    }
+
     /// How messages name the input.
     pub fn input(&self) -> &str {
         self.feed.input()
@@ -120,6 +131,11 @@ impl Reader {
             }
             Event::ValueEnd if self.skipping => None,
             Event::Function { .. } if !self.filter.selects_functions() => None,
+            Event::Aux { ref name, .. }
+                if name == SCRIPT.as_bytes() && !self.filter.selects_functions() =>
+            {
+                None
+            }
             Event::SelectDb(db) => {
                 self.db = db;
                 Some(event)

@@ -1,25 +1,28 @@
-//! The source's clock, as far as it can be known here.
+//! The clock of a server, as far as it can be known here.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::keyspace::UnixMs;
 
-/// Tells the source's time: relative expiries of old servers and expired keys are judged by it,
-/// because the expiries themselves are.
+/// Tells a server's time.
+///
+/// While a source is followed it is the source's: relative expiries of old servers and expired
+/// keys are judged by it, because the expiries themselves are. A file has no clock, so what has
+/// expired in it is judged by the target's, as a server does that loads its own file.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct SourceClock {
-    /// How far the source's clock is ahead of ours.
+pub(super) struct ServerClock {
+    /// How far the server's clock is ahead of ours.
     ahead_ms: i64,
 }
 
-impl SourceClock {
-    /// Sets the clock by a reading of the source's; by ours where there is none.
-    pub(super) fn new(source_ms: Option<UnixMs>) -> SourceClock {
-        let ahead_ms = source_ms.map_or(0, |source_ms| source_ms.saturating_sub(our_ms()));
-        SourceClock { ahead_ms }
+impl ServerClock {
+    /// Sets the clock by a reading of the server's; by ours where there is none.
+    pub(super) fn new(server_ms: Option<UnixMs>) -> ServerClock {
+        let ahead_ms = server_ms.map_or(0, |server_ms| server_ms.saturating_sub(our_ms()));
+        ServerClock { ahead_ms }
     }
 
-    /// The source's time.
+    /// The server's time.
     pub(super) fn now_ms(self) -> UnixMs {
         our_ms().saturating_add(self.ahead_ms)
     }

@@ -1,6 +1,6 @@
 //! Why a migration failed, on whose side, and what to do next.
 
-use crate::{net::Endpoint, rdb, sink, sync};
+use crate::{dump, net::Endpoint, rdb, sink, sync};
 
 /// Whose failure it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,6 +31,22 @@ pub enum Error {
         /// What ended the link, if it ended within the snapshot.
         link: Option<Box<sync::Error>>,
     },
+    /// An RDB that is restored could not be read to its end.
+    #[error("{error}")]
+    Input {
+        /// What is wrong, at which offset, in which key.
+        error: Box<dump::Error>,
+        /// How many of its keys the target has confirmed.
+        keys: u64,
+    },
+    /// A restore was stopped before the end of the input.
+    #[error("stopped before the end of {input}: {keys} of its keys are on the target")]
+    StoppedWithin {
+        /// How messages name the input.
+        input: String,
+        /// How many of its keys the target has confirmed.
+        keys: u64,
+    },
     /// The target, or the connection to it.
     #[error(transparent)]
     Target(#[from] sink::Error),
@@ -58,14 +74,17 @@ impl Error {
     /// Whose failure it is.
     pub fn side(&self) -> Side {
         match self {
-            Error::Source(_) | Error::Snapshot { .. } => Side::Source,
+            Error::Source(_) | Error::Snapshot { .. } | Error::Input { .. } => Side::Source,
             Error::Target(error) => match *error.kind {
                 // It is not the target that failed: nobody said what to do with its keys.
                 sink::ErrorKind::NotEmpty { .. } => Side::Usage,
                 sink::ErrorKind::Value { .. } => Side::Source,
                 _ => Side::Target,
             },
-            Error::SkippedTooMany { .. } | Error::Interrupted | Error::Aborted => Side::Local,
+            Error::SkippedTooMany { .. }
+            | Error::StoppedWithin { .. }
+            | Error::Interrupted
+            | Error::Aborted => Side::Local,
             Error::SameServer | Error::FlushDeclined => Side::Usage,
         }
     }
@@ -78,6 +97,17 @@ impl Error {
                 link: Some(link), ..
             } => format!("the link ended: {link}"),
             Error::Snapshot { .. } => "the bytes that arrived are not a whole RDB".into(),
+            Error::Input { error, keys: 0 } => error.why(),
+            Error::Input { error, keys } => {
+                let there = format!("{keys} keys that stand before that are on the target");
+                match error.why() {
+                    why if why.is_empty() => there,
+                    why => format!("{why}; {there}"),
+                }
+            }
+            Error::StoppedWithin { .. } => {
+                "a stop was requested; everything that was sent is confirmed".into()
+            }
             Error::Target(error) => error.why(),
             Error::SkippedTooMany { .. } => {
                 "the stream must leave alone what the snapshot left alone, so its names are kept in memory".into()
@@ -100,6 +130,15 @@ impl Error {
             }
             Error::Snapshot { .. } => {
                 "run again with --on-conflict replace or --flush-target; if it fails at the same key, check the source's memory and that key".into()
+            }
+            Error::Input { error, keys: 0 } => error.next(),
+            Error::Input { error, .. } => format!(
+                "{}\nthen run again with --on-conflict replace, which writes again what is there, \
+                 or skip, which leaves it",
+                error.next()
+            ),
+            Error::StoppedWithin { .. } => {
+                "run again with --on-conflict skip, which leaves what is there, or replace, which writes it again".into()
             }
             Error::Target(error) => error.next(),
             Error::SkippedTooMany { .. } => {

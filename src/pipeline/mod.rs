@@ -1,7 +1,9 @@
-//! Joins being a replica of the source to writing to the target.
+//! Joins being a replica of the source, or reading an RDB file, to writing to the target.
 //!
 //! ```text
-//!  link ──► queue ──► snapshot ──► lanes ──► target
+//!  file ──► dump::Reader ─────┐
+//!                             ▼
+//!  link ──► queue ──► parser ─► snapshot ──► lanes ──► target
 //!   ▲  bounded bytes      │ then      bounded windows
 //!   │                     ▼
 //!   └─ ACK applied ◄── follow: one transaction after the other
@@ -14,23 +16,30 @@ mod clock;
 mod consent;
 mod error;
 mod follow;
+mod join;
 mod lag;
 mod lanes;
+mod link_snapshot;
 mod progress;
+mod publish;
 mod queue;
+mod restore;
 mod run;
 mod snapshot;
 mod source;
 mod stop;
 mod summary;
+mod target;
 
 pub use consent::Consent;
 pub use error::{Error, Side};
+pub use join::link_config;
 pub use lag::Lag;
 pub use progress::{Counter, OffsetGauge, Phase, Progress, Sample, SkipReason};
+pub use restore::{Restoration, restore};
 pub use run::run;
 pub use stop::{StopSignal, Stopper, stop_signal};
-pub use summary::{Summary, SummaryError, SummaryResult};
+pub use summary::{RESTORE, Route, Summary, SummaryError, SummaryResult};
 
 /// How a migration that did not fail ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

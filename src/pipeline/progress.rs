@@ -55,6 +55,8 @@ impl Phase {
 /// Why a key or a command was left out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum SkipReason {
+    /// The filter does not select the key.
+    Filtered,
     /// The key exists on the target and `on-conflict` is `skip`.
     Conflict,
     /// The key had expired already.
@@ -71,7 +73,8 @@ pub enum SkipReason {
 
 impl SkipReason {
     /// All of them, in the order they are shown.
-    pub const ALL: [SkipReason; 6] = [
+    pub const ALL: [SkipReason; 7] = [
+        SkipReason::Filtered,
         SkipReason::Conflict,
         SkipReason::Expired,
         SkipReason::Empty,
@@ -83,6 +86,7 @@ impl SkipReason {
     /// Its name, as logs and the summary show it.
     pub fn name(self) -> &'static str {
         match self {
+            SkipReason::Filtered => "filtered",
             SkipReason::Conflict => "conflict",
             SkipReason::Expired => "expired",
             SkipReason::Empty => "empty",
@@ -417,12 +421,13 @@ mod tests {
         assert_eq!(sample.keys_written, keys);
         assert_eq!(sample.keys_written_total(), 28);
         let skipped = [
-            ("conflict", 10),
-            ("expired", 11),
-            ("empty", 12),
-            ("lossy", 13),
-            ("publish", 14),
-            ("sentinel_hello", 15),
+            ("filtered", 10),
+            ("conflict", 11),
+            ("expired", 12),
+            ("empty", 13),
+            ("lossy", 14),
+            ("publish", 15),
+            ("sentinel_hello", 16),
         ];
         assert_eq!(sample.skipped, skipped);
     }

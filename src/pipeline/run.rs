@@ -1,28 +1,23 @@
 //! A migration from its beginning to its end.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use crate::{
-    config::{Migration, Mode},
-    net::Node,
-    sink::{
-        Admin, Conflict, ErrorKind, Hold, LaneConfig, LossLog, Target, Translator, ValueConfig,
-    },
-    sync::{Link, LinkConfig, Notice, ReplOffset, Side, SnapshotOptions, Start},
-    telemetry,
+    config::{Migration, Mode, TargetConfig},
+    sink::{Expired, Hold, LossLog, Translator},
+    sync::{Link, ReplOffset, Side, SnapshotOptions, Start},
 };
 
 use super::{
     Consent, Ended, Error, Outcome, Phase, Progress, StopSignal,
-    clock::SourceClock,
     follow::{self, End, Means, follow},
-    lanes::Lanes,
-    snapshot,
+    join::{link_config, look_at_source, shown},
+    link_snapshot,
+    publish::while_published,
+    snapshot::Copy,
     source::{OffsetWatch, SourceFeed},
+    target::TargetSide,
 };
-
-/// How often metrics are published.
-const METRICS_PERIOD: Duration = Duration::from_secs(1);
 
 /// Runs a migration to its end.
 ///
@@ -34,7 +29,7 @@ pub async fn run(
     stop: StopSignal,
     consent: Consent,
 ) -> Outcome {
-    let metrics = Arc::clone(&progress);
+    let published = Arc::clone(&progress);
     let mut run = Run {
         migration,
         progress,
@@ -42,13 +37,8 @@ pub async fn run(
         replid: None,
         snapshot_offset: None,
     };
-    telemetry::describe_metrics();
-    let result = tokio::select! {
-        result = run.complete(&consent) => result,
-        () = publish(&metrics) => unreachable!("metrics are published until the end"),
-    };
-    metrics.sample().publish();
-    let held = metrics.expiries_held.get();
+    let result = while_published(&published, run.complete(&consent)).await;
+    let held = published.expiries_held.get();
     if result.is_err() && held > 0 {
         tracing::warn!(
             held,
@@ -56,22 +46,10 @@ pub async fn run(
              run again with --on-conflict replace or --flush-target"
         );
     }
-    if result.is_ok() {
-        run.progress.enter(Phase::Done);
-    }
     Outcome {
         replid: run.replid,
         snapshot_offset: run.snapshot_offset,
         result,
-    }
-}
-
-/// Publishes what was done so far as metrics, again and again.
-async fn publish(progress: &Progress) {
-    let mut period = tokio::time::interval(METRICS_PERIOD);
-    loop {
-        period.tick().await;
-        progress.sample().publish();
     }
 }
 
@@ -83,7 +61,7 @@ struct Run<'a> {
     snapshot_offset: Option<u64>,
 }
 
-impl Run<'_> {
+impl<'a> Run<'a> {
     async fn complete(&mut self, consent: &Consent) -> Result<Ended, Error> {
         let stop = self.stop.clone();
         let (feed, copied) = tokio::select! {
@@ -97,164 +75,64 @@ impl Run<'_> {
     }
 
     /// Brings the snapshot to the target. May be dropped midway: the target then holds a part.
-    async fn copy(&mut self, consent: &Consent) -> Result<(SourceFeed, Option<Copied>), Error> {
+    async fn copy(
+        &mut self,
+        consent: &Consent,
+    ) -> Result<(SourceFeed, Option<Continued<'a>>), Error> {
         let migration = self.migration;
-        let (mut admin, target) = self.find_target().await?;
-        let mut side = Side::open(&migration.source, migration.connect_timeout).await;
-        let clock = self.look_at_source(&mut side, &mut admin).await?;
-        self.prepare(&mut admin, consent).await?;
+        let source = &migration.source;
+        let progress = Arc::clone(&self.progress);
+        let mut target = TargetSide::find(&migration.target, &progress).await?;
+        let mut side = Side::open(&source.node, source.connect_timeout).await;
+        let clock = look_at_source(&mut side, &mut target.admin, &progress).await?;
+        target.prepare(consent).await?;
 
         let (link, offset) = self.join().await?;
         let mut feed = SourceFeed::start(
             link,
-            migration.source.endpoint.clone(),
+            source.node.endpoint.clone(),
             offset,
             migration.queue_bytes_max,
             clock,
-            Arc::clone(&self.progress),
+            Arc::clone(&progress),
         );
-        if migration.flush_target {
-            // Only when there is a source to fill it again.
-            admin.flush(&target).await?;
-        }
+        target.flush_if_asked().await?;
         let incremental = migration.mode == Mode::FullIncremental;
         let hold = match incremental {
             true => Hold::Held,
             false => Hold::Released,
         };
-        let lanes = self.lanes(&target, migration.lanes, incremental).await?;
-        let applied = snapshot::apply(
-            &mut feed,
-            Arc::clone(&target),
-            self.value_config(&target, hold),
+        let lanes = migration.target.lanes;
+        let copy = Copy::new(
+            Arc::clone(&target.target),
+            target.value_config(hold, Expired::LeaveOut),
             clock,
-            lanes,
-            &self.progress,
-        )
-        .await?;
-        self.progress.applied_offset.set(offset.get());
-        let keys = self.progress.keys_read.get();
+            target.lanes(lanes, incremental, &progress).await?,
+            &progress,
+        );
+        let applied = link_snapshot::apply(&mut feed, copy, &progress).await?;
+        progress.applied_offset.set(offset.get());
+        let keys = progress.keys_read.get();
         tracing::info!(keys, "the snapshot is on the target");
-        let copied = incremental.then_some(Copied {
+        let continued = incremental.then_some(Continued {
             target,
             side,
             hold,
             applied,
             offset,
         });
-        Ok((feed, copied))
-    }
-
-    /// Connects to the target, waits until it takes commands, and finds out what it is.
-    async fn find_target(&self) -> Result<(Admin, Arc<Target>), Error> {
-        let Migration {
-            target,
-            connect_timeout,
-            retry_for,
-            ..
-        } = self.migration;
-        let mut admin = Admin::open(target, *connect_timeout).await?;
-        let mut waiting = |why: &str| {
-            tracing::warn!("waiting because the target is not ready: {why}");
-            let why = format!("the target is not ready: {why}");
-            self.progress.wait_because(Some(why));
-        };
-        admin.wait_ready(*retry_for, &mut waiting).await?;
-        self.progress.wait_because(None);
-        let found = admin.probe().await?;
-        tracing::info!(target = %target.endpoint, is = %found, "found the target");
-        Ok((admin, Arc::new(found)))
-    }
-
-    /// Sets the clock by the source, and asks how many keys it has; both as far as it tells.
-    async fn look_at_source(
-        &self,
-        side: &mut Option<Side>,
-        admin: &mut Admin,
-    ) -> Result<SourceClock, Error> {
-        let Some(side) = side else {
-            return Ok(SourceClock::new(None));
-        };
-        let run_id = side.run_id().await;
-        if run_id.is_some() && run_id == admin.run_id().await? {
-            return Err(Error::SameServer);
-        }
-        self.progress.keys_total.set(side.keys().await.unwrap_or(0));
-        Ok(SourceClock::new(side.time().await))
-    }
-
-    fn value_config(&self, target: &Target, hold: Hold) -> ValueConfig {
-        let migration = self.migration;
-        ValueConfig {
-            endpoint: migration.target.endpoint.clone(),
-            conflict: self.conflict(),
-            on_lossy: migration.on_lossy,
-            hold,
-            restore_bytes_max: target.payload_bytes_max(migration.restore_bytes_max),
-            lanes: migration.lanes,
-        }
-    }
-
-    /// Makes sure that the target may be written to, and that nothing of an aborted run is left.
-    async fn prepare(&self, admin: &mut Admin, consent: &Consent) -> Result<(), Error> {
-        let migration = self.migration;
-        admin.remove_staging().await?;
-        let keys = admin.keys().await?;
-        if keys == 0 {
-            return Ok(());
-        }
-        if migration.flush_target {
-            return match consent.to_flush(keys).await {
-                true => Ok(()),
-                false => Err(Error::FlushDeclined),
-            };
-        }
-        match migration.on_conflict {
-            Some(_) => Ok(()),
-            None => {
-                let kind = ErrorKind::NotEmpty { keys };
-                Err(Error::Target(kind.at(&migration.target.endpoint)))
-            }
-        }
+        Ok((feed, continued))
     }
 
     /// Joins the source as a replica.
     async fn join(&mut self) -> Result<(Link, ReplOffset), Error> {
-        let migration = self.migration;
-        let Node {
-            endpoint,
-            user,
-            password,
-        } = migration.source.clone();
-        let config = LinkConfig {
-            endpoint,
-            user,
-            password,
-            announce_ip: migration.announce_ip.clone(),
-            announce_port: migration.announce_port,
-            connect_timeout: migration.connect_timeout,
-            source_timeout: migration.source_timeout,
-            retry_for: migration.retry_for,
-            snapshot: SnapshotOptions {
-                rdb_no_compress: true,
-                rdb_only: false,
-            },
+        let snapshot = SnapshotOptions {
+            rdb_no_compress: true,
+            rdb_only: false,
         };
+        let config = link_config(&self.migration.source, snapshot);
         self.progress.enter(Phase::WaitingForSnapshot);
-        let progress = Arc::clone(&self.progress);
-        let mut notice = |notice: Notice| match notice {
-            Notice::Waiting { kind, pause } => {
-                tracing::warn!("waiting because the source {kind}; next try in {pause:?}");
-                progress.wait_because(Some(format!("the source {kind}")));
-            }
-            Notice::SnapshotPending => {
-                tracing::info!("the source prepares its snapshot");
-            }
-            Notice::PasswordUnused => {
-                tracing::warn!("the source needs no password; the one given was not used");
-            }
-        };
-        let (link, start) = Link::open(&config, None, &mut notice).await?;
+        let (link, start) = Link::open(&config, None, &mut shown(&self.progress)).await?;
         self.progress.wait_because(None);
         let offset = match start {
             Start::FullResync(position) | Start::Continue(position) => {
@@ -271,36 +149,43 @@ impl Run<'_> {
         Ok((link, offset))
     }
 
-    async fn follow(&mut self, mut feed: SourceFeed, copied: Copied) -> Result<Ended, Error> {
+    async fn follow(&self, mut feed: SourceFeed, continued: Continued<'_>) -> Result<Ended, Error> {
         let migration = self.migration;
-        let endpoint = migration.target.endpoint.clone();
+        let TargetConfig {
+            node,
+            connect_timeout,
+            on_lossy,
+            ..
+        } = &migration.target;
+        let (target, applied) = (continued.target, continued.applied);
+        let found = &target.target;
         let translator = Translator::new(
-            (*copied.target).clone(),
-            copied.hold,
+            (**found).clone(),
+            continued.hold,
             migration.publish,
-            migration.on_lossy,
+            *on_lossy,
         );
         let end = follow(
             follow::Start {
-                offset: copied.offset,
-                db: copied.applied.stream_db,
-                first: copied.applied.rest,
-                skipped: copied.applied.skipped,
-                hold: copied.hold,
-                held_keys: copied.applied.held_keys,
-                held_fields: copied.applied.held_fields,
+                offset: continued.offset,
+                db: applied.copied.stream_db,
+                first: applied.rest,
+                skipped: applied.copied.skipped,
+                hold: continued.hold,
+                held_keys: applied.copied.held_keys,
+                held_fields: applied.copied.held_fields,
             },
             Means {
                 feed: &mut feed,
-                lanes: self.lanes(&copied.target, 1, false).await?,
-                node: &migration.target,
-                connect_timeout: migration.connect_timeout,
-                target: copied.target,
+                lanes: target.lanes(1, false, &self.progress).await?,
+                node,
+                connect_timeout: *connect_timeout,
+                target: Arc::clone(found),
                 translator,
-                losses: LossLog::new(endpoint, migration.on_lossy),
+                losses: LossLog::new(node.endpoint.clone(), *on_lossy),
                 // After SYNC offsets are counted by ourselves: the source's mean nothing then.
                 source_offset: match self.replid {
-                    Some(_) => copied.side.map(OffsetWatch::start),
+                    Some(_) => continued.side.map(OffsetWatch::start),
                     None => None,
                 },
                 until_caught_up: migration.until_caught_up,
@@ -314,37 +199,13 @@ impl Run<'_> {
             End::Stopped => Ended::Stopped,
         })
     }
-
-    async fn lanes(
-        &self,
-        target: &Arc<Target>,
-        count: usize,
-        remembers_skipped: bool,
-    ) -> Result<Lanes, Error> {
-        let config = LaneConfig {
-            node: self.migration.target.clone(),
-            connect_timeout: self.migration.connect_timeout,
-            window_bytes_max: self.migration.window_bytes_max,
-            retry_for: self.migration.retry_for,
-            conflict: self.conflict(),
-            target: Arc::clone(target),
-            on_lossy: self.migration.on_lossy,
-        };
-        let progress = Arc::clone(&self.progress);
-        Ok(Lanes::open(&config, count, remembers_skipped, progress).await?)
-    }
-
-    /// The conflict policy; on a target that was empty there is nothing to be in conflict with.
-    fn conflict(&self) -> Conflict {
-        self.migration.on_conflict.unwrap_or(Conflict::Replace)
-    }
 }
 
 /// What following needs of the copied snapshot.
-struct Copied {
-    target: Arc<Target>,
+struct Continued<'a> {
+    target: TargetSide<'a>,
     side: Option<Side>,
     hold: Hold,
-    applied: snapshot::Applied,
+    applied: link_snapshot::Applied,
     offset: ReplOffset,
 }

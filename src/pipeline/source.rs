@@ -20,7 +20,7 @@ use crate::{
 
 use super::{
     Progress,
-    clock::SourceClock,
+    clock::ServerClock,
     queue::{QueueReceiver, QueueSender, Received, queue},
 };
 
@@ -60,7 +60,7 @@ impl SourceFeed {
         endpoint: Endpoint,
         start: ReplOffset,
         queue_bytes_max: usize,
-        clock: SourceClock,
+        clock: ServerClock,
         progress: Arc<Progress>,
     ) -> SourceFeed {
         let (link_reader, link_writer) = link.into_parts();
@@ -163,7 +163,7 @@ async fn read(
     endpoint: Endpoint,
     queue: QueueSender,
     stop: Arc<Notify>,
-    clock: SourceClock,
+    clock: ServerClock,
     progress: Arc<Progress>,
 ) -> Result<(), sync::Error> {
     let stopped = stop.notified();

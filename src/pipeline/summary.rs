@@ -5,7 +5,10 @@ use std::{collections::BTreeMap, time::Duration};
 use serde::Serialize;
 
 use super::{Ended, Error, Outcome, Phase, Sample, Side};
-use crate::config::{Migration, Mode};
+use crate::{
+    config::{Migration, Mode, TargetConfig},
+    dump::Input,
+};
 
 /// How a migration ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -19,6 +22,43 @@ pub enum SummaryResult {
     Failed,
 }
 
+/// The mode of a route without a stream behind it.
+pub const RESTORE: &str = "restore";
+
+/// What was read, what was written, and how far it was to go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Route {
+    /// What was read: an endpoint, a file.
+    pub source: String,
+    /// The endpoint that was written.
+    pub target: String,
+    /// `full`, `full+incremental` or [`RESTORE`].
+    pub mode: &'static str,
+}
+
+impl Route {
+    /// The route of an RDB to a target.
+    pub fn restored(input: &Input, target: &TargetConfig) -> Route {
+        Route {
+            source: input.to_string(),
+            target: target.node.endpoint.to_string(),
+            mode: RESTORE,
+        }
+    }
+
+    /// The route of a migration.
+    pub fn of(migration: &Migration) -> Route {
+        Route {
+            source: migration.source.node.endpoint.to_string(),
+            target: migration.target.node.endpoint.to_string(),
+            mode: match migration.mode {
+                Mode::Full => "full",
+                Mode::FullIncremental => "full+incremental",
+            },
+        }
+    }
+}
+
 /// What a migration did. Serialises to the object `--json` prints.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Summary {
@@ -26,11 +66,11 @@ pub struct Summary {
     pub result: SummaryResult,
     /// Why it failed.
     pub error: Option<SummaryError>,
-    /// The endpoint that was read.
+    /// The endpoint or file that was read.
     pub source: String,
     /// The endpoint that was written.
     pub target: String,
-    /// `full` or `full+incremental`.
+    /// `full`, `full+incremental` or `restore`.
     pub mode: &'static str,
     /// From start to end.
     pub duration_ms: u64,
@@ -97,7 +137,7 @@ pub struct SummaryError {
 
 impl Summary {
     /// Makes the summary of a migration that is over; `sample` was taken after its end.
-    pub fn of(migration: &Migration, sample: &Sample, outcome: &Outcome) -> Summary {
+    pub fn of(route: Route, sample: &Sample, outcome: &Outcome) -> Summary {
         let ms = |phase: Phase| millis(sample.durations.get(&phase).copied());
         let mut keys: BTreeMap<_, _> = sample.keys_written.iter().copied().collect();
         keys.insert("total", sample.keys_written_total());
@@ -108,12 +148,9 @@ impl Summary {
                 Err(_) => SummaryResult::Failed,
             },
             error: outcome.result.as_ref().err().map(SummaryError::from),
-            source: migration.source.endpoint.to_string(),
-            target: migration.target.endpoint.to_string(),
-            mode: match migration.mode {
-                Mode::Full => "full",
-                Mode::FullIncremental => "full+incremental",
-            },
+            source: route.source,
+            target: route.target,
+            mode: route.mode,
             duration_ms: millis(Some(sample.elapsed)),
             snapshot_wait_ms: ms(Phase::WaitingForSnapshot),
             snapshot_ms: ms(Phase::Snapshot),

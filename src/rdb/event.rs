@@ -45,9 +45,10 @@ pub enum Altitude {
     /// kind of thing that type has no place for, closed by [`Event::ValueEnd`].
     ///
     /// [`ServerVersion::type_for`](super::ServerVersion::type_for) says which type a server takes.
-    /// A body that has the type is delivered as it is, except that a stream gets its number of
-    /// entries put right: some old servers wrote one too high. An error where there is no way from
-    /// one type to the other.
+    /// A body that has the type is delivered as it is, with two exceptions: a stream gets its
+    /// number of entries put right, as some old servers wrote one too high, and a vector set has
+    /// the form that every server with vector sets reads. An error where there is no way from one
+    /// type to the other.
     Converted {
         /// The type to write.
         to: ValueType,

@@ -14,6 +14,10 @@ use super::cursor::Flaw;
 
 /// How far back a copy can reach.
 const WINDOW_BYTES: usize = 8192;
+/// What one instruction makes at most.
+const INSTRUCTION_BYTES_MAX: usize = 264;
+/// The longest run of literals.
+const LITERALS_MAX: usize = 32;
 
 /// Whether any stream of `compressed` bytes inflates to `original` bytes: three bytes make 264 at
 /// best, and two bytes make one at worst.
@@ -24,15 +28,16 @@ pub(crate) fn sizes_are_possible(compressed: u64, original: u64) -> bool {
 /// Inflates a whole string. The sizes were checked by [`sizes_are_possible`], so what is reserved
 /// is at most 88 times what is there.
 pub(crate) fn inflate(mut input: &[u8], original: usize) -> Result<Vec<u8>, Flaw> {
-    let mut out = Vec::with_capacity(original);
+    let mut out = vec![0; original];
+    let mut end = 0;
     while !input.is_empty() {
         let Some((instruction, rest)) = next_instruction(input) else {
             return Err(Flaw("an LZF instruction leaves the compressed data"));
         };
-        apply(instruction, &mut out, original)?;
+        end = apply(instruction, &mut out, end)?;
         input = rest;
     }
-    if out.len() != original {
+    if end != original {
         return Err(Flaw("LZF inflates to less than it says"));
     }
     Ok(out)
@@ -41,10 +46,12 @@ pub(crate) fn inflate(mut input: &[u8], original: usize) -> Result<Vec<u8>, Flaw
 /// Inflates a string that is too long to be held, chunk by chunk.
 #[derive(Debug)]
 pub(crate) struct Inflater {
-    /// The window, then what was inflated and not taken yet.
+    /// The window, then what was inflated and not taken yet, then room.
     out: Vec<u8>,
     /// How many bytes of `out` are the window.
     window: usize,
+    /// How many bytes of `out` are no room.
+    end: usize,
     compressed_left: u64,
     original_left: u64,
     chunk_bytes_max: usize,
@@ -55,6 +62,7 @@ impl Inflater {
         Self {
             out: Vec::new(),
             window: 0,
+            end: 0,
             compressed_left: compressed,
             original_left: original,
             chunk_bytes_max: chunk_bytes_max.max(1),
@@ -70,7 +78,6 @@ impl Inflater {
             .and_then(|left| input.get(..left));
         let mut rest = last.unwrap_or(input);
         let given = rest.len();
-        let room = usize::try_from(self.original_left).unwrap_or(usize::MAX);
         while !rest.is_empty() && self.held() < self.chunk_bytes_max {
             let Some((instruction, after)) = next_instruction(rest) else {
                 if last.is_some() {
@@ -79,7 +86,8 @@ impl Inflater {
                 }
                 break;
             };
-            apply(instruction, &mut self.out, room.saturating_add(self.window))
+            self.make_room();
+            self.end = apply(instruction, &mut self.out, self.end)
                 .map_err(|flaw| (flaw, given - rest.len()))?;
             rest = after;
         }
@@ -99,11 +107,20 @@ impl Inflater {
         }
         let wanted = (self.chunk_bytes_max as u64).min(self.original_left) as usize;
         let end = self.window + wanted;
+        if end > self.end {
+            return None;
+        }
         let chunk = Bytes::copy_from_slice(self.out.get(self.window..end)?);
         self.original_left -= wanted as u64;
-        let keep_from = end.saturating_sub(WINDOW_BYTES);
-        self.out.drain(..keep_from);
-        self.window = end - keep_from;
+        self.window = end;
+        // Moved rarely: a small chunk does not cost moving a window.
+        if self.window >= 2 * WINDOW_BYTES {
+            let gone = self.window - WINDOW_BYTES;
+            self.out.copy_within(gone..self.end, 0);
+            self.out.truncate(self.out.len() - gone);
+            self.window -= gone;
+            self.end -= gone;
+        }
         Some(chunk)
     }
 
@@ -113,21 +130,43 @@ impl Inflater {
     }
 
     fn held(&self) -> usize {
-        self.out.len() - self.window
+        self.end - self.window
+    }
+
+    /// Makes room for one instruction, as far as the string is that long: for real output only, so
+    /// that a size that lies costs nothing.
+    fn make_room(&mut self) {
+        let left = usize::try_from(self.original_left).unwrap_or(usize::MAX);
+        let len_max = self.window.saturating_add(left);
+        if self.out.len() < len_max && self.out.len() < self.end + INSTRUCTION_BYTES_MAX {
+            let chunk_end = self.window.saturating_add(self.chunk_bytes_max);
+            let len = (2 * self.end).min(chunk_end);
+            let len = len.max(self.end + INSTRUCTION_BYTES_MAX);
+            self.out.resize(len.min(len_max), 0);
+        }
     }
 }
 
 enum Instruction<'a> {
-    Literals(&'a [u8]),
-    Copy { distance: usize, len: usize },
+    Literals {
+        bytes: &'a [u8],
+        /// The same and what follows, if there is as much as the longest run takes.
+        wide: Option<&'a [u8; LITERALS_MAX]>,
+    },
+    Copy {
+        distance: usize,
+        len: usize,
+    },
 }
 
 /// The instruction that `input` begins with and what follows it, unless the input ends within it.
+#[inline]
 fn next_instruction(input: &[u8]) -> Option<(Instruction<'_>, &[u8])> {
     let (&control, rest) = input.split_first()?;
     if control < 32 {
-        let (literals, rest) = rest.split_at_checked(usize::from(control) + 1)?;
-        return Some((Instruction::Literals(literals), rest));
+        let wide = rest.first_chunk();
+        let (bytes, rest) = rest.split_at_checked(usize::from(control) + 1)?;
+        return Some((Instruction::Literals { bytes, wide }, rest));
     }
     let (mut len, mut rest) = (usize::from(control >> 5), rest);
     if len == 7 {
@@ -146,30 +185,61 @@ fn next_instruction(input: &[u8]) -> Option<(Instruction<'_>, &[u8])> {
     ))
 }
 
-/// Appends what an instruction makes to `out`, which may not get longer than `len_max`.
-fn apply(instruction: Instruction<'_>, out: &mut Vec<u8>, len_max: usize) -> Result<(), Flaw> {
-    let len = match instruction {
-        Instruction::Literals(literals) => literals.len(),
-        Instruction::Copy { len, .. } => len,
-    };
-    if len > len_max.saturating_sub(out.len()) {
-        return Err(Flaw("LZF inflates to more than it says"));
-    }
+/// Puts what an instruction makes behind the first `end` bytes of `out`, and says where that ends.
+/// All of `out` behind that is room, which may be written over.
+#[inline]
+fn apply(instruction: Instruction<'_>, out: &mut [u8], end: usize) -> Result<usize, Flaw> {
+    let overrun = Flaw("LZF inflates to more than it says");
     match instruction {
-        Instruction::Literals(literals) => out.extend_from_slice(literals),
-        Instruction::Copy { distance, mut len } => {
-            let Some(start) = out.len().checked_sub(distance) else {
+        Instruction::Literals { bytes, wide } => {
+            let room = out.get_mut(end..).ok_or(overrun)?;
+            match (wide, room.first_chunk_mut()) {
+                (Some(wide), Some(room)) => *room = *wide,
+                _ => room
+                    .get_mut(..bytes.len())
+                    .ok_or(overrun)?
+                    .copy_from_slice(bytes),
+            }
+            Ok(end + bytes.len())
+        }
+        Instruction::Copy { distance, len } => {
+            let new_end = end + len;
+            if new_end > out.len() {
+                return Err(overrun);
+            }
+            let Some(start) = end.checked_sub(distance) else {
                 return Err(Flaw("an LZF copy reaches before the start"));
             };
-            // A copy longer than its distance repeats itself: each pass doubles what there is.
-            while len > 0 {
-                let pass = len.min(out.len() - start);
-                out.extend_from_within(start..start + pass);
-                len -= pass;
-            }
+            copy(out, start, end, new_end);
+            Ok(new_end)
         }
     }
-    Ok(())
+}
+
+/// Repeats what stands from `start` on, from `end` to `new_end`, all within `out`.
+#[inline]
+fn copy(out: &mut [u8], start: usize, end: usize, new_end: usize) {
+    const STRIDE: usize = 16;
+    let (mut from, mut to) = (start, end);
+    if end - start >= STRIDE {
+        while to < new_end && copy_stride::<STRIDE>(out, from, to).is_some() {
+            (from, to) = (from + STRIDE, to + STRIDE);
+        }
+    }
+    // A copy longer than its distance repeats itself: each pass doubles what there is.
+    while to < new_end {
+        let pass = (new_end - to).min(to - from);
+        out.copy_within(from..from + pass, to);
+        to += pass;
+    }
+}
+
+/// Copies so many bytes at once, if that stays within `out`.
+#[inline]
+fn copy_stride<const N: usize>(out: &mut [u8], from: usize, to: usize) -> Option<()> {
+    let bytes: [u8; N] = *out.get(from..)?.first_chunk()?;
+    *out.get_mut(to..)?.first_chunk_mut()? = bytes;
+    Some(())
 }
 
 #[cfg(test)]
@@ -200,6 +270,41 @@ mod tests {
                 Ok(expected.into()),
                 "{name}"
             );
+        }
+    }
+
+    /// Every distance and length that is copied in strides, by doubling or both, up to the end of
+    /// the buffer and before it.
+    #[test]
+    fn copies_of_every_distance_and_length_repeat_what_is_there() {
+        for distance in (1..=40).chain([255, 256, 257]) {
+            for len in (3..=70).chain([263, 264_usize]) {
+                let mut input = Vec::new();
+                let mut expected: Vec<u8> = (0..300_u32).map(|n| (n * 7) as u8).collect();
+                for run in expected.chunks(32) {
+                    input.push(run.len() as u8 - 1);
+                    input.extend(run);
+                }
+                let (far, control) = (distance - 1, (distance - 1) >> 8);
+                match len {
+                    ..=8 => input.push(((len - 2) << 5) as u8 | control as u8),
+                    _ => input.extend([7 << 5 | control as u8, (len - 9) as u8]),
+                }
+                input.push(far as u8);
+                for _ in 0..len {
+                    expected.push(*expected.get(expected.len() - distance).unwrap());
+                }
+                for tail in ["", "and many more literals than fit"] {
+                    let mut input = input.clone();
+                    input.extend(tail.len().checked_sub(1).map(|control| control as u8));
+                    input.extend(tail.bytes());
+                    let whole = [&expected, tail.as_bytes()].concat();
+                    assert!(
+                        inflate(&input, whole.len()) == Ok(whole),
+                        "{len} bytes from {distance} back"
+                    );
+                }
+            }
         }
     }
 
@@ -250,7 +355,7 @@ mod tests {
                     None if used == 0 => end = (end + piece).min(input.len()),
                     None => {}
                 }
-                assert!(inflater.out.len() <= WINDOW_BYTES + chunk + 264);
+                assert!(inflater.out.len() <= 2 * WINDOW_BYTES + chunk + INSTRUCTION_BYTES_MAX);
             }
             assert!(out == whole, "chunks of {chunk}, input by {piece}");
         }

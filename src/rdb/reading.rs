@@ -170,7 +170,7 @@ fn begin(
         }
         Altitude::Raw { bytes_max } => ahead(Goal::Raw, layout, bytes_max as u64),
         Altitude::Measure { bytes_max } => ahead(Goal::Measure, layout, bytes_max as u64),
-        Altitude::Converted { to } if to != value_type || to.is_stream() => {
+        Altitude::Converted { to } if to != value_type || is_rewritten(to) => {
             let conversion = Conversion::new(value_type, to).map_err(|kind| cursor.bad(kind))?;
             Step::Converted(Box::new(conversion))
         }
@@ -179,6 +179,11 @@ fn begin(
         Altitude::Encoded => Step::Encoded(Stored::new(value_type)),
         Altitude::Elements => Step::Elements(Value::new(value_type)),
     })
+}
+
+/// Whether a body is not simply copied although it keeps its type.
+fn is_rewritten(value_type: ValueType) -> bool {
+    value_type.is_stream() || value_type.is_module()
 }
 
 fn ahead(goal: Goal, layout: &'static [Op], bytes_max: u64) -> Step {

@@ -132,6 +132,12 @@ impl ServerVersion {
         self.is_redis_from(8, 0)
     }
 
+    /// Whether it loads vector sets as Redis 8.6 writes them. Redis 8.0 does not; the releases in
+    /// between were not measured.
+    pub fn loads_newest_vector_sets(self) -> bool {
+        self.is_redis_from(8, 6)
+    }
+
     /// How it encodes a hash with expiring fields.
     pub fn field_expiry(self) -> FieldExpiry {
         match self.flavor {

@@ -13,7 +13,7 @@ use crate::{
 use super::{
     error::{Error, ErrorKind},
     staging::{rebuild_key, staging_key},
-    target::{Flavor, Target},
+    target::{BULK_BYTES_MAX_DEFAULT, Flavor, OLDEST, Target},
 };
 
 /// The most lanes that any run may have had.
@@ -21,12 +21,6 @@ const LANES_MAX: usize = 64;
 
 /// How often a target that is not ready is asked again.
 const READY_PERIOD: Duration = Duration::from_millis(200);
-
-/// The oldest server that discards a whole transaction whichever way one command is refused.
-const OLDEST: (u16, u16) = (6, 0);
-
-/// What a server holds in one argument unless told otherwise (`proto-max-bulk-len`).
-const BULK_BYTES_MAX_DEFAULT: u64 = 512 * 1024 * 1024;
 
 /// An ordinary client connection to the target.
 #[derive(Debug, Clone)]

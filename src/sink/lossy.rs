@@ -26,6 +26,19 @@ pub enum Loss {
 }
 
 impl Loss {
+    /// Its name in machine-readable reports.
+    pub fn name(self) -> &'static str {
+        match self {
+            Loss::FieldExpiry => "field_expiry",
+            Loss::Function => "function",
+            Loss::VectorSet => "vector_set",
+            Loss::GeoSearch => "geo_search",
+            Loss::PendingOfDeletedEntry => "pending_of_deleted_entry",
+            Loss::ModuleMetadata => "module_metadata",
+            Loss::UnknownValue => "unknown_value",
+        }
+    }
+
     /// What is lost with a value of this module type.
     pub(super) fn of_module(type_name: &str) -> Loss {
         match type_name {

@@ -35,3 +35,12 @@ pub enum Publish {
     /// They are left out and counted.
     Drop,
 }
+
+/// What to do with keys, and fields of hashes, that have expired before they could be written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Expired {
+    /// They are left out and counted, unless expiries are held.
+    LeaveOut,
+    /// They are written without their expiry.
+    Persist,
+}

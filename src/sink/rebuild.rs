@@ -40,8 +40,8 @@ pub struct ChunkLimits {
     pub elements_max: usize,
 }
 
-/// How large the commands are that rebuild a value, from the snapshot as from the stream.
-pub(super) const CHUNK: ChunkLimits = ChunkLimits {
+/// How large the commands are that rebuild a value, wherever it comes from.
+pub const CHUNK: ChunkLimits = ChunkLimits {
     bytes_max: 64 * 1024,
     elements_max: 1024,
 };

@@ -18,6 +18,13 @@ const MODULE_OF_TYPE: [(&str, &str); 9] = [
     ("graphdata", "graph"),
 ];
 
+/// The oldest release of Redis that is written to: the first that discards a whole transaction
+/// whichever way one command is refused.
+pub const OLDEST: (u16, u16) = (6, 0);
+
+/// What a server takes in one argument unless told otherwise (`proto-max-bulk-len`).
+pub(super) const BULK_BYTES_MAX_DEFAULT: u64 = 512 * 1024 * 1024;
+
 /// What the target was found to be.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Target {
@@ -41,6 +48,17 @@ impl fmt::Display for Target {
 }
 
 impl Target {
+    /// A server of this release as it is unless told otherwise, without modules.
+    pub fn of_version(server: ServerVersion) -> Target {
+        Target {
+            flavor: server.flavor,
+            version: (server.major, server.minor, 0),
+            modules: Vec::new(),
+            bulk_bytes_max: BULK_BYTES_MAX_DEFAULT,
+            databases: u32::MAX,
+        }
+    }
+
     /// The longest body that one RESTORE may carry, when `wanted` is asked for.
     pub fn payload_bytes_max(&self, wanted: usize) -> usize {
         // Type, version and checksum stand around the body.

@@ -30,7 +30,7 @@ use super::{
     hold::Hold,
     loss_log::LossLog,
     lossy::Loss,
-    policy::{Conflict, OnLossy},
+    policy::{Conflict, Expired, OnLossy},
     rebuild::{CHUNK, Rebuild},
     staging::{finish_staging, staging_key, transaction},
     target::Target,
@@ -52,6 +52,8 @@ pub struct ValueConfig {
     pub on_lossy: OnLossy,
     /// Whether expiries are held.
     pub hold: Hold,
+    /// What becomes of what has expired, where expiries are not held.
+    pub expired: Expired,
     /// The longest value written by one RESTORE, in bytes.
     pub restore_bytes_max: usize,
     /// How many lanes the keys are spread over.
@@ -137,22 +139,27 @@ impl ValueWriter {
         }
     }
 
-    /// Begins a key and says how its value is wanted. `now_ms` is the source's time: a key that
-    /// has expired by then is left out, unless expiries are held.
+    /// Begins a key and says how its value is wanted. `now_ms` is the time by which keys have
+    /// expired.
     ///
     /// # Errors
     /// [`ErrorKind::NoSuchDb`], [`ErrorKind::Lossy`].
-    pub fn begin(&mut self, db: Db, key: rdb::Key, now_ms: UnixMs) -> Result<Altitude, Error> {
+    pub fn begin(&mut self, db: Db, mut key: rdb::Key, now_ms: UnixMs) -> Result<Altitude, Error> {
         if db.0 >= self.target.databases {
             let databases = self.target.databases;
             return Err(ErrorKind::NoSuchDb { db, databases }.at(&self.config.endpoint));
         }
-        let expired = key.expire_at_ms.is_some_and(|at| at <= now_ms);
-        let (way, altitude) = if expired && !self.config.hold.is_on() {
-            self.left_out.expired += 1;
-            (Way::Ignored, Altitude::Skip)
-        } else {
-            self.choose(&key)
+        let expired = key.expire_at_ms.is_some_and(|at| at <= now_ms) && !self.config.hold.is_on();
+        let (way, altitude) = match self.config.expired {
+            Expired::LeaveOut if expired => {
+                self.left_out.expired += 1;
+                (Way::Ignored, Altitude::Skip)
+            }
+            Expired::Persist if expired => {
+                key.expire_at_ms = None;
+                self.choose(&key)
+            }
+            _ => self.choose(&key),
         };
         if key.has_metadata {
             self.losses.lose(Loss::ModuleMetadata, db, &key.key)?;
@@ -173,8 +180,10 @@ impl ValueWriter {
         if value_type.byte == STRING && set_takes_expiry {
             return (Way::String, Altitude::Elements);
         }
-        let holds_fields = value_type.has_field_expiry() && self.config.hold.is_on();
-        let restores = self.target.restores(value_type) && !holds_fields;
+        // Their expiries may have to be written otherwise than they stand.
+        let changes_fields = value_type.has_field_expiry()
+            && (self.config.hold.is_on() || self.config.expired == Expired::Persist);
+        let restores = self.target.restores(value_type) && !changes_fields;
         if restores || value_type.is_stream() || value_type.is_module() {
             return (Way::Restore, raw);
         }
@@ -241,10 +250,15 @@ impl ValueWriter {
         ErrorKind::Value { key, source }.at(&self.config.endpoint)
     }
 
-    fn part(&mut self, value: &mut Value, part: Part) -> Result<(), Error> {
+    fn part(&mut self, value: &mut Value, mut part: Part) -> Result<(), Error> {
         if self.is_expired_field(&part) {
-            self.left_out.expired += 1;
-            return Ok(());
+            match self.config.expired {
+                Expired::LeaveOut => {
+                    self.left_out.expired += 1;
+                    return Ok(());
+                }
+                Expired::Persist => persist(&mut part),
+            }
         }
         let part = self.without_field_expiry(value, part)?;
         match &mut value.way {
@@ -569,6 +583,12 @@ impl ValueWriter {
     /// Whether any field's expiry was held.
     pub fn held_fields(&self) -> bool {
         self.held_fields
+    }
+}
+
+fn persist(part: &mut Part) {
+    if let Part::HashField { expire_at_ms, .. } = part {
+        *expire_at_ms = None;
     }
 }
 

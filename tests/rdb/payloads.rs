@@ -119,12 +119,14 @@ fn function_payloads_hold_the_libraries() {
 
 #[test]
 fn values_read_back_from_every_form_they_can_be_written_in() {
-    let (mut streams, mut others) = (0, 0);
+    let (mut streams, mut vector_sets, mut others) = (0, 0, 0);
     for (_, payloads) in fixture::dump_payloads() {
         for key in payloads["keys"].as_array().unwrap() {
             let bytes = Bytes::from(unhex(key["payload"].as_str().unwrap()));
             let checked = payload::check(&bytes).unwrap();
             if checked.value_type.is_module() {
+                convert::module_converts(&checked.body);
+                vector_sets += 1;
                 continue;
             }
             let parts = fuzz::parts(checked.value_type, checked.body.clone()).unwrap();
@@ -138,7 +140,7 @@ fn values_read_back_from_every_form_they_can_be_written_in() {
         }
     }
     assert!(
-        streams > 20 && others > 200,
-        "{streams} streams, {others} others"
+        streams > 20 && vector_sets > 3 && others > 200,
+        "{streams} streams, {vector_sets} vector sets, {others} others"
     );
 }

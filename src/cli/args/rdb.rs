@@ -10,9 +10,10 @@ use clap::{Arg, ArgAction, ArgMatches, Command, builder::PossibleValuesParser, v
 
 use crate::{
     config::{ConfigError, parse_duration, parse_size},
-    dump::{Filter, KeyPattern, Output, OutputError, Ttl},
+    dump::{Filter, Input, KeyPattern, Output, OutputError, Ttl},
     keyspace::{Db, UnixMs},
     rdb::KeyType,
+    sync::LinkConfig,
 };
 
 /// The settings that say how a live source is reached, and how the program talks.
@@ -30,27 +31,20 @@ pub(in crate::cli) const SOURCE_SETTINGS: [&str; 11] = [
     "log-level",
 ];
 
+/// The settings that say how a target is reached and written to.
+pub(in crate::cli) const TARGET_SETTINGS: [&str; 9] = [
+    "target",
+    "target-password-file",
+    "on-conflict",
+    "flush-target",
+    "yes",
+    "on-lossy",
+    "lanes",
+    "restore-bytes-max",
+    "window-bytes-max",
+];
+
 const SELECTION: &str = "Which keys";
-
-/// Where the RDB comes from.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(in crate::cli) enum Input {
-    /// A file.
-    File(PathBuf),
-    /// Standard input.
-    Stdin,
-    /// The snapshot of the live source of the settings.
-    Source,
-}
-
-impl Input {
-    fn of(path: &Path) -> Input {
-        match path.as_os_str() == "-" {
-            true => Input::Stdin,
-            false => Input::File(path.to_owned()),
-        }
-    }
-}
 
 /// Adds the input: a file, `-`, or a source.
 pub(in crate::cli) fn with_input(command: Command) -> Command {
@@ -66,18 +60,39 @@ pub(in crate::cli) fn with_input(command: Command) -> Command {
 }
 
 /// The input that was typed; without a file it is the source of the settings.
-pub(in crate::cli) fn input(matches: &ArgMatches) -> Input {
-    let path = matches.get_one::<PathBuf>("file");
-    path.map_or(Input::Source, |path| Input::of(path))
+///
+/// # Errors
+/// There is no source either, or it cannot be used.
+pub(in crate::cli) fn input(
+    matches: &ArgMatches,
+    source: impl FnOnce() -> Result<LinkConfig, ConfigError>,
+) -> Result<Input, ConfigError> {
+    match matches.get_one::<PathBuf>("file") {
+        Some(path) => Ok(named(path)),
+        None => Ok(Input::Source(Box::new(source()?))),
+    }
 }
 
-/// The inputs that were typed, where several may be; without a file it is the source.
-pub(in crate::cli) fn inputs(matches: &ArgMatches) -> Vec<Input> {
+/// The inputs that were typed, where several may be.
+///
+/// # Errors
+/// As [`input`].
+pub(in crate::cli) fn inputs(
+    matches: &ArgMatches,
+    source: impl FnOnce() -> Result<LinkConfig, ConfigError>,
+) -> Result<Vec<Input>, ConfigError> {
     let paths = matches.get_many::<PathBuf>("file").into_iter().flatten();
-    let inputs: Vec<_> = paths.map(|path| Input::of(path)).collect();
+    let inputs: Vec<_> = paths.map(|path| named(path)).collect();
     match inputs.is_empty() {
-        true => vec![Input::Source],
-        false => inputs,
+        true => Ok(vec![input(matches, source)?]),
+        false => Ok(inputs),
+    }
+}
+
+fn named(path: &Path) -> Input {
+    match path.as_os_str() == "-" {
+        true => Input::Stdin,
+        false => Input::File(path.to_owned()),
     }
 }
 

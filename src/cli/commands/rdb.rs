@@ -1,9 +1,12 @@
 //! `keyferry rdb`: what can be done with an RDB file.
 
+mod analyze;
 mod check;
+mod commands;
 mod convert;
 mod dump;
 mod json;
+mod restore;
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -12,12 +15,12 @@ use tokio::{runtime::Builder, sync::oneshot};
 
 use crate::{
     cli::{
-        Exit, args, args::rdb::Input, crash::Crash, diagnostics::Diagnostic, meter, screen::Screen,
-        signals::Signals,
+        Exit, args, crash::Crash, diagnostics::Diagnostic, meter, screen::Screen, signals::Signals,
     },
-    config::{LogFormat, Settings, SourceConfig, Talk},
-    dump::{Feed, Filter, Reader},
+    config::{ConfigError, LogFormat, Settings, SourceConfig, Talk},
+    dump::{Feed, Filter, Input, Reader},
     keyspace::UnixMs,
+    pipeline,
     rdb::Limits,
     sync::{LinkConfig, Notice, SnapshotOptions},
     telemetry,
@@ -30,9 +33,12 @@ pub(in crate::cli) fn command() -> Command {
         .subcommand_required(true)
         .arg_required_else_help(true)
         .disable_help_subcommand(true)
+        .subcommand(analyze::command())
         .subcommand(check::command())
+        .subcommand(commands::command())
         .subcommand(convert::command())
         .subcommand(dump::command())
+        .subcommand(restore::command())
         .subcommand(json::command())
 }
 
@@ -44,9 +50,12 @@ pub(in crate::cli) fn run(
 ) -> Result<Exit, Diagnostic> {
     let task = Task::new(matches, crash)?;
     match verb {
+        "analyze" => analyze::run(&task),
         "check" => check::run(&task),
+        "commands" => commands::run(&task),
         "convert" => convert::run(&task),
         "dump" => dump::run(&task),
+        "restore" => restore::run(&task),
         "json" => json::run(&task),
         _ => unreachable!("clap knows the verbs"),
     }
@@ -115,8 +124,7 @@ impl<'a> Task<'a> {
         &self,
         work: impl AsyncFnOnce(&mut Reader) -> Result<T, Diagnostic>,
     ) -> Result<T, Diagnostic> {
-        let input = args::rdb::input(self.matches);
-        self.read_input(&input, Limits::default(), work)
+        self.read_input(&self.input()?, Limits::default(), work)
     }
 
     /// The same with an input and limits of its own.
@@ -128,7 +136,7 @@ impl<'a> Task<'a> {
     ) -> Result<T, Diagnostic> {
         let filter = self.filter()?;
         self.block_on(async {
-            let feed = self.feed(input).await?;
+            let feed = Feed::open(input, &mut tell).await?;
             let display = self.show(&feed);
             let mut reader = Reader::new(feed, filter, limits);
             let done = work(&mut reader).await;
@@ -137,42 +145,52 @@ impl<'a> Task<'a> {
         })
     }
 
+    /// The file, standard input or source that was asked for. A source need not compress its
+    /// strings, if it can leave that out.
+    fn input(&self) -> Result<Input, Diagnostic> {
+        Ok(args::rdb::input(self.matches, || self.snapshot_of(true))?)
+    }
+
+    /// The same where there may be several.
+    fn inputs(&self) -> Result<Vec<Input>, Diagnostic> {
+        let inputs = args::rdb::inputs(self.matches, || self.snapshot_of(true));
+        Ok(inputs?)
+    }
+
+    /// The same where the source's own compression is of interest.
+    fn input_as_is(&self) -> Result<Input, Diagnostic> {
+        Ok(args::rdb::input(self.matches, || self.snapshot_of(false))?)
+    }
+
+    fn snapshot_of(&self, fast: bool) -> Result<LinkConfig, ConfigError> {
+        match self.settings.has("source") {
+            true => self.link(fast),
+            false => Err(ConfigError::new(
+                "no input is given",
+                "neither a file nor --source or KEYFERRY_SOURCE names one",
+                "give an RDB file, - for standard input, or --source redis://host:port",
+            )),
+        }
+    }
+
     /// Shows how far the reading has come.
     fn show(&self, feed: &Feed) -> meter::Display {
         meter::Display::start(&self.talk, &self.screen, feed.meter())
     }
 
-    async fn feed(&self, input: &Input) -> Result<Feed, Diagnostic> {
-        Ok(match input {
-            Input::File(path) => Feed::file(path)?,
-            Input::Stdin => Feed::stdin(),
-            Input::Source => self.source(true).await?,
-        })
+    /// Joins the source of the settings, which sends its snapshot as it would save it.
+    async fn source(&self) -> Result<Feed, Diagnostic> {
+        Ok(Feed::source(&self.link(false)?, &mut tell).await?)
     }
 
-    /// Joins the source of the settings. `fast`: it need not compress its strings, if it can leave
-    /// that out.
-    async fn source(&self, fast: bool) -> Result<Feed, Diagnostic> {
-        let link = self.link(SnapshotOptions {
+    fn link(&self, fast: bool) -> Result<LinkConfig, ConfigError> {
+        let source = SourceConfig::of(&self.settings)?;
+        source.refuse_masked()?;
+        let snapshot = SnapshotOptions {
             rdb_no_compress: fast,
             rdb_only: true,
-        })?;
-        Ok(Feed::source(&link, &mut tell).await?)
-    }
-
-    fn link(&self, snapshot: SnapshotOptions) -> Result<LinkConfig, Diagnostic> {
-        let source = SourceConfig::of(&self.settings)?;
-        Ok(LinkConfig {
-            endpoint: source.node.endpoint,
-            user: source.node.user,
-            password: source.node.password,
-            announce_ip: source.announce_ip,
-            announce_port: source.announce_port,
-            connect_timeout: source.connect_timeout,
-            source_timeout: source.source_timeout,
-            retry_for: source.retry_for,
-            snapshot,
-        })
+        };
+        Ok(pipeline::link_config(&source, snapshot))
     }
 }
 

@@ -4,6 +4,7 @@
 //!  stream                      node by node, what the older type has no place for left out
 //!  list 18 ──► 14              node by node: a listpack or a large element becomes a ziplist
 //!  hash 24, 22 ──► 22, 24, 4   field by field
+//!  vector set                  element by element, in the form that Redis 8.0 reads
 //!  anything else ──► plain     gathered: a packed blob, or a value for a server before Redis 4.0
 //! ```
 //!
@@ -13,6 +14,7 @@
 mod gathered;
 mod hash;
 mod list;
+mod module;
 mod stream;
 
 use bytes::Bytes;
@@ -27,6 +29,7 @@ use super::value::ValueParser;
 use gathered::Gathered;
 use hash::HashConversion;
 use list::ListConversion;
+use module::ModuleConversion;
 use stream::StreamConversion;
 
 /// A piece is delivered when it has this many bytes.
@@ -86,6 +89,7 @@ enum Machine {
     Stream(StreamConversion),
     List(ListConversion),
     Hash(HashConversion),
+    Module(ModuleConversion),
     Gathered(Box<Gathered>),
 }
 
@@ -102,6 +106,7 @@ impl Conversion {
             .or_else(|| StreamConversion::new(from, to).map(Machine::Stream))
             .or_else(|| ListConversion::new(from, to).map(Machine::List))
             .or_else(|| HashConversion::new(from, to).map(Machine::Hash))
+            .or_else(|| ModuleConversion::new(from, to).map(Machine::Module))
             .or_else(|| Gathered::new(from, to).map(|one| Machine::Gathered(Box::new(one))));
         let (from, to) = (from.byte, to.byte);
         Ok(Self {
@@ -162,6 +167,7 @@ impl Conversion {
             Machine::Stream(stream) => stream.step(cursor, limits, out, losses),
             Machine::List(list) => list.step(cursor, limits, out),
             Machine::Hash(hash) => hash.step(cursor, limits, out, losses),
+            Machine::Module(module) => module.step(cursor, limits, out),
             Machine::Gathered(gathered) => gathered.step(cursor, limits, out, losses),
         }
     }

@@ -24,6 +24,7 @@ fn config() -> ValueConfig {
         conflict: Conflict::Replace,
         on_lossy: OnLossy::Fail,
         hold: Hold::Released,
+        expired: Expired::LeaveOut,
         restore_bytes_max: 100,
         lanes: 1,
     }
@@ -330,6 +331,30 @@ fn what_is_left_out_is_counted() {
         empty: 1,
     };
     assert_eq!(writer.left_out(), left_out);
+}
+
+#[test]
+fn what_has_expired_can_be_kept_without_its_expiry() {
+    let persist = || ValueConfig {
+        expired: Expired::Persist,
+        ..config()
+    };
+    let redis = target(Flavor::Redis, 8, 0);
+    for (at, command) in [
+        (NOW_MS, "MSET k v"),
+        (NOW_MS + 1, "SET k v PXAT 1795000000001"),
+    ] {
+        let key = rdb::Key {
+            expire_at_ms: Some(at),
+            ..key("k", 0)
+        };
+        let set = write(Arc::clone(&redis), persist(), key, vec![string("v")]).unwrap();
+        assert_eq!(set.concat(), [command]);
+    }
+    // Fields that expire are read, although the target would take the body as it stands.
+    let past = vec![field(Some(NOW_MS))];
+    let hash = write(redis, persist(), key("k", 24), past).unwrap();
+    assert_eq!(hash.concat(), ["RESTORE k 0 <4:\\x01\\x01f\\x017> REPLACE"]);
 }
 
 #[test]

@@ -11,13 +11,13 @@ use crate::{
     cli::{
         Exit,
         args::{
-            rdb::{Input, SOURCE_SETTINGS, inputs, with_filter, with_input},
+            rdb::{SOURCE_SETTINGS, with_filter, with_input},
             with_some_settings,
         },
         diagnostics::Diagnostic,
         output::{print, print_json},
     },
-    dump::{ByteString, CheckOptions, Checked, Damage, DamageKind, Place, Remark, check},
+    dump::{ByteString, CheckOptions, Checked, Damage, DamageKind, Input, Place, Remark, check},
     keyspace::Escaped,
     rdb::Limits,
 };
@@ -54,7 +54,7 @@ pub(super) fn command() -> Command {
 }
 
 pub(super) fn run(task: &Task<'_>) -> Result<Exit, Diagnostic> {
-    let inputs = inputs(task.matches);
+    let inputs = task.inputs()?;
     let is_strict = task.matches.get_flag("strict");
     let mut worst = Exit::Success;
     for input in &inputs {

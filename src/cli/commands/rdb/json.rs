@@ -7,7 +7,7 @@ use crate::{
     cli::{
         Exit,
         args::{
-            rdb::{SOURCE_SETTINGS, bytes, input, output, with_filter, with_input, with_output},
+            rdb::{SOURCE_SETTINGS, bytes, output, with_filter, with_input, with_output},
             with_some_settings,
         },
         diagnostics::Diagnostic,
@@ -52,7 +52,7 @@ pub(super) fn run(task: &Task<'_>) -> Result<Exit, Diagnostic> {
         chunk_bytes_max: options.chunk_bytes,
         ..Limits::default()
     };
-    task.read_input(&input(task.matches), limits, async |reader| {
+    task.read_input(&task.input()?, limits, async |reader| {
         let mut output = output(task.matches)?;
         match write_json(reader, &mut output, options).await {
             Ok(()) => drop(output.finish()?),

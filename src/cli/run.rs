@@ -1,0 +1,79 @@
+//! A run that writes to a target: shown while it goes on, stopped by signals, summed up at its
+//! end.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::runtime::{Builder, Runtime};
+
+use super::{
+    Exit, crash::Crash, diagnostics::Diagnostic, output, progress::Display, screen::Screen,
+    signals::Signals,
+};
+use crate::{
+    config::Talk,
+    pipeline::{Error, Outcome, Progress, Route, StopSignal, Summary, stop_signal},
+};
+
+/// How long tasks that are left over may take to end.
+const SHUTDOWN_MAX: Duration = Duration::from_millis(500);
+
+/// Runs `work` to its end and prints its summary.
+///
+/// # Errors
+/// What made it fail, after the summary was printed; a local resource.
+pub(super) fn to_its_end<W: Future<Output = Outcome>>(
+    talk: &Talk,
+    screen: &Screen,
+    crash: &Crash,
+    route: Route,
+    work: impl FnOnce(Arc<Progress>, StopSignal) -> W,
+) -> Result<Exit, Diagnostic> {
+    let runtime = Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Diagnostic::local("threads cannot be started", &error))?;
+    let progress = Arc::new(Progress::default());
+    let display = Display::start(talk, screen, Arc::clone(&progress));
+    let outcome = outcome(&runtime, &progress, crash, work);
+    let sample = progress.sample();
+    // A task that waits for a person or a dead peer must not keep the process alive.
+    runtime.shutdown_timeout(SHUTDOWN_MAX);
+    display.finish();
+
+    let Some(outcome) = outcome? else {
+        return Ok(Exit::Bug);
+    };
+    output::summary(&Summary::of(route, &sample, &outcome), talk.json)?;
+    match &outcome.result {
+        Ok(_) => Ok(Exit::Success),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Runs `work` until it ends, is aborted, or something panics (`None`).
+fn outcome<W: Future<Output = Outcome>>(
+    runtime: &Runtime,
+    progress: &Arc<Progress>,
+    crash: &Crash,
+    work: impl FnOnce(Arc<Progress>, StopSignal) -> W,
+) -> Result<Option<Outcome>, Diagnostic> {
+    runtime.block_on(async {
+        let signals = Signals::listen()
+            .map_err(|error| Diagnostic::local("signals cannot be received", &error))?;
+        let (stopper, stop) = stop_signal();
+        let outcome = tokio::select! {
+            () = crash.noticed() => None,
+            outcome = work(Arc::clone(progress), stop) => Some(outcome),
+            () = signals.stop_then_abort(&stopper) => Some(aborted()),
+        };
+        Ok(outcome)
+    })
+}
+
+fn aborted() -> Outcome {
+    Outcome {
+        replid: None,
+        snapshot_offset: None,
+        result: Err(Error::Aborted),
+    }
+}

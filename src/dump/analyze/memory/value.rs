@@ -1,0 +1,305 @@
+//! Adds up what one value takes, from its packed blobs and its parts.
+
+use bytes::Bytes;
+
+use crate::rdb::{Element, Encoding, KeyType, Part, ValueType};
+
+use super::{
+    MemoryModel, Shape, WORD_BYTES,
+    stream::StreamMemory,
+    strings::{integer, listpack_element, sds, sds_from_8},
+};
+
+/// `quicklist` and `quicklistNode`.
+const QUICKLIST_BYTES: u64 = 40;
+const QUICKLIST_NODE_BYTES: u64 = 32;
+/// How large a quicklist lets its nodes become (`list-max-listpack-size -2`).
+const QUICKLIST_NODE_MAX: u64 = 8192;
+/// `zset`, `zskiplist`, and the head of the skiplist, which has all 32 levels.
+const ZSET_BYTES: u64 = 16;
+const SKIPLIST_BYTES: u64 = 32;
+const SKIPLIST_HEAD_BYTES: u64 = 24 + 32 * SKIPLIST_LEVEL_BYTES;
+/// Forward pointer and span.
+const SKIPLIST_LEVEL_BYTES: u64 = 16;
+/// Levels above these have less than one node of ten thousand.
+const SKIPLIST_LEVELS: u64 = 8;
+/// `listpackEx`, a packed hash with expiring fields.
+const PACKED_EXPIRES_BYTES: u64 = 32;
+/// `redis 7.4`: the metadata of a field that expires (`ExpireMeta` and flags), and its share of
+/// the buckets it hangs in.
+const REDIS_FIELD_EXPIRY_BYTES: u64 = 18;
+const REDIS_FIELD_BUCKET_BYTES: u64 = 8;
+/// `valkey 9.0 entry.c`: the time and a larger header, and its share of `vset.c`, which is a
+/// vector up to 127 fields and a tree of vectors beyond.
+const VALKEY_FIELD_EXPIRY_BYTES: u64 = 10;
+const VALKEY_VECTOR_MAX: u64 = 127;
+/// A field and its value share an allocation up to this size: `valkey 9.0 entry.c`.
+const HASH_ENTRY_BYTES_MAX: u64 = 128;
+
+/// What a whole value takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::dump::analyze) struct Measured {
+    /// What it takes in memory with its key, in bytes.
+    pub(in crate::dump::analyze) bytes: u64,
+    /// Elements, fields, members or entries; 1 for a string and the value of a module.
+    pub(in crate::dump::analyze) elements: u64,
+    /// How it is encoded, as `OBJECT ENCODING` names it.
+    pub(in crate::dump::analyze) encoding: &'static str,
+}
+
+/// Adds up one value as it is read.
+#[derive(Debug)]
+pub(in crate::dump::analyze) struct ValueMemory<'a> {
+    model: &'a MemoryModel,
+    key_type: KeyType,
+    value_type: ValueType,
+    key_len: u64,
+    expires: bool,
+    shape: Shape,
+    /// What the object points to.
+    bytes: u64,
+    /// The part of it that is only known on average.
+    expected_bytes: f64,
+    elements: u64,
+    nodes: u64,
+    blob: Option<Encoding>,
+    expiring_fields: u64,
+    stream: Option<StreamMemory<'a>>,
+}
+
+impl<'a> ValueMemory<'a> {
+    /// Begins a value whose key has this length and may expire.
+    pub(in crate::dump::analyze) fn new(
+        model: &'a MemoryModel,
+        value_type: ValueType,
+        key_len: u64,
+        expires: bool,
+    ) -> Self {
+        Self {
+            model,
+            key_type: KeyType::of(value_type),
+            value_type,
+            key_len,
+            expires,
+            shape: Shape::Pointer,
+            bytes: 0,
+            expected_bytes: 0.0,
+            elements: 0,
+            nodes: 0,
+            blob: None,
+            expiring_fields: 0,
+            stream: value_type.is_stream().then(|| StreamMemory::new(model)),
+        }
+    }
+
+    /// Takes a packed blob, which stands in memory as it is here.
+    pub(in crate::dump::analyze) fn blob(&mut self, encoding: Encoding, blob: &Bytes) {
+        self.blob = Some(encoding);
+        self.nodes += 1;
+        self.bytes += self.usable(blob.len() as u64);
+        let per_element = match self.value_type.byte {
+            23 | 25 if !self.value_type.valkey => 3,
+            _ if matches!(self.key_type, KeyType::Hash | KeyType::Zset) => 2,
+            _ => 1,
+        };
+        self.elements += counted(encoding, blob) / per_element;
+    }
+
+    /// Takes a part.
+    pub(in crate::dump::analyze) fn part(&mut self, part: &Part) {
+        match part {
+            Part::String(Element::Int(_)) => self.string(Shape::Int),
+            Part::String(Element::Bytes(text)) => self.string(match integer(text) {
+                Some(_) => Shape::Int,
+                None => Shape::Text(text.len() as u64),
+            }),
+            Part::StringStart { len } => self.string(Shape::Text(*len)),
+            Part::StringChunk(_) => {}
+            Part::ListElement(element) => self.list_element(element),
+            Part::SetMember(member) => {
+                self.elements += 1;
+                self.bytes += self.usable(sds(member.len() as u64));
+            }
+            Part::ZsetMember { member, .. } => self.zset_member(member.len() as u64),
+            Part::HashField {
+                field,
+                value,
+                expire_at_ms,
+            } => {
+                let (field, value) = (field.len() as u64, value.len() as u64);
+                self.hash_field(field, value, expire_at_ms.is_some());
+            }
+            part => {
+                if let Some(stream) = &mut self.stream {
+                    stream.part(part);
+                }
+            }
+        }
+    }
+
+    /// Ends the value; `serialized_bytes` is how long it is in the RDB, which is all that is
+    /// known of what modules keep.
+    pub(in crate::dump::analyze) fn finish(mut self, serialized_bytes: u64) -> Measured {
+        let encoding = self.encoding();
+        if let Some(stream) = self.stream.take() {
+            let (entries, bytes) = stream.finish();
+            self.elements += entries;
+            self.bytes += bytes;
+        }
+        let allocator = self.model.allocator;
+        let layout = &self.model.layout;
+        let header = self.usable(layout.table_header);
+        self.bytes += match (self.key_type, self.blob) {
+            (KeyType::Set, None) => header + layout.set_table.bytes(self.elements, allocator),
+            (KeyType::Hash, None) => {
+                header + layout.hash_table.bytes(self.elements, allocator) + self.expiry_tables()
+            }
+            (KeyType::Zset, None) => {
+                header
+                    + layout.zset_table.bytes(self.elements, allocator)
+                    + self.usable(ZSET_BYTES)
+                    + self.usable(SKIPLIST_BYTES)
+                    + self.usable(SKIPLIST_HEAD_BYTES)
+            }
+            (KeyType::Hash, Some(_)) if self.value_type.has_field_expiry() => {
+                self.usable(PACKED_EXPIRES_BYTES)
+            }
+            (KeyType::List, _) if encoding == "quicklist" => {
+                self.usable(QUICKLIST_BYTES)
+                    + self.quicklist_nodes() * self.usable(QUICKLIST_NODE_BYTES)
+            }
+            (KeyType::Module, _) => {
+                self.elements = 1;
+                serialized_bytes
+            }
+            _ => 0,
+        };
+        let expected = self.expected_bytes.round() as u64;
+        let key = self.model.key_bytes(self.key_len, self.shape, self.expires);
+        Measured {
+            bytes: key + self.bytes + expected,
+            elements: self.elements,
+            encoding,
+        }
+    }
+
+    fn usable(&self, bytes: u64) -> u64 {
+        self.model.allocator.usable(bytes)
+    }
+
+    fn string(&mut self, shape: Shape) {
+        self.shape = shape;
+        self.elements = 1;
+    }
+
+    fn list_element(&mut self, element: &Element) {
+        const TYPE_LIST: u8 = 1;
+        self.elements += 1;
+        if self.value_type.byte == TYPE_LIST {
+            // Older than packed lists, which any server packs them into.
+            self.bytes += listpack_element(element);
+        } else {
+            // Too large for a node with others: the node is the element.
+            self.nodes += 1;
+            self.bytes += self.usable(element.len() as u64);
+        }
+    }
+
+    fn quicklist_nodes(&self) -> u64 {
+        match self.nodes {
+            0 => self.bytes.div_ceil(QUICKLIST_NODE_MAX),
+            nodes => nodes,
+        }
+    }
+
+    fn zset_member(&mut self, len: u64) {
+        self.elements += 1;
+        let member = sds(len);
+        // Score, backward pointer, and the member or a pointer to it.
+        let mut node = 2 * WORD_BYTES;
+        if self.model.layout.zset_member_embedded {
+            node += 1 + member;
+        } else {
+            node += WORD_BYTES;
+            self.bytes += self.usable(member);
+        }
+        // Every fourth node of a level also has the next: `redis 7.2 t_zset.c zslRandomLevel`.
+        let mut share = 0.75;
+        for level in 1..=SKIPLIST_LEVELS {
+            self.expected_bytes += share * self.usable(node + level * SKIPLIST_LEVEL_BYTES) as f64;
+            share /= 4.0;
+        }
+    }
+
+    fn hash_field(&mut self, field: u64, value: u64, expires: bool) {
+        self.elements += 1;
+        let extra = match (expires, self.value_type.valkey) {
+            (false, _) => 0,
+            (true, true) => VALKEY_FIELD_EXPIRY_BYTES,
+            (true, false) => REDIS_FIELD_EXPIRY_BYTES,
+        };
+        self.expiring_fields += u64::from(expires);
+        let together = sds(field) + extra + sds_from_8(value);
+        self.bytes += if !self.model.layout.hash_entry_embedded {
+            self.usable(sds(field) + extra) + self.usable(sds(value))
+        } else if together <= HASH_ENTRY_BYTES_MAX {
+            self.usable(together)
+        } else {
+            self.usable(WORD_BYTES + sds_from_8(field) + extra) + self.usable(sds(value))
+        };
+    }
+
+    /// Where the fields that expire are sorted by time.
+    fn expiry_tables(&self) -> u64 {
+        let each = match (self.value_type.valkey, self.expiring_fields) {
+            (false, _) => REDIS_FIELD_BUCKET_BYTES,
+            (true, ..=VALKEY_VECTOR_MAX) => WORD_BYTES,
+            (true, _) => 2 * WORD_BYTES,
+        };
+        self.expiring_fields * each
+    }
+
+    fn encoding(&self) -> &'static str {
+        let packed = match self.blob {
+            Some(Encoding::Intset) => "intset",
+            Some(Encoding::Listpack) => "listpack",
+            Some(Encoding::Ziplist) => "ziplist",
+            Some(Encoding::Zipmap) => "zipmap",
+            None => "",
+        };
+        match self.key_type {
+            KeyType::String => match self.shape {
+                Shape::Text(len) => self.model.text_encoding(self.key_len, len, self.expires),
+                Shape::Int | Shape::Pointer => "int",
+            },
+            KeyType::List if self.model.layout.list_packed && self.is_one_packed_node() => {
+                "listpack"
+            }
+            KeyType::List => "quicklist",
+            KeyType::Stream => "stream",
+            KeyType::Module => "module",
+            KeyType::Hash if self.blob.is_some() && self.value_type.has_field_expiry() => {
+                "listpackex"
+            }
+            KeyType::Set | KeyType::Hash if self.blob.is_none() => "hashtable",
+            KeyType::Zset if self.blob.is_none() => "skiplist",
+            KeyType::Set | KeyType::Hash | KeyType::Zset => packed,
+        }
+    }
+
+    fn is_one_packed_node(&self) -> bool {
+        self.nodes == 1 && self.blob.is_some()
+    }
+}
+
+/// How many elements the header of a blob counts. Those of a list too long for its header are not
+/// counted further than that.
+fn counted(encoding: Encoding, blob: &[u8]) -> u64 {
+    let at = |pos: usize| u64::from(blob.get(pos).copied().unwrap_or(0));
+    match encoding {
+        Encoding::Intset => at(4) | at(5) << 8 | at(6) << 16 | at(7) << 24,
+        Encoding::Listpack => at(4) | at(5) << 8,
+        Encoding::Ziplist => at(8) | at(9) << 8,
+        Encoding::Zipmap => 2 * at(0),
+    }
+}
