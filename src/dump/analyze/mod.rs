@@ -196,7 +196,7 @@ async fn measure(
     key: &Key,
 ) -> Result<(memory::Measured, u64), Error> {
     let from = reader.offset();
-    reader.choose(match key.value_type.is_module() {
+    reader.choose(match key.value_type.is_opaque() {
         true => Altitude::Skip,
         false => Altitude::Encoded,
     });
