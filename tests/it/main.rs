@@ -18,4 +18,6 @@ mod faults;
 mod harness;
 mod link;
 mod matrix;
+mod restore;
+mod restore_commands;
 mod sync;

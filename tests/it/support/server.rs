@@ -3,7 +3,7 @@
 use std::{
     fs,
     net::TcpListener,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Child, Command as Process, Stdio},
     thread,
     time::{Duration, Instant},
@@ -174,6 +174,32 @@ impl Server {
     pub(crate) fn kill(&mut self) {
         let _ = self.process.kill();
         let _ = self.process.wait();
+    }
+
+    /// Saves its dataset and says where.
+    pub(crate) fn save(&self) -> PathBuf {
+        self.client().run(command!["SAVE"]);
+        self.dir.path().join("dump.rdb")
+    }
+
+    /// Feeds a file to its `redis-cli`; returns what that said, on both outputs.
+    pub(crate) fn redis_cli(&self, args: &[&str], input: &Path) -> String {
+        let output = Process::new(self.version().redis_cli())
+            .args(["-p", &self.port.to_string()])
+            .args(args)
+            .stdin(fs::File::open(input).unwrap())
+            .output()
+            .unwrap();
+        let said = [output.stdout, output.stderr].concat();
+        String::from_utf8_lossy(&said).into_owned()
+    }
+
+    /// How many keys all of its databases hold.
+    pub(crate) fn keys(&self) -> u64 {
+        let keyspace = text(&self.client().run(command!["INFO", "keyspace"]));
+        let keys = keyspace.split("keys=").skip(1);
+        let keys = keys.filter_map(|rest| rest.split(',').next()?.parse::<u64>().ok());
+        keys.sum()
     }
 
     /// Saves its dataset and ends.
