@@ -31,6 +31,7 @@ fn restore(file: &Path, target: &Server, args: &[&str]) -> Finished {
 fn dataset() -> Dataset {
     Dataset {
         small_keys: 300,
+        big_string_bytes: 3 << 20,
         ..Dataset::seeded(Random::seed_of_this_run())
     }
 }

@@ -27,6 +27,7 @@ fn filled(version: Version, target: Version) -> Server {
     let server = Server::of(version).start();
     let dataset = Dataset {
         small_keys: 300,
+        big_string_bytes: 3 << 20,
         expiring: false,
         ..Dataset::seeded(Random::seed_of_this_run())
     };

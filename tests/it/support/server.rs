@@ -29,6 +29,7 @@ pub(crate) struct Setup {
     version: Version,
     config: Vec<String>,
     login: Option<(String, String)>,
+    snapshot: Option<PathBuf>,
 }
 
 impl Setup {
@@ -49,6 +50,12 @@ impl Setup {
     pub(crate) fn user(mut self, name: &str, password: &str, rules: &str) -> Setup {
         self.config
             .push(format!("user {name} on >{password} {rules}"));
+        self
+    }
+
+    /// Lets it load a copy of this RDB file when it starts.
+    pub(crate) fn snapshot(mut self, file: &Path) -> Setup {
+        self.snapshot = Some(file.to_owned());
         self
     }
 
@@ -92,6 +99,7 @@ impl Server {
             version,
             config: Vec::new(),
             login: None,
+            snapshot: None,
         }
     }
 
@@ -134,6 +142,12 @@ impl Server {
         self.dir.path().join("socket")
     }
 
+    /// Writes its data to an RDB file in its directory.
+    pub(crate) fn save(&self) -> PathBuf {
+        self.client().run(command!["SAVE"]);
+        self.dir.path().join("dump.rdb")
+    }
+
     /// A new connection.
     pub(crate) fn client(&self) -> Client {
         Client::open(&self.url()).unwrap_or_else(|error| panic!("{}: {error}", self.setup.version))
@@ -174,12 +188,6 @@ impl Server {
     pub(crate) fn kill(&mut self) {
         let _ = self.process.kill();
         let _ = self.process.wait();
-    }
-
-    /// Saves its dataset and says where.
-    pub(crate) fn save(&self) -> PathBuf {
-        self.client().run(command!["SAVE"]);
-        self.dir.path().join("dump.rdb")
     }
 
     /// Feeds a file to its `redis-cli`; returns what that said, on both outputs.
@@ -270,6 +278,9 @@ impl Server {
             "repl-diskless-sync-delay 0".to_owned(),
         ];
         config.extend(setup.config.iter().cloned());
+        if let Some(snapshot) = &setup.snapshot {
+            fs::copy(snapshot, dir.path().join("dump.rdb")).unwrap();
+        }
         // In a file and not in the arguments, where `ps` would show a password.
         fs::write(dir.path().join("config"), config.join("\n") + "\n").unwrap();
         let process = spawn_process(&setup.version, dir.path());
