@@ -19,4 +19,6 @@ mod faults;
 mod harness;
 mod link;
 mod matrix;
+mod rdb_files;
+mod restored;
 mod sync;
