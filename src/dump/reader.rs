@@ -110,6 +110,11 @@ impl Reader {
         self.feed.meter()
     }
 
+    /// How many bytes of the input were read, as it is stored.
+    pub fn input_bytes(&self) -> u64 {
+        self.feed.meter().bytes()
+    }
+
     /// How messages name the input.
     pub fn input(&self) -> &str {
         self.feed.input()
