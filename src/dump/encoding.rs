@@ -3,7 +3,7 @@
 use crate::rdb::{Family, ValueType};
 
 /// The longest string that servers keep in one piece with its header.
-const EMBSTR_BYTES_MAX: usize = 44;
+pub(super) const EMBSTR_BYTES_MAX: usize = 44;
 /// The longest text of a 64-bit integer.
 const INT_BYTES_MAX: usize = 20;
 

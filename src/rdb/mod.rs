@@ -18,6 +18,8 @@
 #![deny(clippy::indexing_slicing)]
 
 mod convert;
+#[cfg(test)]
+mod cost;
 mod crc64;
 mod cursor;
 mod dragonfly;
