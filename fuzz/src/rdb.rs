@@ -48,7 +48,15 @@ pub fn read<'a>(
     altitude: Altitude,
     limits: Limits,
 ) -> Reading {
-    let mut parser = Parser::new(limits);
+    read_with(Parser::new(limits), pieces, altitude)
+}
+
+/// The same with a parser of one's own.
+pub fn read_with<'a>(
+    mut parser: Parser,
+    pieces: impl IntoIterator<Item = &'a [u8]>,
+    altitude: Altitude,
+) -> Reading {
     let mut events = Vec::new();
     let mut end = Ok(());
     for piece in pieces {
