@@ -4,7 +4,6 @@ use std::{
     fs,
     io::Write,
     path::Path,
-    thread,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
@@ -415,7 +414,6 @@ fn what_has_expired_is_left_out_or_kept_without_its_expiry() {
         }
         let fields = client.run(command!["HGETALL", "hash"]);
         assert_eq!(items(&fields).len(), 4, "{fields:?}");
-        thread::sleep(Duration::from_millis(1));
     }
 }
 
