@@ -8,7 +8,7 @@ const DOCS: &str = include_str!("../../docs/rdb.md");
 
 /// The section of a verb.
 fn section(verb: &str) -> &'static str {
-    let title = format!("\n## rdb {verb}\n");
+    let title = format!("\n## {verb}\n");
     let (_, section) = DOCS
         .split_once(&title)
         .unwrap_or_else(|| panic!("no section {verb}"));
