@@ -15,6 +15,7 @@
 pub mod analyze;
 mod backup;
 mod byte_string;
+mod check;
 mod commands;
 mod convert;
 mod encoding;
@@ -31,6 +32,7 @@ mod zstd;
 
 pub use backup::{Backup, backup};
 pub use byte_string::ByteString;
+pub use check::{CheckOptions, Checked, Damage, DamageKind, Place, Remark, RemarkKind, check};
 pub use commands::{CommandFormat, CommandsConfig, CommandsError, CommandsSummary, commands};
 pub use convert::{ConvertConfig, ConvertError, ConvertSummary, convert};
 pub use encoding::{encoding_name, string_encoding};

@@ -20,7 +20,7 @@ use super::lzf;
 
 /// What stands where a string is expected, before its bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Prefix {
+pub enum Prefix {
     /// So many raw bytes follow.
     Raw(u64),
     /// The string is the decimal text of an integer; nothing follows.
@@ -62,6 +62,13 @@ pub(crate) fn prefix(input: &[u8]) -> IResult<&[u8], Prefix, Flaw> {
     }
 }
 
+/// How the string at the beginning of `bytes` is stored, and at which of them its content begins;
+/// `None` if they are too few to say, or no string.
+pub fn string_head(bytes: &[u8]) -> Option<(Prefix, usize)> {
+    let (rest, head) = prefix(bytes).ok()?;
+    Some((head, bytes.len() - rest.len()))
+}
+
 fn after_first<'a, T>(
     input: &'a [u8],
     mut grammar: impl nom::Parser<&'a [u8], Output = T, Error = Flaw>,
@@ -87,8 +94,20 @@ fn flaw<'a, T>(what: &'static str) -> IResult<&'a [u8], T, Flaw> {
 
 impl Cursor<'_> {
     /// A length or another unsigned 64-bit integer.
+    #[inline]
     pub(crate) fn length(&mut self) -> Result<u64, Stop> {
-        self.parse(length)
+        match self.short() {
+            Some(value) => Ok(value),
+            None => self.parse(length),
+        }
+    }
+
+    /// A length of one byte, which nearly all are, if that is what follows.
+    #[inline]
+    fn short(&mut self) -> Option<u64> {
+        let value = self.rest().first().copied().filter(|byte| *byte < 0x40)?;
+        self.take(1).ok()?;
+        Some(value.into())
     }
 
     /// How many elements follow. Servers store -1 in some *values*; a count is never negative.
@@ -100,9 +119,18 @@ impl Cursor<'_> {
         Ok(count)
     }
 
+    /// What begins a string.
+    #[inline]
+    pub(crate) fn prefix(&mut self) -> Result<Prefix, Stop> {
+        match self.short() {
+            Some(len) => Ok(Prefix::Raw(len)),
+            None => self.parse(prefix),
+        }
+    }
+
     /// What begins a string, with its sizes checked against each other and the limits.
     pub(crate) fn string_prefix(&mut self, limits: &Limits) -> Result<Prefix, Stop> {
-        let prefix = self.parse(prefix)?;
+        let prefix = self.prefix()?;
         let size = match prefix {
             Prefix::Raw(size) => size,
             Prefix::Int(_) => 0,
@@ -129,18 +157,36 @@ impl Cursor<'_> {
     }
 
     /// A whole string: a slice of the buffer, an integer, or inflated bytes.
+    #[inline]
     pub(crate) fn string(&mut self, limits: &Limits) -> Result<Element, Stop> {
+        let (string, ()) = self.string_and(limits, |_| Ok(()))?;
+        Ok(string)
+    }
+
+    /// A whole string and what is read behind it. Nothing is inflated before both are at hand, so
+    /// that a string whose end arrives in small pieces is inflated once.
+    #[inline]
+    pub(crate) fn string_and<T>(
+        &mut self,
+        limits: &Limits,
+        behind: impl FnOnce(&mut Self) -> Result<T, Stop>,
+    ) -> Result<(Element, T), Stop> {
         match self.string_prefix(limits)? {
-            Prefix::Raw(len) => self.slice(len as usize).map(Element::Bytes),
-            Prefix::Int(value) => Ok(Element::Int(value)),
+            Prefix::Raw(len) => {
+                let string = self.slice(len as usize)?;
+                Ok((Element::Bytes(string), behind(self)?))
+            }
+            Prefix::Int(value) => Ok((Element::Int(value), behind(self)?)),
             Prefix::Lzf {
                 compressed,
                 original,
             } => {
                 let packed = self.take(compressed as usize)?;
+                let end = self.clone();
+                let behind = behind(self)?;
                 let inflated = lzf::inflate(packed, original as usize);
-                let inflated = inflated.map_err(|flaw| self.corrupt(flaw.0))?;
-                Ok(Element::Bytes(inflated.into()))
+                let inflated = inflated.map_err(|flaw| end.corrupt(flaw.0))?;
+                Ok((Element::Bytes(inflated.into()), behind))
             }
         }
     }

@@ -47,6 +47,7 @@ pub use event::{
     StreamGroupEnd, StreamIdempotency, StreamMeta, StreamPending, ValueType,
 };
 pub use key_type::KeyType;
+pub use length::{Prefix as StringHead, string_head};
 pub use limits::Limits;
 pub use loss::Loss;
 pub use packed::Encoding;

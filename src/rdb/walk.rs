@@ -5,7 +5,7 @@
 //! when more have arrived, without looking at anything twice.
 
 use super::cursor::{Cursor, Stop};
-use super::length::{self, Prefix};
+use super::length::Prefix;
 
 /// One step through a layout.
 #[derive(Debug, Clone, Copy)]
@@ -180,7 +180,7 @@ impl Walk {
 
 /// How many bytes of a string follow what it begins with.
 fn string_size(cursor: &mut Cursor<'_>) -> Result<u64, Stop> {
-    Ok(match cursor.parse(length::prefix)? {
+    Ok(match cursor.prefix()? {
         Prefix::Raw(size) => size,
         Prefix::Int(_) => 0,
         Prefix::Lzf { compressed, .. } => compressed,

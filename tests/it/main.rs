@@ -12,6 +12,7 @@
 #[macro_use]
 mod support;
 
+mod analyze;
 mod conflicts;
 mod expiry;
 mod faults;

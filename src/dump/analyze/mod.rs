@@ -29,7 +29,7 @@ use std::collections::BTreeMap;
 
 use crate::{
     keyspace::{Db, UnixMs},
-    rdb::{Altitude, Event, Key, KeyType},
+    rdb::{Altitude, Event, Key, KeyType, ServerVersion},
 };
 
 use super::{Error, Reader};
@@ -56,8 +56,8 @@ pub struct AnalyzeOptions {
     /// How many of the largest keys are named.
     pub top: usize,
     /// The server whose memory is meant; without one it is the server that wrote the file.
-    pub server: Option<MemoryModel>,
-    /// The allocator of the server that wrote the file.
+    pub server: Option<ServerVersion>,
+    /// Its allocator.
     pub allocator: Allocator,
     /// The time that TTLs count from where the file does not say when it was written.
     pub now_ms: UnixMs,

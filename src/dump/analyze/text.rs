@@ -104,7 +104,7 @@ impl Report {
         let mut types = self.types.clone();
         types.sort_by_key(|of| std::cmp::Reverse(of.sums.memory_bytes));
         for of in types {
-            let name = format!("{} {}", of.key_type, of.encoding);
+            let name = kind(of.key_type, of.encoding);
             table.row(self.cells(of.sums), name);
         }
         table.print(text);
@@ -122,11 +122,11 @@ impl Report {
         let title = format!("By prefix, from {}% of the memory on", SHARE_MIN * 100.0);
         let mut table = Table::new(&title, SUMS_HEADER, "prefix");
         for db in &self.tree {
-            if self.tree.len() > 1 {
+            if self.tree.len() == 1 {
+                self.children(&db.root, 0, &mut table);
+            } else if self.is_large(db.root.sums) {
                 table.row(self.cells(db.root.sums), format!("db {}", db.db));
                 self.children(&db.root, 1, &mut table);
-            } else {
-                self.children(&db.root, 0, &mut table);
             }
         }
         table.print(text);
@@ -183,7 +183,7 @@ impl Report {
                 db.to_string(),
             ];
             let name = key.short(NAME_CHARS_MAX);
-            table.row(cells, format!("{name}  ({key_type} {encoding})"));
+            table.row(cells, format!("{name}  ({})", kind(key_type, encoding)));
         }
         table.print(text);
     }
@@ -260,6 +260,14 @@ impl Table {
             }
             let _ = writeln!(text, "  {name}");
         }
+    }
+}
+
+/// Type and encoding, unless these are the same.
+fn kind(key_type: &str, encoding: &str) -> String {
+    match key_type == encoding {
+        true => key_type.to_owned(),
+        false => format!("{key_type} {encoding}"),
     }
 }
 

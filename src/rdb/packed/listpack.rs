@@ -98,11 +98,15 @@ impl Listpack {
     /// Passes over the back length, 7 bits a byte, the most significant ones first; all bytes but
     /// the first have the top bit set.
     fn check_back_length(&mut self, size: usize) -> Result<(), Flaw> {
+        let wrong = Flaw("wrong back length of a listpack element");
+        if size <= 127 {
+            let right = self.blob.u8() == Some(size as u8);
+            return if right { Ok(()) } else { Err(wrong) };
+        }
         // The odd limits are those of lpEncodeBacklenBytes: the largest value of each length
         // already takes one byte more.
         let groups = match size {
-            0..=127 => 1,
-            128..=16_382 => 2,
+            ..=16_382 => 2,
             16_383..=2_097_150 => 3,
             2_097_151..=268_435_454 => 4,
             _ => 5,
@@ -111,7 +115,7 @@ impl Listpack {
             let bits = (size >> (7 * group)) as u8 & 0x7f;
             let top = if group + 1 == groups { 0 } else { 0x80 };
             if self.blob.u8() != Some(bits | top) {
-                return Err(Flaw("wrong back length of a listpack element"));
+                return Err(wrong);
             }
         }
         Ok(())

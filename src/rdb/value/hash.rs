@@ -116,11 +116,10 @@ impl Hash {
                     cursor.commit();
                 }
                 State::Fields { left, field, .. } => {
-                    let value = cursor.string(limits)?;
-                    let last = match form {
-                        Form::ExpiryLast => expiry_last(cursor)?,
-                        _ => None,
-                    };
+                    let (value, last) = cursor.string_and(limits, |cursor| match form {
+                        Form::ExpiryLast => expiry_last(cursor),
+                        _ => Ok(None),
+                    })?;
                     let Some((field, first)) = field.take() else {
                         continue;
                     };

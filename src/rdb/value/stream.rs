@@ -267,19 +267,18 @@ impl Stream {
             }
             Step::Producers if self.producers_left == 0 => self.step = Step::IdempotencyEnd,
             Step::Producers => {
-                let producer = cursor.text(limits)?;
+                let (producer, left) = cursor.string_and(limits, Cursor::count)?;
                 self.step = Step::ProducerIds {
-                    producer,
-                    left: cursor.count()?,
+                    producer: producer.into_bytes(),
+                    left,
                 };
                 self.producers_left -= 1;
             }
             Step::ProducerIds { left: 0, .. } => self.step = Step::Producers,
             Step::ProducerIds { producer, left } => {
-                let idempotent_id = cursor.text(limits)?;
-                let id = id_of_lengths(cursor)?;
+                let (idempotent_id, id) = cursor.string_and(limits, id_of_lengths)?;
                 *left -= 1;
-                let producer = producer.clone();
+                let (producer, idempotent_id) = (producer.clone(), idempotent_id.into_bytes());
                 return Ok(Some(Part::StreamIdempotentId {
                     producer,
                     idempotent_id,
@@ -318,28 +317,36 @@ impl Stream {
     }
 
     fn group(&self, cursor: &mut Cursor<'_>, limits: &Limits) -> Result<StreamGroup, Stop> {
-        let (name, last_id) = (cursor.text(limits)?, id_of_lengths(cursor)?);
-        let entries_read = match self.form.counters {
+        let counters = self.form.counters;
+        let (name, (last_id, entries_read)) = cursor.string_and(limits, |cursor| {
+            let last_id = id_of_lengths(cursor)?;
             // Servers store -1 where they do not know.
-            true => Some(cursor.length()?).filter(|count| *count != u64::MAX),
-            false => None,
-        };
+            let entries_read = match counters {
+                true => Some(cursor.length()?).filter(|count| *count != u64::MAX),
+                false => None,
+            };
+            Ok((last_id, entries_read))
+        })?;
         Ok(StreamGroup {
-            name,
+            name: name.into_bytes(),
             last_id,
             entries_read,
         })
     }
 
     fn consumer(&self, cursor: &mut Cursor<'_>, limits: &Limits) -> Result<StreamConsumer, Stop> {
-        let (name, seen_at_ms) = (cursor.text(limits)?, cursor.ms()?);
-        let active_at_ms = match self.form.active {
+        let active = self.form.active;
+        let (name, (seen_at_ms, active_at_ms)) = cursor.string_and(limits, |cursor| {
+            let seen_at_ms = cursor.ms()?;
             // Servers store -1 for never.
-            true => Some(cursor.ms()?).filter(|time| *time != -1),
-            false => None,
-        };
+            let active_at_ms = match active {
+                true => Some(cursor.ms()?).filter(|time| *time != -1),
+                false => None,
+            };
+            Ok((seen_at_ms, active_at_ms))
+        })?;
         Ok(StreamConsumer {
-            name,
+            name: name.into_bytes(),
             seen_at_ms,
             active_at_ms,
         })

@@ -46,12 +46,8 @@ impl Zset {
                 }
                 Self::Members { left: 0, .. } => return Ok(None),
                 Self::Members { text, left } => {
-                    let member = cursor.string(limits)?;
-                    let score = if *text {
-                        text_score(cursor)
-                    } else {
-                        binary_score(cursor)
-                    }?;
+                    let score = if *text { text_score } else { binary_score };
+                    let (member, score) = cursor.string_and(limits, score)?;
                     *left -= 1;
                     return Ok(Some(Part::ZsetMember { member, score }));
                 }
