@@ -2,8 +2,10 @@
 
 use std::fmt;
 
+use bytes::Bytes;
+
 pub use crate::rdb::Flavor;
-use crate::rdb::{FieldExpiry, ServerVersion, ValueType};
+use crate::rdb::{self, FieldExpiry, Limits, ServerVersion, ValueType};
 
 /// The names of value types that well-known modules bring, and of those modules.
 const MODULE_OF_TYPE: [(&str, &str); 9] = [
@@ -125,6 +127,17 @@ impl Target {
             // Types we do not know may belong to any of the modules it has.
             None => !self.modules.is_empty() && self.has_common(6, 2),
         }
+    }
+
+    /// The body of a module's value as the target reads it: vector sets have had two forms. What
+    /// cannot be read stays as it is, for the target to answer.
+    pub(super) fn module_body(&self, type_name: &str, body: &Bytes) -> Bytes {
+        if type_name != "vectorset" || self.server_version().loads_newest_vector_sets() {
+            return body.clone();
+        }
+        let module = ValueType::common(7);
+        let converted = rdb::convert(body.clone(), module, module, &Limits::default());
+        converted.map_or_else(|_| body.clone(), |converted| converted.body.into())
     }
 
     /// The version to write into the footer of a RESTORE payload.
