@@ -33,7 +33,7 @@ pub fn lzf(data: &[u8]) {
     let list = [&[1], &string[..]].concat();
 
     let expected = inflated.filter(|inflated| inflated.len() == announced);
-    let sizes = [choice.into(), 1];
+    let sizes = [choice.into(), 31];
     check(ValueType::common(0), &string, &sizes);
     check(ValueType::common(1), &list, &sizes);
 
@@ -45,15 +45,19 @@ pub fn lzf(data: &[u8]) {
     assert_eq!(whole, expected);
     let chunks = parts(ValueType::common(0), string.into()).ok();
     let joined = chunks.map(|parts| {
-        parts.iter().fold(Vec::new(), |joined, part| match part {
-            Part::String(Element::Bytes(bytes)) => bytes.to_vec(),
-            Part::StringChunk(bytes) => {
-                assert!(bytes.len() <= chunk_bytes_max);
-                [&joined, &bytes[..]].concat()
+        let mut joined = Vec::new();
+        for part in parts {
+            match part {
+                Part::String(Element::Bytes(bytes)) => joined.extend_from_slice(&bytes),
+                Part::StringChunk(bytes) => {
+                    assert!(bytes.len() <= chunk_bytes_max);
+                    joined.extend_from_slice(&bytes);
+                }
+                Part::StringStart { .. } => {}
+                part => panic!("{part:?}"),
             }
-            Part::StringStart { .. } => joined,
-            part => panic!("{part:?}"),
-        })
+        }
+        joined
     });
     assert_eq!(joined, expected);
 }

@@ -108,7 +108,7 @@ fn packed(
     }
     let value_type = types[usize::from(choice & 0x3f) % types.len()];
     let body = body(value_type, &blob, choice & COMPRESSED != 0);
-    value::check(value_type, &body, &[choice.into(), 1]);
+    value::check(value_type, &body, &[choice.into(), 31]);
     let read = parts(value_type, body.into());
     let alone = of_blob(value_type, encoding, &blob);
     match (read, alone) {

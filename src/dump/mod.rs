@@ -23,6 +23,7 @@ mod error;
 mod feed;
 mod filter;
 mod glob;
+mod info;
 mod json;
 mod meter;
 mod opened;
@@ -39,6 +40,10 @@ pub use encoding::{encoding_name, string_encoding};
 pub use error::{Error, ErrorKind};
 pub use feed::{Feed, Input};
 pub use filter::{Filter, FilterError, KeyPattern, Ttl};
+pub use info::{
+    AuxField, DbInfo, EncodingInfo, ExpiryInfo, FunctionInfo, Info, InfoOptions, LargeKey, LzfInfo,
+    ModuleInfo, TypeInfo, Writer, info,
+};
 pub use json::{JsonOptions, write_json};
 pub use meter::Meter;
 pub use output::{CopyError, Output, OutputError, OutputErrorKind};

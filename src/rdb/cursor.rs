@@ -41,6 +41,13 @@ impl<I> nom::error::ParseError<I> for Flaw {
     }
 }
 
+/// In tests, counts what reading costs beside the bytes that are copied.
+#[inline]
+pub(crate) fn count_read() {
+    #[cfg(test)]
+    super::cost::READS.set(super::cost::READS.get() + 1);
+}
+
 /// Reads through bytes at hand.
 #[derive(Debug, Clone)]
 pub(crate) struct Cursor<'a> {
@@ -103,6 +110,7 @@ impl<'a> Cursor<'a> {
 
     /// The bytes at hand from here on.
     pub(crate) fn rest(&self) -> &'a [u8] {
+        count_read();
         self.bytes.get(self.pos..).unwrap_or_default()
     }
 

@@ -10,7 +10,7 @@
 
 use bytes::Bytes;
 
-use super::cursor::Flaw;
+use super::cursor::{Flaw, count_read};
 
 /// How far back a copy can reach.
 const WINDOW_BYTES: usize = 8192;
@@ -162,6 +162,7 @@ enum Instruction<'a> {
 /// The instruction that `input` begins with and what follows it, unless the input ends within it.
 #[inline]
 fn next_instruction(input: &[u8]) -> Option<(Instruction<'_>, &[u8])> {
+    count_read();
     let (&control, rest) = input.split_first()?;
     if control < 32 {
         let wide = rest.first_chunk();

@@ -20,5 +20,7 @@ mod harness;
 mod link;
 mod matrix;
 mod rdb_files;
+mod restore;
+mod restore_commands;
 mod restored;
 mod sync;

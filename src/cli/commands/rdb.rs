@@ -5,6 +5,7 @@ mod check;
 mod commands;
 mod convert;
 mod dump;
+mod info;
 mod json;
 mod restore;
 
@@ -38,6 +39,7 @@ pub(in crate::cli) fn command() -> Command {
         .subcommand(commands::command())
         .subcommand(convert::command())
         .subcommand(dump::command())
+        .subcommand(info::command())
         .subcommand(restore::command())
         .subcommand(json::command())
 }
@@ -55,6 +57,7 @@ pub(in crate::cli) fn run(
         "commands" => commands::run(&task),
         "convert" => convert::run(&task),
         "dump" => dump::run(&task),
+        "info" => info::run(&task),
         "restore" => restore::run(&task),
         "json" => json::run(&task),
         _ => unreachable!("clap knows the verbs"),

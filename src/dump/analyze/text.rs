@@ -285,12 +285,12 @@ fn percent(part: u64, of: u64) -> String {
 /// A duration in its largest unit, rounded down.
 fn ttl(ttl_ms: i64) -> String {
     match ttl_ms {
-        ..=0 => "expired".into(),
-        ..1000 => format!("{ttl_ms}ms"),
-        ..60_000 => format!("{}s", ttl_ms / 1000),
-        ..3_600_000 => format!("{}m", ttl_ms / 60_000),
-        ..DAY_MS => format!("{}h", ttl_ms / 3_600_000),
-        _ => format!("{}d", ttl_ms / DAY_MS),
+        i64::MIN..=0 => "expired".into(),
+        1..1000 => format!("{ttl_ms}ms"),
+        1000..60_000 => format!("{}s", ttl_ms / 1000),
+        60_000..3_600_000 => format!("{}m", ttl_ms / 60_000),
+        3_600_000..DAY_MS => format!("{}h", ttl_ms / 3_600_000),
+        DAY_MS.. => format!("{}d", ttl_ms / DAY_MS),
     }
 }
 

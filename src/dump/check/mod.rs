@@ -149,7 +149,6 @@ fn damage_kind(kind: &rdb::ErrorKind) -> Option<DamageKind> {
         rdb::ErrorKind::Corrupt(_) => DamageKind::Corrupt,
         rdb::ErrorKind::UnsupportedType { .. }
         | rdb::ErrorKind::UnsupportedOpcode { .. }
-        | rdb::ErrorKind::UnsupportedAux(_)
         | rdb::ErrorKind::NoElements { .. }
         | rdb::ErrorKind::NotConvertible { .. } => DamageKind::Unsupported,
     })

@@ -5,7 +5,8 @@
 //!  list 18 ──► 14              node by node: a listpack or a large element becomes a ziplist
 //!  hash 24, 22 ──► 22, 24, 4   field by field
 //!  vector set                  element by element, in the form that Redis 8.0 reads
-//!  anything else ──► plain     gathered: a packed blob, or a value for a server before Redis 4.0
+//!  anything else ──► plain     gathered: a packed blob, or a list or sorted set for a server
+//!                               before Redis 4.0
 //! ```
 //!
 //! A conversion reads what is at hand and writes what it is sure of, so it holds no more than one
@@ -24,7 +25,7 @@ use super::error::{Error, ErrorKind};
 use super::event::{Altitude, Event, ValueType};
 use super::limits::Limits;
 use super::loss::{Loss, Losses};
-use super::value::ValueParser;
+use super::value::{Value, ValueParser};
 
 use gathered::Gathered;
 use hash::HashConversion;
@@ -42,6 +43,14 @@ pub struct Converted {
     pub body: Vec<u8>,
     /// What was left out, and how often.
     pub losses: Vec<(Loss, u64)>,
+}
+
+impl Converted {
+    /// How often something of this kind was left out.
+    pub fn lost(&self, loss: Loss) -> u64 {
+        let of_kind = self.losses.iter().filter(|(kind, _)| *kind == loss);
+        of_kind.map(|(_, count)| count).sum()
+    }
 }
 
 /// Writes the body of a value as one of type `to`. A stream may keep its type: the number of its
@@ -108,6 +117,21 @@ impl Conversion {
             .or_else(|| HashConversion::new(from, to).map(Machine::Hash))
             .or_else(|| ModuleConversion::new(from, to).map(Machine::Module))
             .or_else(|| Gathered::new(from, to).map(|one| Machine::Gathered(Box::new(one))));
+        Self::with(machine, from, to)
+    }
+
+    /// A value that has been begun, from its first element on.
+    pub(crate) fn of_value(
+        value: Value,
+        from: ValueType,
+        to: ValueType,
+    ) -> Result<Self, ErrorKind> {
+        let gathered = Gathered::of_value(value, from, to);
+        let machine = gathered.map(|one| Machine::Gathered(Box::new(one)));
+        Self::with(machine, from, to)
+    }
+
+    fn with(machine: Option<Machine>, from: ValueType, to: ValueType) -> Result<Self, ErrorKind> {
         let (from, to) = (from.byte, to.byte);
         Ok(Self {
             machine: machine.ok_or(ErrorKind::NotConvertible { from, to })?,

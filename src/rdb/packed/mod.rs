@@ -11,7 +11,7 @@ pub(crate) mod zipmap;
 
 use bytes::Bytes;
 
-use crate::rdb::cursor::{Cursor, Flaw, Stop};
+use crate::rdb::cursor::{Cursor, Flaw, Stop, count_read};
 use crate::rdb::error::ErrorKind;
 use crate::rdb::event::Element;
 use crate::rdb::limits::Limits;
@@ -136,6 +136,7 @@ struct Blob {
 
 impl Blob {
     fn rest(&self) -> &[u8] {
+        count_read();
         self.bytes.get(self.pos..).unwrap_or_default()
     }
 

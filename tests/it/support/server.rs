@@ -190,6 +190,26 @@ impl Server {
         let _ = self.process.wait();
     }
 
+    /// Feeds a file to its `redis-cli`; returns what that said, on both outputs.
+    pub(crate) fn redis_cli(&self, args: &[&str], input: &Path) -> String {
+        let output = Process::new(self.version().redis_cli())
+            .args(["-p", &self.port.to_string()])
+            .args(args)
+            .stdin(fs::File::open(input).unwrap())
+            .output()
+            .unwrap();
+        let said = [output.stdout, output.stderr].concat();
+        String::from_utf8_lossy(&said).into_owned()
+    }
+
+    /// How many keys all of its databases hold.
+    pub(crate) fn keys(&self) -> u64 {
+        let keyspace = text(&self.client().run(command!["INFO", "keyspace"]));
+        let keys = keyspace.split("keys=").skip(1);
+        let keys = keys.filter_map(|rest| rest.split(',').next()?.parse::<u64>().ok());
+        keys.sum()
+    }
+
     /// Saves its dataset and ends.
     pub(crate) fn shutdown_with_save(&mut self) {
         let _ = self.client().try_run(&command!["SHUTDOWN", "SAVE"]);

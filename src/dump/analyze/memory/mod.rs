@@ -90,10 +90,7 @@ impl MemoryModel {
             Shape::Text(len) => self.embedded_bytes(key_len, len, expires),
             Shape::Int | Shape::Pointer => None,
         };
-        let object = embedded.map_or_else(
-            || self.object_bytes(key_len, shape, expires),
-            |bytes| usable(bytes),
-        );
+        let object = embedded.map_or_else(|| self.object_bytes(key_len, shape, expires), usable);
         let mut entries = 0;
         if self.layout.key != KeyPlace::Entry {
             entries += self.layout.db_table.entry_bytes(self.allocator);

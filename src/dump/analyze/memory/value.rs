@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use crate::{
     keyspace::UnixMs,
-    rdb::{Element, Encoding, KeyType, Part, ValueType},
+    rdb::{Element, Encoding, Family, KeyType, Part, ValueType},
 };
 
 use super::{
@@ -109,7 +109,7 @@ impl<'a> ValueMemory<'a> {
         self.nodes += 1;
         self.bytes += self.usable(blob.len() as u64);
         let per_element = match self.value_type.byte {
-            23 | 25 if !self.value_type.valkey => 3,
+            23 | 25 => 3,
             _ if matches!(self.key_type, KeyType::Hash | KeyType::Zset) => 2,
             _ => 1,
         };
@@ -131,6 +131,11 @@ impl<'a> ValueMemory<'a> {
                 self.elements += 1;
                 self.bytes += self.usable(sds(member.len() as u64));
             }
+            Part::ExpiringSetMember { member, .. } => {
+                self.elements += 1;
+                self.bytes += self.usable(sds(member.len() as u64));
+            }
+            Part::ArrayElement { .. } => self.elements += 1,
             Part::ZsetMember { member, .. } => self.zset_member(member.len() as u64),
             Part::HashField {
                 field,
@@ -149,7 +154,7 @@ impl<'a> ValueMemory<'a> {
     }
 
     /// Ends the value; `serialized_bytes` is how long it is in the RDB, which is all that is
-    /// known of what modules keep.
+    /// known of what modules and forks keep.
     pub(in crate::dump::analyze) fn finish(mut self, serialized_bytes: u64) -> Measured {
         let encoding = self.encoding();
         if let Some(stream) = self.stream.take() {
@@ -179,8 +184,8 @@ impl<'a> ValueMemory<'a> {
                 self.usable(QUICKLIST_BYTES)
                     + self.quicklist_nodes() * self.usable(QUICKLIST_NODE_BYTES)
             }
-            (KeyType::Module, _) => {
-                self.elements = 1;
+            (KeyType::Module | KeyType::Array | KeyType::Json | KeyType::Other, _) => {
+                self.elements = self.elements.max(1);
                 serialized_bytes
             }
             _ => 0,
@@ -249,7 +254,7 @@ impl<'a> ValueMemory<'a> {
             self.expiring_fields += 1;
             let (first, last) = self.expires_within.unwrap_or((at, at));
             self.expires_within = Some((first.min(at), last.max(at)));
-            extra = match self.value_type.valkey {
+            extra = match self.is_valkeys() {
                 true => VALKEY_FIELD_EXPIRY_BYTES,
                 false => REDIS_FIELD_EXPIRY_BYTES,
             };
@@ -268,7 +273,7 @@ impl<'a> ValueMemory<'a> {
     fn expiry_tables(&self) -> u64 {
         let fields = self.expiring_fields;
         let vector = |fields: u64| self.usable((fields + 1) * WORD_BYTES);
-        match (self.value_type.valkey, self.expires_within) {
+        match (self.is_valkeys(), self.expires_within) {
             (_, None) => 0,
             (false, _) => fields * REDIS_FIELD_BUCKET_BYTES,
             (true, _) if fields <= VALKEY_VECTOR_MAX => vector(fields),
@@ -307,6 +312,9 @@ impl<'a> ValueMemory<'a> {
             KeyType::List => "quicklist",
             KeyType::Stream => "stream",
             KeyType::Module => "module",
+            KeyType::Array => "array",
+            KeyType::Json => "json",
+            KeyType::Other => "other",
             KeyType::Hash if self.blob.is_some() && self.value_type.has_field_expiry() => {
                 "listpackex"
             }
@@ -314,6 +322,10 @@ impl<'a> ValueMemory<'a> {
             KeyType::Zset if self.blob.is_none() => "skiplist",
             KeyType::Set | KeyType::Hash | KeyType::Zset => packed,
         }
+    }
+
+    fn is_valkeys(&self) -> bool {
+        self.value_type.family == Family::Valkey
     }
 
     fn is_one_packed_node(&self) -> bool {
