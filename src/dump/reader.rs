@@ -156,7 +156,7 @@ impl Reader {
                 let selected = self.filter.selects_size(bytes);
                 self.pass(key, selected)
             }
-            Event::ValueEnd if self.skipping => None,
+            Event::ValueEnd | Event::MemberExpiry { .. } if self.skipping => None,
             Event::Function { .. } if !self.filter.selects_functions() => None,
             Event::Aux { ref name, .. }
                 if name == SCRIPT.as_bytes() && !self.filter.selects_functions() =>
