@@ -12,7 +12,11 @@
 )]
 
 // Public for the fuzz targets, which have them as a library.
-#[allow(unreachable_pub)]
+#[allow(
+    unreachable_pub,
+    dead_code,
+    reason = "payloads of servers are converted by the RDB tests"
+)]
 #[path = "../fuzz/src/convert.rs"]
 mod convert;
 #[allow(

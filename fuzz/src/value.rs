@@ -2,37 +2,55 @@
 //! inside an RDB.
 
 use bytes::Bytes;
-use keyferry::rdb::{Error, ErrorKind, Event, Limits, Part, ValueParser, ValueType};
+use keyferry::rdb::{Error, ErrorKind, Event, Family, Limits, Part, ValueParser, ValueType};
 
 use super::convert::converts;
 use super::rdb::{
-    ALTITUDES, altitudes_agree, plain_reads_back, read, small_limits, whole_is_split,
+    ALTITUDES, altitudes_agree, has_plain_encoding, header, plain_reads_back, read, small_limits,
+    whole_is_split,
 };
 
-/// The types that a body is read as; those of Valkey are offset by 128.
-const TYPES: [u8; 30] = [
+/// The types of Redis that a body is read as.
+const REDIS: [u8; 29] = [
     0, 1, 2, 3, 4, 5, 7, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27,
-    28, 30, 32, 150,
+    28, 30, 32,
 ];
+/// Types that mean something else elsewhere, behind those of Redis.
+const OTHERS: [ValueType; 11] = [
+    ValueType::of(22, Family::Valkey),
+    ValueType::of(20, Family::Dragonfly),
+    ValueType::of(30, Family::Dragonfly),
+    ValueType::of(31, Family::Dragonfly),
+    ValueType::of(32, Family::Dragonfly),
+    ValueType::of(33, Family::Dragonfly),
+    ValueType::of(34, Family::Dragonfly),
+    ValueType::of(35, Family::Dragonfly),
+    ValueType::of(36, Family::Dragonfly),
+    ValueType::of(37, Family::Dragonfly),
+    ValueType::of(64, Family::Redis),
+];
+
+fn types() -> Vec<ValueType> {
+    let redis = REDIS.into_iter().map(ValueType::common);
+    redis.chain(OTHERS).collect()
+}
 
 /// A value: the first byte chooses its type, the next two how it is cut, the rest is its body.
 pub fn value(data: &[u8]) {
     let Some((&[value_type, one, two], body)) = data.split_first_chunk() else {
         return;
     };
-    let value_type = TYPES[usize::from(value_type) % TYPES.len()];
-    let value_type = ValueType {
-        byte: value_type % 128,
-        valkey: value_type >= 128,
-    };
+    let types = types();
+    let value_type = types[usize::from(value_type) % types.len()];
     check(value_type, body, &[one.into(), two.into()]);
 }
 
 /// The input that reads a body as a value of this type.
 pub fn input(value_type: ValueType, body: &[u8]) -> Vec<u8> {
-    let byte = value_type.byte + if value_type.valkey { 128 } else { 0 };
-    let other = TYPES.iter().position(|other| other % 128 == byte % 128);
-    let choice = TYPES.iter().position(|known| *known == byte).or(other);
+    let types = types();
+    let other = types.iter().position(|other| other.byte == value_type.byte);
+    let same = types.iter().position(|known| *known == value_type);
+    let choice = same.or(other);
     [&[choice.unwrap_or(0) as u8, 7, 100], body].concat()
 }
 
@@ -54,10 +72,10 @@ pub fn check(value_type: ValueType, body: &[u8], sizes: &[usize]) {
     }
     altitudes_agree(&file);
     let alone = alone(value_type, body);
-    same_inside(&file, &alone);
+    same_inside(value_type, &file, &alone);
     let (parts, Ok(())) = alone else { return };
     converts(value_type, &Bytes::copy_from_slice(body), &parts);
-    if !value_type.is_stream() {
+    if has_plain_encoding(value_type) {
         plain_reads_back(&parts);
     }
 }
@@ -80,7 +98,7 @@ fn alone(value_type: ValueType, body: &[u8]) -> Alone {
 
 /// A value reads inside a file as it does alone: the same parts, then the end of the file or the
 /// same error as many bytes further on as stand before the value.
-fn same_inside(file: &[u8], (parts, end): &Alone) {
+fn same_inside(value_type: ValueType, file: &[u8], (parts, end): &Alone) {
     let inside = read([file], keyferry::rdb::Altitude::Elements, small_limits());
     let events = inside.events.into_iter();
     let found: Vec<_> = events
@@ -97,27 +115,24 @@ fn same_inside(file: &[u8], (parts, end): &Alone) {
             assert!(found.starts_with(parts));
         }
         // Alone, a module is not read raw instead.
-        Err(error) if matches!(error.kind, ErrorKind::NoElements { .. }) => {}
+        Err(error) if matches!(error.kind, ErrorKind::NoElements(_)) => {}
         Err(error) if matches!(error.kind, ErrorKind::UnsupportedType { .. }) => {}
         Err(error) => {
+            let start = START_BYTES + header(value_type).len() as u64;
             let other = inside.end.expect_err("it has one by itself");
             assert_eq!(other.kind, error.kind);
-            assert_eq!(other.offset, error.offset + START_BYTES);
+            assert_eq!(other.offset, error.offset + start);
             assert_eq!(&found, parts);
         }
     }
 }
 
-/// How many bytes stand before the body in a file: the header, the type, the key.
-const START_BYTES: u64 = 12;
+/// How many bytes stand between the header and the body in a file: the type, the key.
+const START_BYTES: u64 = 3;
 
 /// A file of one value.
 fn file(value_type: ValueType, body: &[u8]) -> Vec<u8> {
-    let header: &[u8] = if value_type.valkey {
-        b"VALKEY080"
-    } else {
-        b"REDIS0013"
-    };
+    let header = header(value_type);
     [header, &[value_type.byte], b"\x01k", body, b"\xff", &[0; 8]].concat()
 }
 

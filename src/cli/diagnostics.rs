@@ -55,6 +55,11 @@ impl Diagnostic {
         }
     }
 
+    /// The exit code it leads to.
+    pub(super) fn exit(&self) -> Exit {
+        self.exit
+    }
+
     /// Writes the error to stderr, as a log line where logs are JSON.
     pub(super) fn report(&self) -> Exit {
         if logs_are_json() {

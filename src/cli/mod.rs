@@ -12,6 +12,7 @@
 //! ```
 
 mod args;
+mod columns;
 mod commands;
 mod consent;
 mod crash;

@@ -232,6 +232,7 @@ impl Conversion {
             Event::SelectDb(_) => self.hints = None,
             Event::ResizeDb { keys, expires } => self.hints = Some((keys, expires)),
             Event::ModuleAux { .. } => self.summary.module_aux_left_out += 1,
+            Event::MemberExpiry { .. } => self.lose(Loss::MemberExpiry, 1, db)?,
             Event::End(_) => self.writer.finish(),
             // The altitudes that were chosen have no other events of values.
             _ => {}

@@ -1,9 +1,9 @@
 //! What a server that has loaded an RDB calls the encodings of its values.
 
-use crate::rdb::ValueType;
+use crate::rdb::{Family, ValueType};
 
 /// The longest string that servers keep in one piece with its header.
-const EMBSTR_BYTES_MAX: usize = 44;
+pub(super) const EMBSTR_BYTES_MAX: usize = 44;
 /// The longest text of a 64-bit integer.
 const INT_BYTES_MAX: usize = 20;
 
@@ -14,6 +14,7 @@ const INT_BYTES_MAX: usize = 20;
 /// `listpack`: the type byte does not tell.
 pub fn encoding_name(value_type: ValueType) -> Option<&'static str> {
     Some(match value_type.byte {
+        20.. if value_type.family == Family::Dragonfly => "raw",
         0 => return None,
         1 => "linkedlist",
         14 | 18 => "quicklist",
@@ -23,6 +24,8 @@ pub fn encoding_name(value_type: ValueType) -> Option<&'static str> {
         3 | 5 => "skiplist",
         2 | 4 | 22 | 24 => "hashtable",
         16 | 17 | 20 => "listpack",
+        30 => "listpack",
+        32 => "hashtable",
         23 | 25 => "listpackex",
         _ if value_type.is_stream() => "stream",
         _ => "raw",

@@ -15,6 +15,7 @@
 pub mod analyze;
 mod backup;
 mod byte_string;
+mod check;
 mod commands;
 mod convert;
 mod encoding;
@@ -22,6 +23,7 @@ mod error;
 mod feed;
 mod filter;
 mod glob;
+mod info;
 mod json;
 mod meter;
 mod opened;
@@ -31,12 +33,17 @@ mod zstd;
 
 pub use backup::{Backup, backup};
 pub use byte_string::ByteString;
+pub use check::{CheckOptions, Checked, Damage, DamageKind, Place, Remark, RemarkKind, check};
 pub use commands::{CommandFormat, CommandsConfig, CommandsError, CommandsSummary, commands};
 pub use convert::{ConvertConfig, ConvertError, ConvertSummary, convert};
 pub use encoding::{encoding_name, string_encoding};
 pub use error::{Error, ErrorKind};
 pub use feed::{Feed, Input};
 pub use filter::{Filter, FilterError, KeyPattern, Ttl};
+pub use info::{
+    AuxField, DbInfo, EncodingInfo, ExpiryInfo, FunctionInfo, Info, InfoOptions, LargeKey, LzfInfo,
+    ModuleInfo, TypeInfo, Writer, info,
+};
 pub use json::{JsonOptions, write_json};
 pub use meter::Meter;
 pub use output::{CopyError, Output, OutputError, OutputErrorKind};

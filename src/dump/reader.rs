@@ -28,6 +28,9 @@ pub struct Reader {
     /// A key that is selected if its value has the right size, which is being measured.
     measured: Option<Key>,
     left_out: u64,
+    /// Where the last event ended.
+    event_end: u64,
+    record_offset: u64,
 }
 
 impl Reader {
@@ -41,6 +44,8 @@ impl Reader {
             skipping: false,
             measured: None,
             left_out: 0,
+            event_end: 0,
+            record_offset: 0,
         }
     }
 
@@ -54,6 +59,10 @@ impl Reader {
         loop {
             match self.parser.next_event() {
                 Ok(Some(event)) => {
+                    let from = std::mem::replace(&mut self.event_end, self.parser.offset());
+                    if matches!(event, Event::Key(_)) {
+                        self.record_offset = from;
+                    }
                     if let Some(event) = self.select(event) {
                         return Ok(Some(event));
                     }
@@ -75,6 +84,12 @@ impl Reader {
         self.parser.offset()
     }
 
+    /// Where the record of the last key begins, with what stands in front of the key: its expiry
+    /// and its type.
+    pub fn record_offset(&self) -> u64 {
+        self.record_offset
+    }
+
     /// The db of the last key.
     pub fn db(&self) -> Db {
         self.db
@@ -93,6 +108,11 @@ impl Reader {
     /// How far the input was read.
     pub fn meter(&self) -> &Arc<Meter> {
         self.feed.meter()
+    }
+
+    /// How many bytes of the input were read, as it is stored.
+    pub fn input_bytes(&self) -> u64 {
+        self.feed.meter().bytes()
     }
 
     /// How messages name the input.

@@ -417,9 +417,12 @@ mod tests {
             ("hash", 5),
             ("stream", 6),
             ("module", 7),
+            ("array", 8),
+            ("json", 9),
+            ("other", 10),
         ];
         assert_eq!(sample.keys_written, keys);
-        assert_eq!(sample.keys_written_total(), 28);
+        assert_eq!(sample.keys_written_total(), 55);
         let skipped = [
             ("filtered", 10),
             ("conflict", 11),

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::{
-    keyspace::Db,
+    keyspace::{Db, Escaped},
     rdb::{Altitude, Event},
     sink::{Target, ValueConfig, ValueWriter},
 };
@@ -89,7 +89,13 @@ impl Copy<'_> {
                     "data that a module keeps beside the keys is left out"
                 );
             }
-            Event::ResizeDb { .. } => {}
+            Event::MemberExpiry { key, .. } => self.writer.member_expiry(self.db, &key)?,
+            // What metadata a key carries stands in the key itself, too.
+            Event::KeyMeta { .. } | Event::KeyFlags { .. } => {}
+            Event::SearchIndex { name } => {
+                tracing::warn!(name = %Escaped(&name), "an index of Dragonfly is left out");
+            }
+            Event::ResizeDb { .. } | Event::SlotInfo { .. } | Event::SlotImport { .. } => {}
             Event::Header(header) => {
                 tracing::debug!(version = header.version, "the snapshot begins");
             }

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use crate::keyspace::{Db, Escaped};
 
 use super::event::Header;
-use super::opcode::OPCODE_MIN;
+use super::opcode::{is_opcode, name_of_refused};
 
 /// Why bytes could not be read, and where they stood.
 ///
@@ -46,7 +46,7 @@ pub enum ErrorKind {
         computed: u64,
     },
     /// A value type that is not known, so its end cannot be found.
-    #[error("value type {byte} is not supported ({header})")]
+    #[error("value type {byte}{} is not supported ({header})", Named(*byte))]
     UnsupportedType {
         /// The type byte.
         byte: u8,
@@ -54,22 +54,16 @@ pub enum ErrorKind {
         header: Header,
     },
     /// An opcode that is not known, so its end cannot be found.
-    #[error("opcode {byte} is not supported ({header})")]
+    #[error("opcode {byte}{} is not supported ({header})", Named(*byte))]
     UnsupportedOpcode {
         /// The opcode.
         byte: u8,
         /// Under which magic and version it was met.
         header: Header,
     },
-    /// An AUX field that carries a part of the data which cannot be carried on.
-    #[error("{0} is not supported")]
-    UnsupportedAux(&'static str),
-    /// The logical content was asked for of a value that only its module understands.
-    #[error("a value of module {module} has no elements, only a body")]
-    NoElements {
-        /// The nine characters of the module's name.
-        module: String,
-    },
+    /// The logical content was asked for of a value that only its server or module understands.
+    #[error("{0} has no elements, only a body")]
+    NoElements(Opaque),
     /// A value of this type cannot be written as the one that was asked for.
     #[error("value type {from} cannot be written as type {to}")]
     NotConvertible {
@@ -90,10 +84,62 @@ pub enum ErrorKind {
     },
     /// The input does not begin like an RDB.
     #[error("not an RDB: it begins like {0}")]
-    NotRdb(&'static str),
+    NotRdb(Likeness),
     /// Written by a server newer than this reader.
     #[error("unknown RDB version ({0})")]
     UnknownVersion(Header),
+}
+
+/// A value whose content is not looked into.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Opaque {
+    /// Of a module, by the nine characters of its name.
+    #[error("a value of module {0}")]
+    Module(String),
+    /// Of a type that only Dragonfly has.
+    #[error("{0} of Dragonfly")]
+    Dragonfly(&'static str),
+}
+
+/// What bytes that are no RDB begin like.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Likeness {
+    /// A magic without digits behind it.
+    #[error("an RDB without a version")]
+    NoVersion,
+    /// An RDB in the envelope of Valkey 9.2 (`rdbcompression lz4` or `zstd`).
+    #[error("a compressed RDB of Valkey")]
+    ValkeyCompressed,
+    /// RESP commands.
+    #[error("commands, as in an append-only file")]
+    Commands,
+    /// A RESP reply.
+    #[error("the reply of a server")]
+    Reply,
+    /// gzip.
+    #[error("a gzip file")]
+    Gzip,
+    /// A Zstandard frame.
+    #[error("a Zstandard file")]
+    Zstandard,
+    /// An LZ4 frame.
+    #[error("an LZ4 file")]
+    Lz4,
+    /// Nothing that is known.
+    #[error("no format that is known")]
+    Unknown,
+}
+
+/// What is known about a byte that is refused, in brackets.
+struct Named(u8);
+
+impl fmt::Display for Named {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match name_of_refused(self.0) {
+            Some(name) => write!(f, " ({name})"),
+            None => Ok(()),
+        }
+    }
 }
 
 impl Error {
@@ -119,7 +165,7 @@ impl fmt::Display for Error {
             write!(
                 f,
                 ", in {} {byte}",
-                if byte >= OPCODE_MIN {
+                if is_opcode(byte) {
                     "opcode"
                 } else {
                     "value type"
@@ -157,11 +203,16 @@ mod tests {
         );
         let header = Header {
             valkey: true,
-            version: 81,
+            version: 82,
         };
         assert_eq!(
             Error::at(ErrorKind::UnknownVersion(header), 9).to_string(),
-            "RDB at offset 9: unknown RDB version (VALKEY version 81)"
+            "RDB at offset 9: unknown RDB version (VALKEY version 82)"
+        );
+        let kind = ErrorKind::UnsupportedType { byte: 33, header };
+        assert_eq!(
+            kind.to_string(),
+            "value type 33 (the state of a rate limiter) is not supported (VALKEY version 82)"
         );
     }
 }

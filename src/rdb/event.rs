@@ -83,6 +83,49 @@ pub enum Event {
         /// What FUNCTION LOAD takes.
         code: Bytes,
     },
+    /// The expiry of one member or field of a key that went before, as KeyDB writes it; the key
+    /// need not have been delivered with its content.
+    MemberExpiry {
+        /// The last key before it, in the db it is in.
+        key: Bytes,
+        /// The member of a set or sorted set, or the field of a hash.
+        member: Bytes,
+        /// When it expires; may lie in the past.
+        expire_at_ms: UnixMs,
+    },
+    /// How many keys a slot holds: a hint, never to be trusted (Redis 7.4+).
+    SlotInfo {
+        /// The slot.
+        slot: u64,
+        /// Keys in it.
+        keys: u64,
+        /// Keys with an expiry.
+        expires: u64,
+    },
+    /// Slots that the server was importing when it wrote the file (Valkey 9.0+).
+    SlotImport {
+        /// The name of the import, 40 bytes.
+        job: Bytes,
+        /// The first and the last slot of each range.
+        ranges: Vec<(u16, u16)>,
+    },
+    /// Marks of Dragonfly on the key that follows.
+    KeyFlags {
+        /// It is never evicted.
+        sticky: bool,
+        /// What memcached clients gave with it.
+        memcached_flags: Option<u32>,
+    },
+    /// An index of Dragonfly over keys of this db; its content is skipped.
+    SearchIndex {
+        /// Its name.
+        name: Bytes,
+    },
+    /// What modules keep beside the key that follows; the content is skipped (Redis 8.6+).
+    KeyMeta {
+        /// One to seven classes.
+        classes: Vec<MetadataClass>,
+    },
     /// Data that a module keeps beside the keys; its content is skipped.
     ModuleAux {
         /// The nine characters of the module's name.
@@ -162,27 +205,66 @@ pub struct Key {
     pub has_metadata: bool,
 }
 
+/// A kind of metadata that a module keeps beside keys.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MetadataClass {
+    /// Its name, four characters.
+    pub name: String,
+    /// The version of its encoding.
+    pub version: u8,
+}
+
+/// Whose type bytes those of an RDB are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Family {
+    /// Redis's, and what all others took over from it.
+    Redis,
+    /// Valkey's: the `VALKEY` magic, or a payload version from 80 on.
+    Valkey,
+    /// Dragonfly's: the AUX field `df-ver` and a version up to 9.
+    Dragonfly,
+}
+
 /// The type byte of a value, told apart by the family that wrote it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct ValueType {
     /// The type byte, as in rdb.h (`RDB_TYPE_...`).
     pub byte: u8,
-    /// Read under the `VALKEY` magic (or a payload version from 80 on).
-    pub valkey: bool,
+    /// Whose type it is: 22 of Valkey is none of Redis.
+    pub family: Family,
 }
 
 impl ValueType {
-    /// A type that means the same in both families.
+    /// A type of Redis, which most of Valkey's and Dragonfly's are.
     pub const fn common(byte: u8) -> ValueType {
-        ValueType {
-            byte,
-            valkey: false,
-        }
+        ValueType::of(byte, Family::Redis)
+    }
+
+    /// A type of a family.
+    pub const fn of(byte: u8, family: Family) -> ValueType {
+        ValueType { byte, family }
     }
 
     /// Whether it is a stream of any version.
     pub fn is_stream(self) -> bool {
-        matches!(self.byte, 15 | 19 | 21 | 26)
+        matches!(self.byte, 15 | 19 | 21 | 26 | 27)
+    }
+
+    /// Whether it has no content that can be said, only a body: the value of a module, or a filter
+    /// or sketch of Dragonfly. (Some of the former have: vector sets.)
+    pub fn is_opaque(self) -> bool {
+        self.is_module() || (self.family == Family::Dragonfly && matches!(self.byte, 33..=37))
+    }
+
+    /// Whether it is a document in JSON, which only Dragonfly keeps without a module.
+    pub fn is_json(self) -> bool {
+        self.family == Family::Dragonfly && matches!(self.byte, 20 | 30)
+    }
+
+    /// Whether it is a hash whose field names stand in a template outside the value, so that its
+    /// body says nothing by itself (Redis 8.10+).
+    pub fn needs_template(self) -> bool {
+        self.family == Family::Redis && matches!(self.byte, 30 | 32)
     }
 
     /// Whether it is the value of a module.
@@ -192,7 +274,7 @@ impl ValueType {
 
     /// Whether it is a hash whose fields can have their own expiry.
     pub fn has_field_expiry(self) -> bool {
-        matches!(self.byte, 22..=25)
+        matches!(self.byte, 22..=25) || (self.byte == 31 && self.family == Family::Dragonfly)
     }
 }
 
@@ -259,6 +341,13 @@ pub enum Part {
     ListElement(Element),
     /// A member of a set.
     SetMember(Element),
+    /// A member of a set with an expiry of its own (Dragonfly).
+    ExpiringSetMember {
+        /// The member.
+        member: Element,
+        /// Its own absolute expiry.
+        expire_at_ms: UnixMs,
+    },
     /// A member of a sorted set.
     ZsetMember {
         /// The member.
@@ -290,6 +379,9 @@ pub enum Part {
     StreamConsumer(StreamConsumer),
     /// An entry delivered to the last consumer and not acknowledged yet.
     StreamPending(StreamPending),
+    /// An entry that a consumer of the last group gave back: delivered, not acknowledged, and
+    /// owned by nobody (8.8+). These follow the consumers, in the order they were given back.
+    StreamNacked(StreamPending),
     /// The last group is complete.
     StreamGroupEnd(StreamGroupEnd),
     /// How the stream recognises repeated XADDs of the same producer (8.6+), after its groups.
@@ -311,6 +403,33 @@ pub enum Part {
         /// How many repetitions were recognised.
         duplicates: u64,
     },
+    /// A sparse array begins (Redis 8.8+); its elements follow.
+    ArrayStart {
+        /// Where the next element is inserted, if that was ever set.
+        insert_cursor: Option<u64>,
+    },
+    /// An element of an array.
+    ArrayElement {
+        /// Where it stands.
+        index: u64,
+        /// What stands there: integers and floats as the text they are read as.
+        value: Element,
+    },
+    /// A JSON document as text (Dragonfly).
+    Json(Bytes),
+    /// A job of KeyDB's `KEYDB.CRON`; its keys and then its arguments follow.
+    CronJob {
+        /// What it runs.
+        script: Bytes,
+        /// When it first runs.
+        start_at_ms: UnixMs,
+        /// After which time it runs again.
+        interval_ms: i64,
+    },
+    /// A key that the job is given.
+    CronKey(Bytes),
+    /// An argument that the job is given.
+    CronArgument(Bytes),
 }
 
 impl Part {
@@ -323,6 +442,10 @@ impl Part {
             Part::ZsetMember { member, .. } => member.len() + 8,
             Part::HashField { field, value, .. } => field.len() + value.len(),
             Part::StringChunk(bytes) => bytes.len(),
+            Part::ArrayElement { value, .. } => value.len() + 8,
+            Part::CronJob { script, .. } => script.len() + 16,
+            Part::CronKey(bytes) | Part::CronArgument(bytes) | Part::Json(bytes) => bytes.len(),
+            Part::ExpiringSetMember { member, .. } => member.len() + 8,
             Part::StreamEntry { fields, .. } => fields
                 .iter()
                 .map(|(field, value)| field.len() + value.len())
@@ -332,10 +455,12 @@ impl Part {
             | Part::StreamGroup(_)
             | Part::StreamConsumer(_)
             | Part::StreamPending(_)
+            | Part::StreamNacked(_)
             | Part::StreamGroupEnd(_)
             | Part::StreamIdempotency(_)
             | Part::StreamIdempotentId { .. }
-            | Part::StreamIdempotencyEnd { .. } => 0,
+            | Part::StreamIdempotencyEnd { .. }
+            | Part::ArrayStart { .. } => 0,
         }
     }
 }
@@ -389,10 +514,10 @@ pub struct StreamPending {
 /// What was odd about the pending entries of a group, in files of servers with a bug.
 ///
 /// Such entries are not delivered as [`Part::StreamPending`]: the first consumer that claims an
-/// entry has it, and an entry that no consumer claims is nobody's.
+/// entry has it, and an entry that no consumer claims, and none gave back, is nobody's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct StreamGroupEnd {
-    /// How many entries no consumer claims.
+    /// How many entries no consumer claims and none gave back.
     pub pending_unowned: u64,
     /// How often an entry was claimed that an earlier consumer has.
     pub pending_contested: u64,

@@ -8,14 +8,14 @@ use nom::sequence::preceded;
 use nom::{IResult, Parser as _};
 
 use super::cursor::{Cursor, Flaw, Stop};
-use super::error::ErrorKind;
+use super::error::{ErrorKind, Likeness};
 use super::event::Header;
 use super::opcode;
 
 const HEADER_BYTES: usize = 9;
 
-/// Reads the magic and a version that is known.
-pub(crate) fn read(cursor: &mut Cursor<'_>) -> Result<Header, Stop> {
+/// Reads the magic and a version that is known, or also a newer one.
+pub(crate) fn read(cursor: &mut Cursor<'_>, newer_versions: bool) -> Result<Header, Stop> {
     let bytes: [u8; HEADER_BYTES] = cursor.array()?;
     let Some((valkey, digits)) = magic(&bytes) else {
         return Err(cursor.bad(ErrorKind::NotRdb(likeness(&bytes))));
@@ -27,7 +27,8 @@ pub(crate) fn read(cursor: &mut Cursor<'_>) -> Result<Header, Stop> {
         return Err(cursor.corrupt("impossible RDB version"));
     };
     let header = Header { valkey, version };
-    if !opcode::version_is_known(header) {
+    let readable = newer_versions && !opcode::version_is_impossible(header);
+    if !readable && !opcode::version_is_known(header) {
         return Err(cursor.bad(ErrorKind::UnknownVersion(header)));
     }
     Ok(header)
@@ -42,17 +43,17 @@ fn magic(bytes: &[u8]) -> Option<(bool, &[u8])> {
 }
 
 /// What else the bytes look like, for the one who gave us the wrong file.
-fn likeness(bytes: &[u8]) -> &'static str {
+fn likeness(bytes: &[u8]) -> Likeness {
     match bytes {
-        [b'R', b'E', b'D', b'I', b'S', ..] => "an RDB without a version",
-        [b'V', b'A', b'L', b'K', b'E', b'Y', ..] => "an RDB without a version",
-        [b'V', b'C', b'S', ..] => "a compressed RDB of Valkey",
-        [b'*', ..] => "commands, as in an append-only file",
-        [b'-' | b'+' | b'$', ..] => "the reply of a server",
-        [0x1f, 0x8b, ..] => "a gzip file",
-        [0x28, 0xb5, 0x2f, 0xfd, ..] => "a Zstandard file",
-        [0x04, 0x22, 0x4d, 0x18, ..] => "an LZ4 file",
-        _ => "no format that is known",
+        [b'R', b'E', b'D', b'I', b'S', ..] => Likeness::NoVersion,
+        [b'V', b'A', b'L', b'K', b'E', b'Y', ..] => Likeness::NoVersion,
+        [b'V', b'C', b'S', 1, ..] => Likeness::ValkeyCompressed,
+        [b'*', ..] => Likeness::Commands,
+        [b'-' | b'+' | b'$', ..] => Likeness::Reply,
+        [0x1f, 0x8b, ..] => Likeness::Gzip,
+        [0x28, 0xb5, 0x2f, 0xfd, ..] => Likeness::Zstandard,
+        [0x04, 0x22, 0x4d, 0x18, ..] => Likeness::Lz4,
+        _ => Likeness::Unknown,
     }
 }
 
@@ -66,34 +67,49 @@ mod tests {
     fn knows_magics_and_versions() {
         let known = |valkey, version| Ok(Header { valkey, version });
         let unknown = |valkey, version| Err(ErrorKind::UnknownVersion(Header { valkey, version }));
+        let other = |likeness| Err(ErrorKind::NotRdb(likeness));
         for (bytes, expected) in [
             (b"REDIS0001", known(false, 1)),
-            (b"REDIS0013", known(false, 13)),
-            (b"VALKEY080", known(true, 80)),
-            (b"REDIS0014", unknown(false, 14)),
-            (b"VALKEY081", unknown(true, 81)),
+            (b"REDIS0015", known(false, 15)),
+            (b"VALKEY081", known(true, 81)),
+            (b"REDIS0016", unknown(false, 16)),
+            (b"VALKEY082", unknown(true, 82)),
             (b"VALKEY011", unknown(true, 11)),
             (
                 b"REDIS0000",
                 Err(ErrorKind::Corrupt("impossible RDB version")),
             ),
+            (b"REDIS00x1", other(Likeness::NoVersion)),
+            (b"*1\r\n$4\r\nP", other(Likeness::Commands)),
+            (b"\x1f\x8b0000000", other(Likeness::Gzip)),
             (
-                b"REDIS00x1",
-                Err(ErrorKind::NotRdb("an RDB without a version")),
+                b"VCS\x01\x01\x00\x01\x04\x22",
+                other(Likeness::ValkeyCompressed),
             ),
-            (
-                b"*1\r\n$4\r\nP",
-                Err(ErrorKind::NotRdb("commands, as in an append-only file")),
-            ),
-            (b"\x1f\x8b0000000", Err(ErrorKind::NotRdb("a gzip file"))),
+            (b"\x28\xb5\x2f\xfd\0\0\0\0\0", other(Likeness::Zstandard)),
+            (b"\x04\x22\x4d\x18\0\0\0\0\0", other(Likeness::Lz4)),
         ] {
-            let bytes = Bytes::copy_from_slice(bytes);
-            let read = read(&mut Cursor::new(&bytes, 0, 0));
-            let read = read.map_err(|stop| match stop {
-                Stop::Bad { kind, offset: 9 } => kind,
-                stop => panic!("{stop:?}"),
-            });
-            assert_eq!(read, expected, "{bytes:?}");
+            assert_eq!(read_all(bytes, false), expected, "{bytes:?}");
         }
+    }
+
+    #[test]
+    fn newer_versions_are_read_where_asked_for() {
+        let header = |valkey, version| Ok(Header { valkey, version });
+        assert_eq!(read_all(b"REDIS0987", true), header(false, 987));
+        assert_eq!(read_all(b"VALKEY082", true), header(true, 82));
+        assert!(
+            read_all(b"VALKEY079", true).is_err(),
+            "that is no newer one"
+        );
+        assert!(read_all(b"REDIS0000", true).is_err());
+    }
+
+    fn read_all(bytes: &[u8], newer_versions: bool) -> Result<Header, ErrorKind> {
+        let bytes = Bytes::copy_from_slice(bytes);
+        read(&mut Cursor::new(&bytes, 0, 0), newer_versions).map_err(|stop| match stop {
+            Stop::Bad { kind, offset: 9 } => kind,
+            stop => panic!("{stop:?}"),
+        })
     }
 }

@@ -1,6 +1,6 @@
 //! The logical types of values, which the type bytes of an RDB are encodings of.
 
-use super::event::ValueType;
+use super::event::{Family, ValueType};
 
 /// The logical type of a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -19,11 +19,17 @@ pub enum KeyType {
     Stream,
     /// A type of a module.
     Module,
+    /// An array of Redis 8.8.
+    Array,
+    /// A JSON document of Dragonfly.
+    Json,
+    /// A filter or sketch of Dragonfly, a job of KeyDB.
+    Other,
 }
 
 impl KeyType {
     /// All of them, in the order they are shown.
-    pub const ALL: [KeyType; 7] = [
+    pub const ALL: [KeyType; 10] = [
         KeyType::String,
         KeyType::List,
         KeyType::Set,
@@ -31,11 +37,18 @@ impl KeyType {
         KeyType::Hash,
         KeyType::Stream,
         KeyType::Module,
+        KeyType::Array,
+        KeyType::Json,
+        KeyType::Other,
     ];
 
     /// The type of values that an RDB has under this type byte.
     pub fn of(value_type: ValueType) -> KeyType {
         match value_type.byte {
+            _ if value_type.is_json() => KeyType::Json,
+            _ if value_type.family == Family::Dragonfly && value_type.byte == 32 => KeyType::Set,
+            28 => KeyType::Array,
+            33..=37 | 64 => KeyType::Other,
             0 => KeyType::String,
             1 | 10 | 14 | 18 => KeyType::List,
             2 | 11 | 20 => KeyType::Set,
@@ -47,7 +60,7 @@ impl KeyType {
         }
     }
 
-    /// Its name, as `TYPE` spells it (and `module`).
+    /// Its name, as `TYPE` spells it (and `module`, `json`, `other`).
     pub fn name(self) -> &'static str {
         match self {
             KeyType::String => "string",
@@ -57,6 +70,9 @@ impl KeyType {
             KeyType::Hash => "hash",
             KeyType::Stream => "stream",
             KeyType::Module => "module",
+            KeyType::Array => "array",
+            KeyType::Json => "json",
+            KeyType::Other => "other",
         }
     }
 }

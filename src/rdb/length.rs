@@ -20,7 +20,7 @@ use super::lzf;
 
 /// What stands where a string is expected, before its bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Prefix {
+pub enum Prefix {
     /// So many raw bytes follow.
     Raw(u64),
     /// The string is the decimal text of an integer; nothing follows.
@@ -60,6 +60,13 @@ pub(crate) fn prefix(input: &[u8]) -> IResult<&[u8], Prefix, Flaw> {
         Some(0xc4..) => flaw("no string begins with this byte"),
         Some(_) | None => length.map(Prefix::Raw).parse(input),
     }
+}
+
+/// How the string at the beginning of `bytes` is stored, and at which of them its content begins;
+/// `None` if they are too few to say, or no string.
+pub fn string_head(bytes: &[u8]) -> Option<(Prefix, usize)> {
+    let (rest, head) = prefix(bytes).ok()?;
+    Some((head, bytes.len() - rest.len()))
 }
 
 fn after_first<'a, T>(

@@ -14,6 +14,11 @@ pub struct Limits {
     pub string_bytes_max: u64,
     /// The longest body of a module's value, which can only be delivered whole.
     pub module_body_max: u64,
+    /// The field names of all hash templates together, which are kept to the end of the file.
+    pub template_bytes_max: u64,
+    /// The longest compressed section of a Dragonfly file, inflated. Dragonfly writes up to about
+    /// 1 MiB; a section is held whole.
+    pub section_bytes_max: u64,
 }
 
 impl Default for Limits {
@@ -22,6 +27,8 @@ impl Default for Limits {
             chunk_bytes_max: 1 << 20,
             string_bytes_max: 512 << 20,
             module_body_max: 512 << 20,
+            template_bytes_max: 256 << 20,
+            section_bytes_max: 64 << 20,
         }
     }
 }

@@ -16,6 +16,19 @@ pub enum Loss {
     ConsumerActivity,
     /// The ids by which a stream recognises repeated XADDs (before Redis 8.6).
     StreamIdempotency,
+    /// That a pending entry of a stream is owned by no consumer (before Redis 8.8): one gets it.
+    NackedEntry,
+    /// The own expiry of a member of a set or sorted set (elsewhere than on KeyDB, Dragonfly), or
+    /// that KeyDB gave to a field.
+    MemberExpiry,
+    /// An array (elsewhere than on Redis 8.8 or later).
+    Array,
+    /// A JSON document of Dragonfly.
+    Json,
+    /// A job of KeyDB's `KEYDB.CRON`.
+    CronJob,
+    /// A filter, sketch or list of top elements of Dragonfly.
+    DragonflyValue,
     /// A vector set (elsewhere than on Redis 8.0 or later).
     VectorSet,
     /// A value of a module.
@@ -37,6 +50,12 @@ impl Loss {
             Self::StreamCounters => "stream_counters",
             Self::ConsumerActivity => "consumer_activity",
             Self::StreamIdempotency => "stream_idempotency",
+            Self::NackedEntry => "nacked_entry",
+            Self::MemberExpiry => "member_expiry",
+            Self::Array => "array",
+            Self::Json => "json",
+            Self::CronJob => "cron_job",
+            Self::DragonflyValue => "dragonfly_value",
             Self::VectorSet => "vector_set",
             Self::ModuleValue => "module_value",
             Self::ModuleMetadata => "module_metadata",
@@ -54,6 +73,12 @@ impl fmt::Display for Loss {
             Self::StreamCounters => "a counter of a stream or a consumer group",
             Self::ConsumerActivity => "the time a consumer was last active",
             Self::StreamIdempotency => "an id by which a stream recognises repeated entries",
+            Self::NackedEntry => "a pending stream entry without an owner",
+            Self::MemberExpiry => "the expiry of a member",
+            Self::Array => "an array",
+            Self::Json => "a JSON document",
+            Self::CronJob => "a cron job",
+            Self::DragonflyValue => "a filter or sketch of Dragonfly",
             Self::VectorSet => "a vector set",
             Self::ModuleValue => "a value of a module",
             Self::ModuleMetadata => "the metadata of a module",

@@ -22,33 +22,40 @@ mod convert;
 mod cost;
 mod crc64;
 mod cursor;
+mod dragonfly;
 mod error;
 mod event;
 mod header;
 mod input;
 mod key_type;
+mod keydb;
 mod length;
 mod limits;
 mod loss;
 mod lzf;
+mod metadata;
 mod opcode;
 mod packed;
 mod parser;
 pub mod payload;
 mod plain;
 mod reading;
+mod section;
 mod server_version;
+mod slots;
+mod template;
 mod value;
 mod walk;
 mod writer;
 
 pub use convert::{Converted, convert};
-pub use error::{Error, ErrorKind};
+pub use error::{Error, ErrorKind, Likeness, Opaque};
 pub use event::{
-    Altitude, Checksum, Element, Event, Header, Key, Part, StreamConsumer, StreamGroup,
-    StreamGroupEnd, StreamIdempotency, StreamMeta, StreamPending, ValueType,
+    Altitude, Checksum, Element, Event, Family, Header, Key, MetadataClass, Part, StreamConsumer,
+    StreamGroup, StreamGroupEnd, StreamIdempotency, StreamMeta, StreamPending, ValueType,
 };
 pub use key_type::KeyType;
+pub use length::{Prefix as StringHead, string_head};
 pub use limits::Limits;
 pub use loss::Loss;
 pub use packed::Encoding;

@@ -11,15 +11,22 @@ use bytes::Bytes;
 use crate::keyspace::Db;
 
 use super::cursor::{Cursor, Stop};
+use super::dragonfly::{Found, Record};
 use super::error::{Error, ErrorKind};
-use super::event::{Altitude, Event, Header, Key, ValueType};
+use super::event::{Altitude, Event, Family, Header, Key, ValueType};
 use super::header;
 use super::input::Input;
+use super::keydb::MemberExpiry;
 use super::limits::Limits;
+use super::metadata::KeyMeta;
 use super::opcode;
 use super::reading::Reading;
+use super::section::Section;
+use super::slots::SlotImport;
+use super::template::{Definition, Templates};
 use super::value::function::PreGaFunction;
 use super::value::module;
+use super::value::template_hash::template_id;
 use super::walk::{Op, Walk};
 
 /// Reads an RDB as it arrives.
@@ -45,6 +52,8 @@ use super::walk::{Op, Walk};
 #[derive(Debug)]
 pub struct Parser {
     input: Input,
+    /// Read before the input goes on.
+    section: Option<Section>,
     core: Core,
 }
 
@@ -53,8 +62,17 @@ impl Parser {
     pub fn new(limits: Limits) -> Self {
         Self {
             input: Input::new(),
+            section: None,
             core: Core::new(limits),
         }
+    }
+
+    /// Reads also what is written with a version newer than those that are known, up to a byte
+    /// that is not: what newer servers write is mostly what older ones do.
+    #[must_use]
+    pub fn with_newer_versions(mut self) -> Self {
+        self.core.newer_versions = true;
+        self
     }
 
     /// Appends bytes, which are copied. Those that no event has made use of are kept.
@@ -73,6 +91,7 @@ impl Parser {
     /// [`Parser::finish`] can know. The same error is given from then on.
     pub fn next_event(&mut self) -> Result<Option<Event>, Error> {
         loop {
+            self.leave_section();
             let stepped;
             let mut cursor;
             match &self.core.state {
@@ -88,24 +107,57 @@ impl Parser {
                     });
                 }
                 _ => {
-                    cursor = self.input.cursor();
+                    cursor = match &self.section {
+                        None => self.input.cursor(),
+                        Some(section) => section.cursor(),
+                    };
                     stepped = self.core.step(&mut cursor);
                 }
             }
             let (pos, committed) = (cursor.pos(), cursor.committed());
             match stepped {
                 Ok(event) => {
-                    self.input.take_over(pos);
+                    self.take_over(pos);
                     if event.is_some() {
                         return Ok(event);
                     }
+                    if let Some(section) = self.core.section.take() {
+                        self.section = Some(section);
+                    }
                 }
-                Err(Stop::More) => {
-                    self.input.take_over(committed);
-                    return Ok(None);
-                }
-                Err(Stop::Bad { kind, offset }) => return Err(self.fail(kind, offset)),
+                Err(stop) => match self.section_stop(stop) {
+                    Stop::More => {
+                        self.input.take_over(committed);
+                        return Ok(None);
+                    }
+                    Stop::Bad { kind, offset } => return Err(self.fail(kind, offset)),
+                },
             }
+        }
+    }
+
+    fn take_over(&mut self, pos: usize) {
+        match &mut self.section {
+            None => self.input.take_over(pos),
+            Some(section) => section.take_over(pos),
+        }
+    }
+
+    /// Goes on behind a section whose records were all read.
+    fn leave_section(&mut self) {
+        if let Some(section) = &self.section
+            && section.is_over()
+            && matches!(self.core.state, State::Record)
+        {
+            self.section = None;
+            self.core.in_section = false;
+        }
+    }
+
+    fn section_stop(&self, stop: Stop) -> Stop {
+        match &self.section {
+            None => stop,
+            Some(section) => section.stop(stop),
         }
     }
 
@@ -114,8 +166,12 @@ impl Parser {
     ///
     /// Without a choice it is [`Altitude::Elements`]. At any other time this does nothing.
     pub fn choose(&mut self, altitude: Altitude) {
-        if let State::Value(reading) = &mut self.core.state {
-            reading.choose(altitude);
+        match &mut self.core.state {
+            State::Value(reading) => reading.choose(altitude),
+            State::TemplateHash {
+                altitude: chosen, ..
+            } => *chosen = altitude,
+            _ => {}
         }
     }
 
@@ -165,6 +221,15 @@ struct Core {
     /// The opcode or value type that is being read, for errors.
     byte: Option<u8>,
     attributes: Attributes,
+    /// Whether versions newer than those that are known are read.
+    newer_versions: bool,
+    /// Whose type bytes these are.
+    family: Family,
+    templates: Templates,
+    member_expiry: MemberExpiry,
+    /// A section that was inflated and is to be read next.
+    section: Option<Section>,
+    in_section: bool,
 }
 
 /// What was said about the next key.
@@ -188,9 +253,16 @@ enum State {
         module: String,
         walk: Walk,
     },
-    KeyMeta(Walk),
-    SlotImport(Walk),
+    KeyMeta(KeyMeta),
+    SlotImport(SlotImport),
+    Template(Definition),
+    Dragonfly(Record),
     KeyName(ValueType),
+    /// Before the id of the template that a hash refers to.
+    TemplateHash {
+        value_type: ValueType,
+        altitude: Altitude,
+    },
     Value(Reading),
     /// Behind the EOF opcode; whether a checksum follows.
     Trailer {
@@ -200,16 +272,10 @@ enum State {
     Failed(Box<Error>),
 }
 
-/// The classes of a KEY_META: four bytes of name and version, then a module's items.
-pub(crate) const KEY_META_CLASS: &[Op] = &[Op::Fixed(4), Op::Items];
-/// Ranges of slots.
-const SLOT_RANGES: &[Op] = &[Op::Repeat(&[Op::Len, Op::Len])];
+/// The AUX field that only Dragonfly writes.
+const DRAGONFLY_VERSION: &[u8] = b"df-ver";
 /// The items of a module.
 const ITEMS: &[Op] = &[Op::Items];
-/// Behind a key: one of its members expires. AUX fields are else no part of the data.
-const KEYDB_MEMBER_EXPIRY: &[u8] = b"keydb-subexpire-key";
-/// The length of the name of a slot import job.
-const JOB_NAME_BYTES: usize = 40;
 
 impl Core {
     fn new(limits: Limits) -> Self {
@@ -224,6 +290,12 @@ impl Core {
             key: None,
             byte: None,
             attributes: Attributes::default(),
+            newer_versions: false,
+            family: Family::Redis,
+            templates: Templates::default(),
+            member_expiry: MemberExpiry::default(),
+            section: None,
+            in_section: false,
         }
     }
 
@@ -242,7 +314,10 @@ impl Core {
         let limits = self.limits;
         match &mut self.state {
             State::Header => {
-                self.header = header::read(cursor)?;
+                self.header = header::read(cursor, self.newer_versions)?;
+                if self.header.valkey {
+                    self.family = Family::Valkey;
+                }
                 self.state = State::Record;
                 return Ok(Some(Event::Header(self.header)));
             }
@@ -255,7 +330,11 @@ impl Core {
                 let value = cursor.text(&limits)?;
                 let name = std::mem::take(name);
                 self.state = State::Record;
-                return Ok(Some(Event::Aux { name, value }));
+                if name.eq_ignore_ascii_case(DRAGONFLY_VERSION) {
+                    self.recognise_dragonfly();
+                }
+                let event = self.member_expiry.aux(name, value);
+                return event.map_err(|flaw| cursor.corrupt(flaw.0));
             }
             State::PreGaFunction(function) => {
                 let code = function.next(cursor, &limits)?;
@@ -268,19 +347,38 @@ impl Core {
                 self.state = State::Record;
                 return Ok(Some(Event::ModuleAux { module }));
             }
-            State::KeyMeta(walk) => {
-                walk.run(cursor, u64::MAX)?;
+            State::KeyMeta(meta) => {
+                let classes = meta.next(cursor)?;
                 self.attributes.has_metadata = true;
                 self.state = State::Record;
+                return Ok(Some(Event::KeyMeta { classes }));
             }
-            State::SlotImport(walk) => {
-                walk.run(cursor, u64::MAX)?;
+            State::SlotImport(import) => {
+                let event = import.next(cursor)?;
+                self.state = State::Record;
+                return Ok(Some(event));
+            }
+            State::Template(template) => {
+                template.define(cursor, &mut self.templates, &limits)?;
                 self.state = State::Record;
             }
+            State::Dragonfly(record) => {
+                let found = record.next(cursor, &limits)?;
+                self.state = State::Record;
+                match found {
+                    Found::Nothing => {}
+                    Found::Event(event) => return Ok(Some(event)),
+                    Found::Section(section) => {
+                        self.section = Some(section);
+                        self.in_section = true;
+                    }
+                }
+            }
+            State::TemplateHash { .. } => self.template_hash(cursor)?,
             State::Value(reading) => {
                 let event = reading.next(cursor, &limits)?;
                 if event.ends_value() {
-                    self.key = None;
+                    self.member_expiry.follow(self.key.take());
                     self.state = State::Record;
                 }
                 return Ok(Some(event));
@@ -296,7 +394,7 @@ impl Core {
         let offset = cursor.offset();
         let byte = cursor.u8()?;
         self.byte = Some(byte);
-        let valkey = self.header.valkey;
+        let redis = self.family == Family::Redis;
         match byte {
             opcode::SELECT_DB => {
                 let db = cursor.length()?;
@@ -317,10 +415,6 @@ impl Core {
             opcode::FREQ => self.attributes.freq = Some(cursor.u8()?),
             opcode::AUX => {
                 let name = cursor.text(&self.limits)?;
-                if name.eq_ignore_ascii_case(KEYDB_MEMBER_EXPIRY) {
-                    let what = "expiry of single members, as KeyDB writes it,";
-                    return Err(cursor.bad(ErrorKind::UnsupportedAux(what)));
-                }
                 self.state = State::AuxValue { name };
             }
             opcode::FUNCTION2 => {
@@ -330,23 +424,37 @@ impl Core {
             opcode::FUNCTION_PRE_GA => self.state = State::PreGaFunction(Default::default()),
             opcode::MODULE_AUX => self.state = begin_module_aux(cursor)?,
             opcode::SLOT_INFO => {
-                for _ in 0..3 {
-                    cursor.length()?;
-                }
+                return Ok(Some(Event::SlotInfo {
+                    slot: cursor.length()?,
+                    keys: cursor.length()?,
+                    expires: cursor.length()?,
+                }));
             }
-            opcode::SLOT_IMPORT if valkey => {
-                if cursor.text(&self.limits)?.len() != JOB_NAME_BYTES {
-                    return Err(cursor.corrupt("the name of a slot import is not 40 bytes long"));
-                }
-                self.state = State::SlotImport(Walk::new(SLOT_RANGES));
+            opcode::SLOT_IMPORT if self.header.valkey => {
+                self.state = State::SlotImport(SlotImport::begin(cursor, &self.limits)?);
             }
-            opcode::KEY_META => self.state = State::KeyMeta(begin_key_meta(cursor)?),
+            opcode::KEY_META => self.state = State::KeyMeta(KeyMeta::begin(cursor)?),
+            opcode::HASH_TEMPLATE if redis && self.has_templates() => {
+                self.state = State::Template(Definition::begin(cursor)?);
+            }
+            opcode::TIER_LRU | opcode::KEY_SLOT if redis => drop(cursor.length()?),
+            opcode::EOF if self.in_section => {
+                return Err(cursor.corrupt("the file ends inside a compressed section"));
+            }
             opcode::EOF => {
                 let checksum = self.header.version >= opcode::CHECKSUM_VERSION_MIN;
                 self.state = State::Trailer { checksum };
             }
             byte => {
-                let value_type = ValueType { byte, valkey };
+                if let Some(record) = self.dragonfly_record(byte) {
+                    let inside = record.in_section().unwrap_or(self.in_section);
+                    if inside != self.in_section {
+                        return Err(cursor.corrupt("compressed sections do not nest"));
+                    }
+                    self.state = State::Dragonfly(record);
+                    return Ok(None);
+                }
+                let value_type = ValueType::of(byte, self.family);
                 if !opcode::type_is_known(value_type, self.header.version) {
                     return Err(Stop::Bad {
                         kind: unsupported(byte, self.header),
@@ -359,6 +467,24 @@ impl Core {
         Ok(None)
     }
 
+    fn recognise_dragonfly(&mut self) {
+        let version = self.header.version;
+        if self.family == Family::Redis && version <= opcode::DRAGONFLY_VERSION_MAX {
+            self.family = Family::Dragonfly;
+        }
+    }
+
+    fn dragonfly_record(&self, byte: u8) -> Option<Record> {
+        match self.family {
+            Family::Dragonfly => Record::of(byte),
+            Family::Redis | Family::Valkey => None,
+        }
+    }
+
+    fn has_templates(&self) -> bool {
+        self.header.version >= opcode::TEMPLATE_VERSION_MIN
+    }
+
     fn key(&mut self, value_type: ValueType, cursor: &mut Cursor<'_>) -> Result<Event, Stop> {
         let key = cursor.text(&self.limits)?;
         let Attributes {
@@ -368,7 +494,13 @@ impl Core {
             has_metadata,
         } = std::mem::take(&mut self.attributes);
         self.key = Some(key.clone());
-        self.state = State::Value(Reading::new(value_type));
+        self.state = match value_type.needs_template() {
+            false => State::Value(Reading::new(value_type)),
+            true => State::TemplateHash {
+                value_type,
+                altitude: Altitude::Elements,
+            },
+        };
         Ok(Event::Key(Key {
             key,
             value_type,
@@ -377,6 +509,27 @@ impl Core {
             freq,
             has_metadata,
         }))
+    }
+
+    /// Looks up the template that a hash refers to, without taking anything over.
+    fn template_hash(&mut self, cursor: &mut Cursor<'_>) -> Result<(), Stop> {
+        let State::TemplateHash {
+            value_type,
+            altitude,
+        } = self.state
+        else {
+            return Ok(());
+        };
+        let packed = value_type.byte == opcode::TYPE_TEMPLATE_LISTPACK;
+        let mut ahead = cursor.ahead(0);
+        let id = template_id(packed, &mut ahead, &self.limits)?;
+        let Some(names) = self.templates.names(id) else {
+            return Err(ahead.corrupt("a hash refers to a template that is not defined"));
+        };
+        let mut reading = Reading::with_template(value_type, names);
+        reading.choose(altitude);
+        self.state = State::Value(reading);
+        Ok(())
     }
 }
 
@@ -393,16 +546,8 @@ fn begin_module_aux(cursor: &mut Cursor<'_>) -> Result<State, Stop> {
     })
 }
 
-/// Reads how many classes of metadata follow, and walks through them.
-pub(crate) fn begin_key_meta(cursor: &mut Cursor<'_>) -> Result<Walk, Stop> {
-    match cursor.length()? {
-        classes @ 1..=7 => Ok(Walk::times(KEY_META_CLASS, classes)),
-        _ => Err(cursor.corrupt("impossible number of metadata classes")),
-    }
-}
-
 pub(crate) fn unsupported(byte: u8, header: Header) -> ErrorKind {
-    if byte >= opcode::OPCODE_MIN {
+    if opcode::is_opcode(byte) {
         ErrorKind::UnsupportedOpcode { byte, header }
     } else {
         ErrorKind::UnsupportedType { byte, header }
@@ -442,10 +587,7 @@ mod tests {
     }
 
     fn key(key: &'static str, byte: u8, expire_at_ms: Option<i64>) -> Event {
-        let value_type = ValueType {
-            byte,
-            valkey: false,
-        };
+        let value_type = ValueType::common(byte);
         let key = Bytes::from(key);
         let (idle_s, freq, has_metadata) = (None, None, false);
         Event::Key(Key {
@@ -546,19 +688,51 @@ mod tests {
                 false,
             ),
             (
-                "newer type",
-                b"\x1b\x01k",
-                unsupported(27, header),
+                "a type of payloads",
+                b"\x1d\x01k",
+                unsupported(29, header),
                 9,
-                27,
+                29,
+                false,
+            ),
+            (
+                "newer type",
+                b"\x21\x01k",
+                unsupported(33, header),
+                9,
+                33,
                 false,
             ),
             (
                 "opcode",
+                b"\xf1\x01",
+                unsupported(241, header),
+                9,
+                241,
+                false,
+            ),
+            (
+                "opcode of a fork",
+                b"\x65\x01",
+                ErrorKind::UnsupportedOpcode { byte: 101, header },
+                9,
+                101,
+                false,
+            ),
+            (
+                "template before its time",
                 b"\xf2\x01",
                 unsupported(242, header),
                 9,
                 242,
+                false,
+            ),
+            (
+                "member without a key",
+                b"\xfa\x14keydb-subexpire-when\x015",
+                ErrorKind::Corrupt("the expiry of a member names no member of a key"),
+                33,
+                250,
                 false,
             ),
             (

@@ -6,7 +6,8 @@
 //! ```
 //!
 //! The version only says who may read it; how the body reads is the value type's business, and
-//! type 22 is Redis's below version 80 and Valkey's from there on (redis cluster.c
+//! type 22 is Redis's below version 80 and Valkey's from there on; types 20 and 30 to 37 are
+//! Dragonfly's up to version 9 (redis cluster.c
 //! createDumpPayload, verifyDumpPayload).
 
 use bytes::{BufMut, Bytes};
@@ -17,8 +18,9 @@ use super::error::{Error, ErrorKind};
 use super::event::{Header, ValueType};
 use super::length::put_string;
 use super::limits::Limits;
+use super::metadata::KeyMeta;
 use super::opcode;
-use super::parser::{begin_key_meta, unsupported};
+use super::parser::unsupported;
 use super::value::function::PreGaFunction;
 
 /// The length of what ends a payload: version and checksum.
@@ -124,14 +126,11 @@ fn header(version: u16) -> Header {
 fn value_type(cursor: &mut Cursor<'_>, header: Header) -> Result<ValueType, Stop> {
     let mut byte = cursor.u8()?;
     if byte == opcode::KEY_META && !header.valkey {
-        begin_key_meta(cursor)?.run(cursor, u64::MAX)?;
+        KeyMeta::begin(cursor)?.next(cursor)?;
         byte = cursor.u8()?;
     }
-    let value_type = ValueType {
-        byte,
-        valkey: header.valkey,
-    };
-    if !opcode::type_is_known(value_type, header.version) {
+    let value_type = opcode::payload_type(byte, header.version);
+    if !opcode::payload_type_is_known(value_type) {
         return Err(cursor.bad(unsupported(byte, header)));
     }
     Ok(value_type)
@@ -156,6 +155,7 @@ fn error(stop: Stop, content: &Bytes) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::rdb::event::Family;
 
     const HI: &[u8] = b"\x00\x02hi\x09\x00\x7f\x99\xce\x24\xda\xb7\x78\xa5";
 
@@ -170,13 +170,7 @@ mod tests {
     fn builds_and_checks_a_payload() {
         assert_eq!(with_footer(b"\x00\x02hi", 9), HI);
         let payload = check(&Bytes::from_static(HI)).unwrap();
-        assert_eq!(
-            payload.value_type,
-            ValueType {
-                byte: 0,
-                valkey: false
-            }
-        );
+        assert_eq!(payload.value_type, ValueType::common(0));
         assert_eq!(
             (payload.body.as_ref(), payload.version),
             (&b"\x02hi"[..], 9)
@@ -193,13 +187,13 @@ mod tests {
 
     #[test]
     fn the_version_says_whose_type_22_it_is() {
-        for (version, valkey) in [(12, false), (79, false), (80, true)] {
+        for (version, family) in [
+            (12, Family::Redis),
+            (79, Family::Redis),
+            (80, Family::Valkey),
+        ] {
             let payload = check(&with_footer(b"\x16\x00", version)).unwrap();
-            assert_eq!(
-                payload.value_type,
-                ValueType { byte: 22, valkey },
-                "{version}"
-            );
+            assert_eq!(payload.value_type, ValueType::of(22, family), "{version}");
         }
     }
 
@@ -221,6 +215,7 @@ mod tests {
                 "endless metadata",
                 with_footer(b"\xf3\x01\x01\x02\x03\x04\x02", 13),
             ),
+            ("a hash without its template", with_footer(b"\x1e\x00", 15)),
             ("no metadata at all", with_footer(b"\xf3\x00\x00\x02hi", 13)),
         ] {
             assert!(check(&payload).is_err(), "{name}");

@@ -8,7 +8,7 @@ use bytes::BufMut;
 
 use crate::keyspace::UnixMs;
 
-use super::event::{Element, Part, ValueType};
+use super::event::{Element, Family, Part, ValueType};
 use super::length::{put_length, put_string};
 
 /// Which server's encoding a hash with expiring fields gets. Without any such field it is plain.
@@ -34,9 +34,9 @@ pub struct PlainEncoder {
     fields: Vec<(usize, Option<UnixMs>)>,
 }
 
-/// A part of a stream: those have no plain encoding.
+/// A part of a stream or of a type of newer servers or forks: those have no plain encoding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("a stream has no plain encoding")]
+#[error("the value has no plain encoding")]
 pub struct NoPlainEncoding;
 
 impl PlainEncoder {
@@ -55,7 +55,7 @@ impl PlainEncoder {
     ///
     /// # Errors
     ///
-    /// [`NoPlainEncoding`] for a part of a stream.
+    /// [`NoPlainEncoding`] for a part of anything but a string, list, set, sorted set or hash.
     pub fn push(&mut self, part: &Part) -> Result<(), NoPlainEncoding> {
         let value_type = match part {
             Part::String(element) => {
@@ -101,7 +101,15 @@ impl PlainEncoder {
             | Part::StreamGroupEnd(_)
             | Part::StreamIdempotency(_)
             | Part::StreamIdempotentId { .. }
-            | Part::StreamIdempotencyEnd { .. } => return Err(NoPlainEncoding),
+            | Part::StreamNacked(_)
+            | Part::StreamIdempotencyEnd { .. }
+            | Part::ArrayStart { .. }
+            | Part::ArrayElement { .. }
+            | Part::ExpiringSetMember { .. }
+            | Part::Json(_)
+            | Part::CronJob { .. }
+            | Part::CronKey(_)
+            | Part::CronArgument(_) => return Err(NoPlainEncoding),
         };
         self.value_type = Some(value_type);
         self.count += 1;
@@ -123,9 +131,9 @@ impl PlainEncoder {
 
     /// Writes what was taken as the body of one type, which must be a plain one of its kind.
     pub(crate) fn write_as(&mut self, to: ValueType, out: &mut Vec<u8>) {
-        match (to.byte, to.valkey) {
-            (24, false) => out.append(&mut self.with_expiry_first()),
-            (22, true) => out.append(&mut self.with_expiry_last()),
+        match (to.byte, to.family) {
+            (24, Family::Redis) => out.append(&mut self.with_expiry_first()),
+            (22, Family::Valkey) => out.append(&mut self.with_expiry_last()),
             _ => {
                 put_length(out, self.count);
                 out.append(&mut self.body);
@@ -140,10 +148,7 @@ impl PlainEncoder {
 
     /// The value type and the body; `None` for a value that had no parts.
     pub fn finish(self) -> Option<(ValueType, Vec<u8>)> {
-        let redis = |byte| ValueType {
-            byte,
-            valkey: false,
-        };
+        let redis = ValueType::common;
         let byte = self.value_type?;
         if byte == 0 {
             return Some((redis(0), self.body));
@@ -157,13 +162,9 @@ impl PlainEncoder {
                 (redis(byte), body)
             }
             (true, FieldExpiry::Redis) => (redis(24), self.with_expiry_first()),
-            (true, FieldExpiry::Valkey) => (
-                ValueType {
-                    byte: 22,
-                    valkey: true,
-                },
-                self.with_expiry_last(),
-            ),
+            (true, FieldExpiry::Valkey) => {
+                (ValueType::of(22, Family::Valkey), self.with_expiry_last())
+            }
         })
     }
 
@@ -286,9 +287,9 @@ mod tests {
             let (value_type, body) = encoder.finish().unwrap();
             assert_eq!(
                 value_type,
-                ValueType {
-                    byte,
-                    valkey: byte == 22
+                match byte {
+                    22 => ValueType::of(22, Family::Valkey),
+                    byte => ValueType::common(byte),
                 }
             );
             assert_eq!(parts(value_type, body), value, "type {byte}");

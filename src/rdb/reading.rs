@@ -3,18 +3,22 @@
 use super::convert::Conversion;
 use super::cursor::{Cursor, Stop};
 use super::error::ErrorKind;
-use super::event::{Altitude, Event, Header, ValueType};
+use super::event::{Altitude, Event, Family, Header, ValueType};
 use super::limits::Limits;
 use super::opcode;
 use super::parser::unsupported;
+use super::template::Names;
 use super::value::Value;
 use super::value::stored::Stored;
+use super::value::template_hash::TemplateHash;
 use super::walk::{Op, Walk, Walked};
 
 /// A value that is being read, from behind its key on.
 #[derive(Debug)]
 pub(crate) struct Reading {
     value_type: ValueType,
+    /// The fields of a hash that says nothing without them.
+    template: Option<Names>,
     step: Step,
 }
 
@@ -35,6 +39,8 @@ enum Step {
     Encoded(Stored),
     Elements(Value),
     Converted(Box<Conversion>),
+    /// A body whose end is only found by reading it, which is at hand as a whole.
+    Whole(Altitude),
     /// Everything but the end was said.
     End,
 }
@@ -53,6 +59,7 @@ impl Reading {
     pub(crate) fn new(value_type: ValueType) -> Self {
         Self {
             value_type,
+            template: None,
             step: Step::Chosen(Altitude::Elements),
         }
     }
@@ -61,7 +68,16 @@ impl Reading {
     pub(crate) fn of(value_type: ValueType, value: Value) -> Self {
         Self {
             value_type,
+            template: None,
             step: Step::Elements(value),
+        }
+    }
+
+    /// Begins a hash whose field names stand in a template.
+    pub(crate) fn with_template(value_type: ValueType, names: Names) -> Self {
+        Self {
+            template: Some(names),
+            ..Self::new(value_type)
         }
     }
 
@@ -77,7 +93,14 @@ impl Reading {
         loop {
             match &mut self.step {
                 Step::Chosen(altitude) => {
-                    self.step = begin(self.value_type, *altitude, limits, cursor)?;
+                    let altitude = *altitude;
+                    self.step = match &self.template {
+                        None if opcode::brings_names(self.value_type) => {
+                            begin_with_names(self.value_type, altitude, cursor)?
+                        }
+                        None => begin(self.value_type, altitude, limits, cursor)?,
+                        Some(names) => begin_template(self.value_type, altitude, names, cursor)?,
+                    };
                 }
                 Step::Ahead { .. } => {
                     if let Some(event) = self.ahead(cursor)? {
@@ -104,9 +127,38 @@ impl Reading {
                     return Ok(part.map_or(Event::ValueEnd, Event::Part));
                 }
                 Step::Converted(conversion) => return conversion.next(cursor, limits),
+                Step::Whole(altitude) => {
+                    let altitude = *altitude;
+                    return self.whole(altitude, cursor, limits);
+                }
                 Step::End => return Ok(Event::ValueEnd),
             }
         }
+    }
+
+    /// Reads ahead to the end of a body and says of it what the altitude asks for.
+    fn whole(
+        &mut self,
+        altitude: Altitude,
+        cursor: &mut Cursor<'_>,
+        limits: &Limits,
+    ) -> Result<Event, Stop> {
+        let mut ahead = cursor.ahead(0);
+        let mut value = Value::new(self.value_type);
+        while value.next(&mut ahead, limits)?.is_some() {}
+        let len = ahead.pos() - cursor.pos();
+        if let Altitude::Measure { bytes_max } = altitude {
+            self.step = Step::Chosen(Altitude::Elements);
+            let bytes = (len <= bytes_max).then_some(len as u64);
+            return Ok(Event::Measured { bytes });
+        }
+        self.step = Step::End;
+        let body = cursor.slice(len)?;
+        Ok(match altitude {
+            Altitude::Skip => Event::ValueEnd,
+            Altitude::Raw { bytes_max } if len <= bytes_max => Event::Body(body),
+            _ => Event::BodyPiece(body),
+        })
     }
 
     /// Walks ahead; nothing is said where the value is read by element instead.
@@ -159,17 +211,19 @@ fn begin(
 ) -> Result<Step, Stop> {
     let Some(layout) = opcode::layout(value_type) else {
         let header = Header {
-            valkey: value_type.valkey,
+            valkey: value_type.family == Family::Valkey,
             version: 0,
         };
         return Err(cursor.bad(unsupported(value_type.byte, header)));
     };
     Ok(match altitude {
         Altitude::Raw { .. } if value_type.byte == opcode::TYPE_MODULE => {
-            ahead(Goal::Raw, layout, limits.module_body_max)
+            ahead(Goal::Raw, Walk::new(layout), limits.module_body_max)
         }
-        Altitude::Raw { bytes_max } => ahead(Goal::Raw, layout, bytes_max as u64),
-        Altitude::Measure { bytes_max } => ahead(Goal::Measure, layout, bytes_max as u64),
+        Altitude::Raw { bytes_max } => ahead(Goal::Raw, Walk::new(layout), bytes_max as u64),
+        Altitude::Measure { bytes_max } => {
+            ahead(Goal::Measure, Walk::new(layout), bytes_max as u64)
+        }
         Altitude::Converted { to } if to != value_type || is_rewritten(to) => {
             let conversion = Conversion::new(value_type, to).map_err(|kind| cursor.bad(kind))?;
             Step::Converted(Box::new(conversion))
@@ -186,10 +240,53 @@ fn is_rewritten(value_type: ValueType) -> bool {
     value_type.is_stream() || value_type.is_module()
 }
 
-fn ahead(goal: Goal, layout: &'static [Op], bytes_max: u64) -> Step {
+/// The end of a body that brings its field names with it is only found by reading it. There are
+/// none in files.
+fn begin_with_names(
+    value_type: ValueType,
+    altitude: Altitude,
+    cursor: &Cursor<'_>,
+) -> Result<Step, Stop> {
+    let value = Value::new(value_type);
+    Ok(match altitude {
+        Altitude::Elements | Altitude::Encoded => Step::Elements(value),
+        Altitude::Converted { to } if to != value_type => gather(value, value_type, to, cursor)?,
+        altitude => Step::Whole(altitude),
+    })
+}
+
+/// A body that says nothing by itself comes as fields wherever any of it is asked for.
+fn begin_template(
+    value_type: ValueType,
+    altitude: Altitude,
+    names: &Names,
+    cursor: &Cursor<'_>,
+) -> Result<Step, Stop> {
+    let packed = value_type.byte == opcode::TYPE_TEMPLATE_LISTPACK;
+    let walk = match packed {
+        true => Walk::new(&[Op::Str]),
+        false => Walk::strings_behind_length(names.len() as u64),
+    };
+    let value = Value::TemplateHash(TemplateHash::of_template(packed, names.clone()));
+    Ok(match altitude {
+        Altitude::Measure { bytes_max } => ahead(Goal::Measure, walk, bytes_max as u64),
+        Altitude::Skip => Step::Skip(walk),
+        Altitude::Converted { to } => gather(value, value_type, to, cursor)?,
+        Altitude::Raw { .. } | Altitude::Pieces | Altitude::Encoded | Altitude::Elements => {
+            Step::Elements(value)
+        }
+    })
+}
+
+fn gather(value: Value, from: ValueType, to: ValueType, cursor: &Cursor<'_>) -> Result<Step, Stop> {
+    let conversion = Conversion::of_value(value, from, to).map_err(|kind| cursor.bad(kind))?;
+    Ok(Step::Converted(Box::new(conversion)))
+}
+
+fn ahead(goal: Goal, walk: Walk, bytes_max: u64) -> Step {
     Step::Ahead {
         goal,
-        walk: Walk::new(layout),
+        walk,
         walked: 0,
         bytes_max,
     }

@@ -1,11 +1,12 @@
 //! Which server loads what: the one table of releases, RDB versions and value types.
 //!
-//! Measured on Redis 2.8 to 8.6 and Valkey 7.2 to 9.1, for files and for RESTORE.
+//! Measured on Redis 2.8 to 8.6 and Valkey 7.2 to 9.1, for files and for RESTORE. What Redis 8.8
+//! and 8.10 load is what they are reported to write.
 
 use std::fmt;
 use std::str::FromStr;
 
-use super::event::{Header, ValueType};
+use super::event::{Family, Header, ValueType};
 use super::key_type::KeyType;
 use super::loss::Loss;
 use super::opcode::VALKEY_VERSION_MIN;
@@ -78,13 +79,18 @@ fn first(value_type: ValueType) -> First {
         14 => common(3, 2),
         15 => common(5, 0),
         16..=19 => common(7, 0),
+        // What Dragonfly shares with Redis lies below.
+        20.. if value_type.family == Family::Dragonfly => nowhere,
         20 | 21 => common(7, 2),
-        22 if value_type.valkey => First {
+        22 if value_type.family == Family::Valkey => First {
             redis: None,
             valkey: Some((9, 0)),
         },
         22..=25 => redis(7, 4),
         26 => redis(8, 6),
+        27 | 28 => redis(8, 8),
+        // As payloads have them; in files they refer to templates.
+        29 | 31 => redis(8, 10),
         // 6 and 8 are in no release, 7 is a question of modules.
         _ => nowhere,
     }
@@ -149,7 +155,7 @@ impl ServerVersion {
 
     /// The newest type of streams that it loads, if it has streams.
     pub fn newest_stream(self) -> Option<u8> {
-        [26, 21, 19, 15]
+        [27, 26, 21, 19, 15]
             .into_iter()
             .find(|byte| self.loads(ValueType::common(*byte)))
     }
@@ -215,6 +221,10 @@ impl ServerVersion {
                 .map(ValueType::common)
                 .ok_or(Loss::Stream),
             KeyType::Module => Err(Loss::ModuleValue),
+            KeyType::Array => Err(Loss::Array),
+            KeyType::Json => Err(Loss::Json),
+            KeyType::Other if value_type.family == Family::Dragonfly => Err(Loss::DragonflyValue),
+            KeyType::Other => Err(Loss::CronJob),
         }
     }
 
@@ -222,10 +232,7 @@ impl ServerVersion {
     fn hash_type(self) -> ValueType {
         match self.field_expiry() {
             FieldExpiry::Redis => ValueType::common(24),
-            FieldExpiry::Valkey => ValueType {
-                byte: 22,
-                valkey: true,
-            },
+            FieldExpiry::Valkey => ValueType::of(22, Family::Valkey),
             FieldExpiry::Drop => ValueType::common(4),
         }
     }
@@ -319,10 +326,8 @@ mod tests {
     #[test]
     fn values_get_the_newest_type_that_is_loaded() {
         let common = |byte| Ok(ValueType::common(byte));
-        let valkey = ValueType {
-            byte: 22,
-            valkey: true,
-        };
+        let valkey = ValueType::of(22, Family::Valkey);
+        let dragonfly = |byte| ValueType::of(byte, Family::Dragonfly);
         for (text, from, expected) in [
             ("redis-2.8", ValueType::common(18), common(1)),
             ("redis-2.8", ValueType::common(14), common(1)),
@@ -346,6 +351,19 @@ mod tests {
             ("valkey-9.1", ValueType::common(24), Ok(valkey)),
             ("valkey-9.1", ValueType::common(26), common(21)),
             ("redis-8.6", ValueType::common(7), Err(Loss::ModuleValue)),
+            ("redis-8.6", ValueType::common(27), common(26)),
+            ("redis-8.8", ValueType::common(27), common(27)),
+            ("redis-8.6", ValueType::common(28), Err(Loss::Array)),
+            ("redis-8.8", ValueType::common(28), common(28)),
+            ("redis-8.10", ValueType::common(30), common(4)),
+            ("redis-8.10", ValueType::common(31), common(31)),
+            ("redis-8.8", ValueType::common(31), common(4)),
+            ("redis-8.10", ValueType::common(64), Err(Loss::CronJob)),
+            ("redis-8.6", dragonfly(20), Err(Loss::Json)),
+            ("redis-8.10", dragonfly(31), common(24)),
+            ("valkey-8.1", dragonfly(31), common(4)),
+            ("valkey-9.1", dragonfly(32), common(2)),
+            ("redis-8.6", dragonfly(33), Err(Loss::DragonflyValue)),
         ] {
             assert_eq!(server(text).type_for(from), expected, "{from:?} for {text}");
         }

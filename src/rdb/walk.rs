@@ -6,6 +6,7 @@
 
 use super::cursor::{Cursor, Stop};
 use super::length::Prefix;
+use super::value::array::{self, Tag};
 
 /// One step through a layout.
 #[derive(Debug, Clone, Copy)]
@@ -24,6 +25,16 @@ pub(crate) enum Op {
     Repeat(&'static [Op]),
     /// The items of a module up to their end mark.
     Items,
+    /// A count, a flag, a cursor if the flag is set, then so many times this (type 28).
+    Array(&'static [Op]),
+    /// What an array holds, behind a tag that says how.
+    ArrayValue,
+    /// A size, then pieces behind their own sizes that add up to it (types 34 and 37 of
+    /// Dragonfly).
+    Chunks,
+    /// Width, height and something else as lengths, then width times height numbers of 8 bytes
+    /// (type 35 of Dragonfly).
+    Matrix,
 }
 
 /// How deep layouts nest: a stream's groups, their consumers, the ids of those.
@@ -37,6 +48,8 @@ pub(crate) struct Walk {
     depth: usize,
     /// Bytes to pass over before the next step.
     skip: u64,
+    /// Bytes that the pieces still have to add up to, once they have begun.
+    chunks_left: Option<u64>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -74,8 +87,16 @@ impl Walk {
             frames: [UNUSED; DEPTH_MAX],
             depth: 0,
             skip: 0,
+            chunks_left: None,
         };
         walk.push(ops, times);
+        walk
+    }
+
+    /// Walks through a length and so many strings behind it.
+    pub(crate) fn strings_behind_length(strings: u64) -> Self {
+        let mut walk = Self::times(&[Op::Str], strings);
+        walk.push(&[Op::Len], 1);
         walk
     }
 
@@ -135,6 +156,32 @@ impl Walk {
                 self.push(ops, times);
                 return Ok(());
             }
+            Op::Array(ops) => {
+                let (times, _) = array::head(cursor)?;
+                self.advance();
+                self.push(ops, times);
+                return Ok(());
+            }
+            Op::ArrayValue => {
+                self.skip = match array::tag(cursor)? {
+                    Tag::String => string_size(cursor)?,
+                    Tag::Int | Tag::Float => 8,
+                }
+            }
+            Op::Chunks => {
+                if self.chunk(cursor)? > 0 {
+                    return Ok(());
+                }
+                self.chunks_left = None;
+            }
+            Op::Matrix => {
+                let (width, height) = (cursor.length()?, cursor.length()?);
+                cursor.length()?;
+                let numbers = width.checked_mul(height);
+                self.skip = numbers
+                    .and_then(|numbers| numbers.checked_mul(8))
+                    .ok_or_else(|| cursor.corrupt("impossible size of a sketch"))?;
+            }
             Op::Items => match cursor.length()? {
                 0 => {}
                 item => return self.item(item, cursor),
@@ -156,6 +203,21 @@ impl Walk {
             _ => return Err(cursor.corrupt("undefined item in the data of a module")),
         }
         Ok(())
+    }
+
+    /// Begins the pieces or passes over the next one; how many bytes the others add up to.
+    fn chunk(&mut self, cursor: &mut Cursor<'_>) -> Result<u64, Stop> {
+        let size = cursor.length()?;
+        let left = match self.chunks_left {
+            None => size,
+            Some(left) => {
+                let left = left.checked_sub(size).filter(|_| size > 0);
+                self.skip = size;
+                left.ok_or_else(|| cursor.corrupt("pieces of a filter differ from its size"))?
+            }
+        };
+        self.chunks_left = Some(left);
+        Ok(left)
     }
 
     fn advance(&mut self) {

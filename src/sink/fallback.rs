@@ -8,7 +8,7 @@
 use bytes::Bytes;
 
 use crate::{
-    rdb::{self, Event, ValueParser},
+    rdb::{self, Event, ValueParser, ValueType},
     resp::Command,
 };
 
@@ -17,6 +17,9 @@ use super::{
     rebuild::{CHUNK, Rebuild},
     staging::finish_staging,
 };
+
+/// The RDB type of arrays, which no other command writes.
+const ARRAY: u8 = 28;
 
 /// What a RESTORE became.
 #[derive(Debug)]
@@ -48,6 +51,13 @@ pub(super) fn rebuild(
             lossy: Some(Lossy { loss, key }),
         });
     }
+    if payload.value_type == ValueType::common(ARRAY) {
+        let loss = Loss::Array;
+        return Ok(Rebuilt {
+            commands: Vec::new(),
+            lossy: Some(Lossy { loss, key }),
+        });
+    }
     let limits = rdb::Limits::default();
     let mut values = ValueParser::new(payload.value_type, payload.body, limits);
     // Expiries of fields stand in the payload as they are to be written.
@@ -72,7 +82,7 @@ pub(super) fn rebuild(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{rdb::ValueType, sink::Flavor};
+    use crate::sink::Flavor;
 
     fn words(commands: &[Command]) -> Vec<String> {
         let words = |command: &Command| {

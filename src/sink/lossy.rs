@@ -21,6 +21,18 @@ pub enum Loss {
     PendingOfDeletedEntry,
     /// What modules keep beside an ordinary key (8.6).
     ModuleMetadata,
+    /// That a pending stream entry has no owner (before Redis 8.8): a consumer gets it.
+    NackedEntry,
+    /// The own expiry of a member of a set or sorted set, or that KeyDB gave to a field.
+    MemberExpiry,
+    /// An array (elsewhere than on Redis 8.8 or later).
+    Array,
+    /// A JSON document of Dragonfly (without the module for it).
+    Json,
+    /// A job of KeyDB's `KEYDB.CRON`.
+    CronJob,
+    /// A filter, sketch or top list of Dragonfly.
+    DragonflyValue,
     /// A value of a module, or of a type that this program does not know.
     UnknownValue,
 }
@@ -35,6 +47,12 @@ impl Loss {
             Loss::GeoSearch => "geo_search",
             Loss::PendingOfDeletedEntry => "pending_of_deleted_entry",
             Loss::ModuleMetadata => "module_metadata",
+            Loss::NackedEntry => "nacked_entry",
+            Loss::MemberExpiry => "member_expiry",
+            Loss::Array => "array",
+            Loss::Json => "json",
+            Loss::CronJob => "cron_job",
+            Loss::DragonflyValue => "dragonfly_value",
             Loss::UnknownValue => "unknown_value",
         }
     }
@@ -57,6 +75,12 @@ impl fmt::Display for Loss {
             Loss::GeoSearch => "a geo search by box or for any hit",
             Loss::PendingOfDeletedEntry => "a pending stream entry that was deleted",
             Loss::ModuleMetadata => "the metadata of a module",
+            Loss::NackedEntry => "a pending stream entry without an owner",
+            Loss::MemberExpiry => "the expiry of a member",
+            Loss::Array => "an array",
+            Loss::Json => "a JSON document",
+            Loss::CronJob => "a cron job",
+            Loss::DragonflyValue => "a filter or sketch of Dragonfly",
             Loss::UnknownValue => "a value of a type it does not know",
         })
     }

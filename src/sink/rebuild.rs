@@ -8,6 +8,9 @@
 //! size passes through a bounded amount of memory. Neither the old key is deleted nor the key's
 //! own expiry set: that is the caller's, as is a name under which nobody sees the value grow.
 //!
+//! Entries that a consumer gave back (Redis 8.8) go to the first consumer of their group, which is
+//! reported: elsewhere every pending entry has an owner.
+//!
 //! Exact are: elements and their order, scores, fields and their expiries, stream entries, last
 //! ids, groups, consumers, pending entries with times and counts. What commands cannot say is
 //! reported as [`Lossy`]. Bookkeeping that no command writes is approximate without being
@@ -112,6 +115,7 @@ impl Rebuild {
             Part::StreamGroup(group) => self.stream.group(group, out),
             Part::StreamConsumer(consumer) => self.stream.consumer(consumer.name, out),
             Part::StreamPending(pending) => return self.stream.pending(&pending, out),
+            Part::StreamNacked(pending) => return self.stream.nacked(&pending, out),
             // What it counts is nobody's on the source, either.
             Part::StreamGroupEnd(_) => {}
             Part::StreamIdempotency(settings) => self.stream.idempotency(&settings, out),
@@ -124,8 +128,25 @@ impl Rebuild {
                 .idempotent_id(&producer, &idempotent_id, id, out),
             // Lifetime counters, which no command sets.
             Part::StreamIdempotencyEnd { .. } => {}
+            Part::ExpiringSetMember { member, .. } => {
+                self.gather("SADD", [member.into_bytes()], out);
+                return self.lose(Loss::MemberExpiry);
+            }
+            Part::Json(text) => {
+                let set = Line::new("JSON.SET").arg(&self.key).word(".");
+                out.push(set.arg(&text).done());
+            }
+            Part::ArrayStart { .. } | Part::ArrayElement { .. } => return self.lose(Loss::Array),
+            Part::CronJob { .. } | Part::CronKey(_) | Part::CronArgument(_) => {
+                return self.lose(Loss::CronJob);
+            }
         }
         Ok(())
+    }
+
+    fn lose(&self, loss: Loss) -> Result<(), Lossy> {
+        let key = self.key.clone();
+        Err(Lossy { loss, key })
     }
 
     /// Appends what is still gathered; the value is complete then.
@@ -170,10 +191,7 @@ impl Rebuild {
         };
         if !self.target.has_field_expiry() {
             self.gather("HSET", [field, value], out);
-            return Err(Lossy {
-                loss: Loss::FieldExpiry,
-                key: self.key.clone(),
-            });
+            return self.lose(Loss::FieldExpiry);
         }
         self.make_room(field.len() + value.len(), out);
         let expiring = self.chunk.expiries.entry(expire_at_ms).or_default();

@@ -3,7 +3,9 @@
 use std::fmt;
 
 pub use crate::rdb::Flavor;
-use crate::rdb::{FieldExpiry, ServerVersion, ValueType};
+use crate::rdb::{Family, FieldExpiry, ServerVersion, ValueType};
+
+use super::lossy::Loss;
 
 /// The names of value types that well-known modules bring, and of those modules.
 const MODULE_OF_TYPE: [(&str, &str); 9] = [
@@ -127,15 +129,32 @@ impl Target {
         }
     }
 
+    /// What is lost with a value of this type because the target has no such thing, and no
+    /// commands make one; `None` for what RESTORE or commands can write.
+    pub fn loses(&self, value_type: ValueType) -> Option<Loss> {
+        if self.restores(value_type) {
+            return None;
+        }
+        match (value_type.byte, value_type.family) {
+            (28, Family::Redis) => Some(Loss::Array),
+            (64, Family::Redis) => Some(Loss::CronJob),
+            (33..=37, Family::Dragonfly) => Some(Loss::DragonflyValue),
+            _ if value_type.is_json() && !self.restores_module("ReJSON-RL") => Some(Loss::Json),
+            _ => None,
+        }
+    }
+
     /// The version to write into the footer of a RESTORE payload.
     ///
     /// The version only gates; the type byte decides how the body is read. Every server takes
-    /// the oldest one. Valkey 9 reads its own type 22 only under its own version.
+    /// the oldest one. Valkey 9 reads its own type 22 only under its own version, and bytes that
+    /// Dragonfly uses up to version 9 get the one that Redis wrote them with first.
     pub fn payload_version(&self, value_type: ValueType) -> u16 {
-        if value_type.valkey && value_type.byte == 22 {
-            80
-        } else {
-            6
+        match (value_type.byte, value_type.family) {
+            (22, Family::Valkey) => 80,
+            (20, _) => 11,
+            (29 | 31, _) => 15,
+            _ => 6,
         }
     }
 

@@ -99,6 +99,8 @@ struct Value {
 enum Way {
     /// It is not.
     Ignored,
+    /// It is not, since the target has no such thing.
+    Lost(Loss),
     /// As one string.
     String,
     /// By RESTORE from its body; nothing has come yet.
@@ -161,6 +163,9 @@ impl ValueWriter {
             }
             _ => self.choose(&key),
         };
+        if let Way::Lost(loss) = way {
+            self.losses.lose(loss, db, &key.key)?;
+        }
         if key.has_metadata {
             self.losses.lose(Loss::ModuleMetadata, db, &key.key)?;
         }
@@ -176,6 +181,9 @@ impl ValueWriter {
             bytes_max: self.config.restore_bytes_max,
         };
         let value_type = key.value_type;
+        if let Some(loss) = self.target.loses(value_type) {
+            return (Way::Lost(loss), Altitude::Skip);
+        }
         let set_takes_expiry = key.expire_at_ms.is_none() || self.target.has_common(6, 2);
         if value_type.byte == STRING && set_takes_expiry {
             return (Way::String, Altitude::Elements);
@@ -186,6 +194,10 @@ impl ValueWriter {
         let restores = self.target.restores(value_type) && !changes_fields;
         if restores || value_type.is_stream() || value_type.is_module() {
             return (Way::Restore, raw);
+        }
+        if value_type.is_json() {
+            // Written by a command, as are bodies that are too long.
+            return (Way::Restore, Altitude::Elements);
         }
         let gathered = Way::Gathered {
             parts: Vec::new(),
@@ -241,6 +253,10 @@ impl ValueWriter {
         let from = value.key.value_type;
         let converted = rdb::convert(body.clone(), from, to, &rdb::Limits::default())
             .map_err(|source| self.unreadable(value, source))?;
+        for _ in 0..converted.lost(rdb::Loss::NackedEntry) {
+            self.losses
+                .lose(Loss::NackedEntry, value.db, &value.key.key)?;
+        }
         self.restore(value, to, &converted.body.into());
         Ok(())
     }
@@ -251,7 +267,7 @@ impl ValueWriter {
     }
 
     fn part(&mut self, value: &mut Value, mut part: Part) -> Result<(), Error> {
-        if self.is_expired_field(&part) {
+        if self.is_expired(&part) {
             match self.config.expired {
                 Expired::LeaveOut => {
                     self.left_out.expired += 1;
@@ -260,7 +276,7 @@ impl ValueWriter {
                 Expired::Persist => persist(&mut part),
             }
         }
-        let part = self.without_field_expiry(value, part)?;
+        let part = self.without_expiry(value, part)?;
         match &mut value.way {
             Way::String => {
                 if let Part::String(string) = part {
@@ -282,7 +298,7 @@ impl ValueWriter {
                 return Ok(());
             }
             Way::Staged(_) => return self.staged(value, part),
-            Way::Ignored | Way::Written => return Ok(()),
+            Way::Ignored | Way::Lost(_) | Way::Written => return Ok(()),
             Way::Restore => {}
         }
         // A string in chunks, or a body too long for one RESTORE.
@@ -290,16 +306,23 @@ impl ValueWriter {
         self.staged(value, part)
     }
 
-    /// Whether it is a field that has expired, and that is not held.
-    fn is_expired_field(&self, part: &Part) -> bool {
-        let Part::HashField { expire_at_ms, .. } = part else {
-            return false;
+    /// Whether it is a field or a member that has expired, and that is not held.
+    fn is_expired(&self, part: &Part) -> bool {
+        let expire_at_ms = match part {
+            Part::HashField { expire_at_ms, .. } => *expire_at_ms,
+            Part::ExpiringSetMember { expire_at_ms, .. } => Some(*expire_at_ms),
+            _ => None,
         };
         !self.config.hold.is_on() && expire_at_ms.is_some_and(|at| at <= self.now_ms)
     }
 
-    /// Takes a field's expiry away where the target cannot hold one.
-    fn without_field_expiry(&mut self, value: &Value, mut part: Part) -> Result<Part, Error> {
+    /// Takes the expiry of a field or a member away where the target cannot hold one.
+    fn without_expiry(&mut self, value: &Value, mut part: Part) -> Result<Part, Error> {
+        if let Part::ExpiringSetMember { member, .. } = part {
+            let key = &value.key.key;
+            self.losses.lose(Loss::MemberExpiry, value.db, key)?;
+            return Ok(Part::SetMember(member));
+        }
         if let Part::HashField { expire_at_ms, .. } = &mut part
             && expire_at_ms.is_some()
         {
@@ -349,7 +372,7 @@ impl ValueWriter {
 
     fn end(&mut self, mut value: Value) -> Result<(), Error> {
         match std::mem::replace(&mut value.way, Way::Written) {
-            Way::Ignored | Way::Written => Ok(()),
+            Way::Ignored | Way::Lost(_) | Way::Written => Ok(()),
             Way::String | Way::Restore => {
                 self.left_out.empty += 1;
                 Ok(())
@@ -406,6 +429,14 @@ impl ValueWriter {
             count: 1,
         };
         self.transaction(value, &commands, shape, writes);
+    }
+
+    /// Counts a member whose own expiry no other server has.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Lossy`].
+    pub fn member_expiry(&mut self, db: Db, key: &Bytes) -> Result<(), Error> {
+        self.losses.lose(Loss::MemberExpiry, db, key)
     }
 
     /// Writes a function library.
@@ -587,8 +618,10 @@ impl ValueWriter {
 }
 
 fn persist(part: &mut Part) {
-    if let Part::HashField { expire_at_ms, .. } = part {
-        *expire_at_ms = None;
+    match part {
+        Part::HashField { expire_at_ms, .. } => *expire_at_ms = None,
+        Part::ExpiringSetMember { member, .. } => *part = Part::SetMember(member.clone()),
+        _ => {}
     }
 }
 

@@ -12,10 +12,15 @@
 #[macro_use]
 mod support;
 
+mod analyze;
 mod conflicts;
 mod expiry;
 mod faults;
 mod harness;
 mod link;
 mod matrix;
+mod rdb_files;
+mod restore;
+mod restore_commands;
+mod restored;
 mod sync;

@@ -9,19 +9,6 @@ use crate::fixture::{self, Fixture};
 use crate::fuzz::{Reading, read};
 use crate::keyspace::{Found, Keyspace, normal, score_text, sort_pending};
 
-/// Formats that are not read today; each must be refused by name, never misread.
-const REFUSED_TODAY: [&str; 9] = [
-    "synthetic/dragonfly-lz4",
-    "synthetic/dragonfly-plain",
-    "synthetic/dragonfly-zstd",
-    "synthetic/keydb-cron",
-    "synthetic/keydb-member-expiry",
-    "synthetic/redis-8.10-hash-templates",
-    "synthetic/redis-8.8-array",
-    "synthetic/redis-8.8-stream-nack",
-    "synthetic/redis-enterprise-opcodes",
-];
-
 fn elements(fixture: &Fixture) -> Reading {
     read([&fixture.bytes[..]], Altitude::Elements, Limits::default())
 }
@@ -32,7 +19,7 @@ fn files_decode_to_what_servers_say() {
     for fixture in fixture::rdbs() {
         let expect = fixture.expect();
         let good = matches!(expect, "ok" | "module" | "duplicate-keys");
-        if good && !REFUSED_TODAY.contains(&fixture.name.as_str()) {
+        if good {
             let reading = elements(&fixture);
             assert_eq!(reading.end, Ok(()), "{}", fixture.name);
             compare(&fixture, &reading);
@@ -46,13 +33,11 @@ fn files_decode_to_what_servers_say() {
 fn broken_files_fail_in_the_right_way() {
     for fixture in fixture::rdbs() {
         let name = &fixture.name;
-        let refused_today = REFUSED_TODAY.contains(&name.as_str());
         let reading = elements(&fixture);
         let kind = reading.end.as_ref().err().map(|error| &error.kind);
         use ErrorKind::*;
         let right = match fixture.expect() {
-            "ok" | "module" if !refused_today => kind.is_none(),
-            "duplicate-keys" => kind.is_none(),
+            "ok" | "module" | "duplicate-keys" => kind.is_none(),
             "corrupt" | "truncated" => matches!(
                 kind,
                 Some(
@@ -67,16 +52,11 @@ fn broken_files_fail_in_the_right_way() {
             "unknown-version" => matches!(kind, Some(UnknownVersion(_))),
             "not-rdb" => matches!(kind, Some(NotRdb(_))),
             "either" | "limit" => true,
-            // Refused by design or today.
-            _ => matches!(
+            "unsupported" => matches!(
                 kind,
-                Some(
-                    UnsupportedType { .. }
-                        | UnsupportedOpcode { .. }
-                        | UnsupportedAux(_)
-                        | UnknownVersion(_)
-                )
+                Some(UnsupportedType { .. } | UnsupportedOpcode { .. } | UnknownVersion(_))
             ),
+            other => panic!("{name}: undefined expectation {other}"),
         };
         assert!(
             right,

@@ -24,6 +24,10 @@ pub(crate) struct Keyspace {
     pub(crate) idle_freq: Vec<Value>,
     /// How many keys carry metadata of modules.
     pub(crate) with_metadata: u64,
+    /// The classes of that metadata, key by key.
+    pub(crate) classes: Vec<String>,
+    pub(crate) slot_infos: u64,
+    pub(crate) slot_imports: u64,
 }
 
 /// A key that was found.
@@ -74,17 +78,47 @@ impl Keyspace {
                     let key = key.take().expect("a key before its value");
                     keyspace.add(db, key, value_of(key.value_type.byte, &parts));
                 }
+                Event::MemberExpiry {
+                    key,
+                    member,
+                    expire_at_ms,
+                } => keyspace.expire_member(db, key, member, *expire_at_ms),
+                Event::SlotInfo { .. } => keyspace.slot_infos += 1,
+                Event::SlotImport { .. } => keyspace.slot_imports += 1,
+                Event::KeyMeta { classes } => {
+                    keyspace
+                        .classes
+                        .extend(classes.iter().map(|class| class.name.clone()));
+                }
                 Event::BodyPiece(_)
                 | Event::Blob { .. }
                 | Event::Measured { .. }
                 | Event::Lost { .. } => {
                     unreachable!("values are read by element here")
                 }
-                Event::Header(_) | Event::ResizeDb { .. } | Event::End(_) => {}
+                Event::Header(_)
+                | Event::ResizeDb { .. }
+                | Event::KeyFlags { .. }
+                | Event::SearchIndex { .. }
+                | Event::End(_) => {}
             }
         }
         keyspace.functions.sort();
         keyspace
+    }
+
+    /// The expiry of a field is a part of its hash; other members have no place for it.
+    fn expire_member(&mut self, db: u64, key: &[u8], member: &[u8], expire_at_ms: i64) {
+        let key = self.keys.get_mut(&(db, encoded(key))).expect("its key");
+        let members = key.value.as_array_mut().expect("a collection");
+        let member = json!(encoded(member));
+        let found = members
+            .iter_mut()
+            .find(|found| **found == member || found[0] == member);
+        let found = found.expect("its member");
+        if found.is_array() {
+            found[2] = json!(expire_at_ms);
+        }
     }
 
     fn count(&mut self, db: u64, key: &Key) {
@@ -114,9 +148,15 @@ impl Keyspace {
 
 /// Puts the parts of a value together.
 pub(crate) fn value_of(value_type: u8, parts: &[&Part]) -> Value {
-    match value_type {
-        0 => json!(encoded(&string_of(parts))),
-        15 | 19 | 21 | 26 => stream_of(parts),
+    match (value_type, parts.first()) {
+        (_, Some(Part::ArrayStart { insert_cursor })) => json!({
+            "insert_cursor": insert_cursor,
+            "elements": parts[1..].iter().map(|part| element_of(part)).collect::<Vec<_>>(),
+        }),
+        (_, Some(Part::CronJob { .. })) => cron_of(parts),
+        (_, Some(Part::Json(text))) => json!(encoded(text)),
+        (0, _) => json!(encoded(&string_of(parts))),
+        (15 | 19 | 21 | 26 | 27, _) => stream_of(parts),
         _ => normal(
             value_type,
             Value::Array(parts.iter().map(|part| element_of(part)).collect()),
@@ -166,8 +206,32 @@ fn element_of(part: &Part) -> Value {
         } => {
             json!([text(field), text(value), expire_at_ms])
         }
+        Part::ExpiringSetMember { member, .. } => json!(text(member)),
+        Part::ArrayElement { index, value } => json!([index, text(value)]),
         part => panic!("{part:?} in a collection"),
     }
+}
+
+fn cron_of(parts: &[&Part]) -> Value {
+    let mut job = json!({"keys": [], "args": []});
+    let push = |list: &mut Value, bytes| list.as_array_mut().unwrap().push(json!(encoded(bytes)));
+    for part in parts {
+        match part {
+            Part::CronJob {
+                script,
+                start_at_ms,
+                interval_ms,
+            } => {
+                job["script"] = json!(encoded(script));
+                job["start"] = json!(start_at_ms);
+                job["interval"] = json!(interval_ms);
+            }
+            Part::CronKey(key) => push(&mut job["keys"], key),
+            Part::CronArgument(argument) => push(&mut job["args"], argument),
+            part => panic!("{part:?} in a job"),
+        }
+    }
+    job
 }
 
 /// Scores as text that is the same for the same number; zero has no sign here.
@@ -258,6 +322,11 @@ fn add_to_group(group: &mut Value, part: &Part) {
             push(&mut consumer["pending"], json!(id));
             let name = consumer["name"].clone();
             let entry = json!([id, name, pending.delivered_at_ms, pending.delivery_count]);
+            push(&mut group["pending"], entry);
+        }
+        Part::StreamNacked(pending) => {
+            let (time, count) = (pending.delivered_at_ms, pending.delivery_count);
+            let entry = json!([pending.id.to_string(), null, time, count]);
             push(&mut group["pending"], entry);
         }
         Part::StreamGroupEnd(end) => assert_eq!(*end, Default::default(), "odd pending entries"),

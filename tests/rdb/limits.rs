@@ -2,7 +2,7 @@
 //! that lies.
 
 use bytes::Bytes;
-use keyferry::rdb::{Altitude, Element, Encoding, ErrorKind, Event, Limits, Part};
+use keyferry::rdb::{Altitude, Element, Encoding, ErrorKind, Event, Limits, Opaque, Part};
 
 use crate::fuzz::{pieces, read};
 
@@ -16,6 +16,7 @@ fn limits() -> Limits {
         chunk_bytes_max: 100,
         string_bytes_max: 1000,
         module_body_max: 50,
+        ..Limits::default()
     }
 }
 
@@ -129,15 +130,9 @@ fn modules_have_bodies_only() {
             limit: 50
         }
     );
-    let element = crate::fuzz::parts(
-        keyferry::rdb::ValueType {
-            byte: 7,
-            valkey: false,
-        },
-        small.into(),
-    );
-    let module = "vectorset".to_owned();
-    assert_eq!(element.unwrap_err().kind, ErrorKind::NoElements { module });
+    let element = crate::fuzz::parts(keyferry::rdb::ValueType::common(7), small.into());
+    let module = Opaque::Module("vectorset".to_owned());
+    assert_eq!(element.unwrap_err().kind, ErrorKind::NoElements(module));
 }
 
 #[test]

@@ -1,6 +1,10 @@
 //! What the verbs of `keyferry rdb` have in common: an input and a filter.
 
-use std::{collections::BTreeSet, io, path::PathBuf};
+use std::{
+    collections::BTreeSet,
+    io,
+    path::{Path, PathBuf},
+};
 
 use clap::{Arg, ArgAction, ArgMatches, Command, builder::PossibleValuesParser, value_parser};
 
@@ -63,11 +67,33 @@ pub(in crate::cli) fn input(
     matches: &ArgMatches,
     source: impl FnOnce() -> Result<LinkConfig, ConfigError>,
 ) -> Result<Input, ConfigError> {
-    Ok(match matches.get_one::<PathBuf>("file") {
-        Some(path) if path.as_os_str() == "-" => Input::Stdin,
-        Some(path) => Input::File(path.clone()),
-        None => Input::Source(Box::new(source()?)),
-    })
+    match matches.get_one::<PathBuf>("file") {
+        Some(path) => Ok(named(path)),
+        None => Ok(Input::Source(Box::new(source()?))),
+    }
+}
+
+/// The inputs that were typed, where several may be.
+///
+/// # Errors
+/// As [`input`].
+pub(in crate::cli) fn inputs(
+    matches: &ArgMatches,
+    source: impl FnOnce() -> Result<LinkConfig, ConfigError>,
+) -> Result<Vec<Input>, ConfigError> {
+    let paths = matches.get_many::<PathBuf>("file").into_iter().flatten();
+    let inputs: Vec<_> = paths.map(|path| named(path)).collect();
+    match inputs.is_empty() {
+        true => Ok(vec![input(matches, source)?]),
+        false => Ok(inputs),
+    }
+}
+
+fn named(path: &Path) -> Input {
+    match path.as_os_str() == "-" {
+        true => Input::Stdin,
+        false => Input::File(path.to_owned()),
+    }
 }
 
 /// Adds the output: a file, or `-`.

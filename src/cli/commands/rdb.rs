@@ -5,6 +5,7 @@ mod check;
 mod commands;
 mod convert;
 mod dump;
+mod info;
 mod json;
 mod restore;
 
@@ -38,6 +39,7 @@ pub(in crate::cli) fn command() -> Command {
         .subcommand(commands::command())
         .subcommand(convert::command())
         .subcommand(dump::command())
+        .subcommand(info::command())
         .subcommand(restore::command())
         .subcommand(json::command())
 }
@@ -55,6 +57,7 @@ pub(in crate::cli) fn run(
         "commands" => commands::run(&task),
         "convert" => convert::run(&task),
         "dump" => dump::run(&task),
+        "info" => info::run(&task),
         "restore" => restore::run(&task),
         "json" => json::run(&task),
         _ => unreachable!("clap knows the verbs"),
@@ -124,18 +127,19 @@ impl<'a> Task<'a> {
         &self,
         work: impl AsyncFnOnce(&mut Reader) -> Result<T, Diagnostic>,
     ) -> Result<T, Diagnostic> {
-        self.read_within(Limits::default(), work)
+        self.read_input(&self.input()?, Limits::default(), work)
     }
 
-    /// The same, with limits of its own.
-    fn read_within<T>(
+    /// The same with an input and limits of its own.
+    fn read_input<T>(
         &self,
+        input: &Input,
         limits: Limits,
         work: impl AsyncFnOnce(&mut Reader) -> Result<T, Diagnostic>,
     ) -> Result<T, Diagnostic> {
         let filter = self.filter()?;
         self.block_on(async {
-            let feed = self.feed().await?;
+            let feed = Feed::open(input, &mut tell).await?;
             let display = self.show(&feed);
             let mut reader = Reader::new(feed, filter, limits);
             let done = work(&mut reader).await;
@@ -144,17 +148,32 @@ impl<'a> Task<'a> {
         })
     }
 
-    /// The file, standard input or source that was asked for.
+    /// The file, standard input or source that was asked for. A source need not compress its
+    /// strings, if it can leave that out.
     fn input(&self) -> Result<Input, Diagnostic> {
-        let input = args::rdb::input(self.matches, || match self.settings.has("source") {
-            true => self.link(true),
+        Ok(args::rdb::input(self.matches, || self.snapshot_of(true))?)
+    }
+
+    /// The same where there may be several.
+    fn inputs(&self) -> Result<Vec<Input>, Diagnostic> {
+        let inputs = args::rdb::inputs(self.matches, || self.snapshot_of(true));
+        Ok(inputs?)
+    }
+
+    /// The same where the source's own compression is of interest.
+    fn input_as_is(&self) -> Result<Input, Diagnostic> {
+        Ok(args::rdb::input(self.matches, || self.snapshot_of(false))?)
+    }
+
+    fn snapshot_of(&self, fast: bool) -> Result<LinkConfig, ConfigError> {
+        match self.settings.has("source") {
+            true => self.link(fast),
             false => Err(ConfigError::new(
                 "no input is given",
                 "neither a file nor --source or KEYFERRY_SOURCE names one",
                 "give an RDB file, - for standard input, or --source redis://host:port",
             )),
-        });
-        Ok(input?)
+        }
     }
 
     /// Shows how far the reading has come.
@@ -162,14 +181,9 @@ impl<'a> Task<'a> {
         meter::Display::start(&self.talk, &self.screen, feed.meter())
     }
 
-    async fn feed(&self) -> Result<Feed, Diagnostic> {
-        Ok(Feed::open(&self.input()?, &mut tell).await?)
-    }
-
-    /// Joins the source of the settings. `fast`: it need not compress its strings, if it can leave
-    /// that out.
-    async fn source(&self, fast: bool) -> Result<Feed, Diagnostic> {
-        Ok(Feed::source(&self.link(fast)?, &mut tell).await?)
+    /// Joins the source of the settings, which sends its snapshot as it would save it.
+    async fn source(&self) -> Result<Feed, Diagnostic> {
+        Ok(Feed::source(&self.link(false)?, &mut tell).await?)
     }
 
     fn link(&self, fast: bool) -> Result<LinkConfig, ConfigError> {

@@ -29,7 +29,7 @@ use std::collections::BTreeMap;
 
 use crate::{
     keyspace::{Db, UnixMs},
-    rdb::{Altitude, Event, Key, KeyType},
+    rdb::{Altitude, Event, Key, KeyType, ServerVersion},
 };
 
 use super::{Error, Reader};
@@ -56,8 +56,8 @@ pub struct AnalyzeOptions {
     /// How many of the largest keys are named.
     pub top: usize,
     /// The server whose memory is meant; without one it is the server that wrote the file.
-    pub server: Option<MemoryModel>,
-    /// The allocator of the server that wrote the file.
+    pub server: Option<ServerVersion>,
+    /// Its allocator.
     pub allocator: Allocator,
     /// The time that TTLs count from where the file does not say when it was written.
     pub now_ms: UnixMs,
@@ -80,7 +80,8 @@ pub async fn analyze(reader: &mut Reader, options: AnalyzeOptions) -> Result<Rep
                 if let Some(at_ms) = analysis.saved_by.saved_at_ms {
                     analysis.histogram.set_now_ms(at_ms);
                 }
-                let (value, value_bytes) = measure(reader, model, &key).await?;
+                let record_offset = reader.record_offset();
+                let value = measure(reader, model, &key).await?;
                 analysis.add(&KeyFacts {
                     db: reader.db(),
                     key: &key.key,
@@ -89,7 +90,7 @@ pub async fn analyze(reader: &mut Reader, options: AnalyzeOptions) -> Result<Rep
                     expire_at_ms: key.expire_at_ms,
                     elements: value.elements,
                     memory_bytes: value.bytes,
-                    serialized_bytes: value_bytes + head_bytes(&key),
+                    serialized_bytes: reader.offset().saturating_sub(record_offset),
                 });
             }
             _ => {}
@@ -189,14 +190,14 @@ impl Analysis {
     }
 }
 
-/// Reads the value of a key: what it takes in memory, and how long it is in the RDB.
+/// Reads the value of a key and says what both take in memory.
 async fn measure(
     reader: &mut Reader,
     model: &MemoryModel,
     key: &Key,
-) -> Result<(memory::Measured, u64), Error> {
+) -> Result<memory::Measured, Error> {
     let from = reader.offset();
-    reader.choose(match key.value_type.is_module() {
+    reader.choose(match key.value_type.is_opaque() {
         true => Altitude::Skip,
         false => Altitude::Encoded,
     });
@@ -211,20 +212,7 @@ async fn measure(
             _ => {}
         }
     }
-    let value_bytes = reader.offset().saturating_sub(from);
-    Ok((value.finish(value_bytes), value_bytes))
-}
-
-/// What stands in front of a value: its expiry, its type, the length of its key and the key.
-fn head_bytes(key: &Key) -> u64 {
-    let expiry = if key.expire_at_ms.is_some() { 9 } else { 0 };
-    let len = key.key.len() as u64;
-    let prefix = match len {
-        ..0x40 => 1,
-        ..0x4000 => 2,
-        _ => 5,
-    };
-    expiry + 1 + prefix + len
+    Ok(value.finish(reader.offset().saturating_sub(from)))
 }
 
 #[cfg(test)]

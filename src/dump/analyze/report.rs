@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use crate::{
     keyspace::{Db, UnixMs},
-    rdb::Header,
+    rdb::{Flavor, Header, ServerVersion},
 };
 
 use super::{
@@ -65,7 +65,7 @@ pub struct SavedBy {
 /// Whose memory is estimated.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Model {
-    /// The server, such as `Redis 7.2.6`.
+    /// The server, such as `Redis 7.2`.
     pub server: String,
     /// Its allocator.
     pub allocator: &'static str,
@@ -135,20 +135,24 @@ impl SavedBy {
     /// The model that was asked for, or that of the server that wrote the RDB.
     pub(super) fn model(&self, options: &AnalyzeOptions) -> MemoryModel {
         // Servers before 3.2 do not say which they are.
-        const UNNAMED: &str = "redis-3.0";
-        options.server.clone().unwrap_or_else(|| {
-            let server = self.server.as_deref().unwrap_or(UNNAMED);
-            MemoryModel::of(server, options.allocator)
-                .or_else(|| MemoryModel::of(UNNAMED, options.allocator))
-                .expect("the version is one")
-        })
+        const UNNAMED: ServerVersion = ServerVersion::new(Flavor::Redis, 3, 0);
+        let server = options.server.or_else(|| release(self.server.as_deref()?));
+        MemoryModel::new(server.unwrap_or(UNNAMED), options.allocator)
     }
+}
+
+/// The release of a server, without the patch: `redis-7.2` of `redis-7.2.6`.
+fn release(server: &str) -> Option<ServerVersion> {
+    let mut numbers = server.split('.');
+    format!("{}.{}", numbers.next()?, numbers.next()?)
+        .parse()
+        .ok()
 }
 
 impl Model {
     pub(super) fn of(model: &MemoryModel) -> Model {
         Model {
-            server: model.server().to_owned(),
+            server: model.server().to_string(),
             allocator: model.allocator().name(),
         }
     }
@@ -204,6 +208,21 @@ mod tests {
             }
             assert_eq!(saved_by.server.as_deref(), server);
             assert_eq!(saved_by.saved_at_ms, saved_at_ms);
+        }
+    }
+
+    #[test]
+    fn releases_are_read_without_the_patch() {
+        for (server, shown) in [
+            ("redis-7.2.6", Some("Redis 7.2")),
+            ("valkey-8.1.1-rc1", Some("Valkey 8.1")),
+            ("redis-255.255.255", Some("Redis 255.255")),
+            ("redis-7", None),
+            ("redis-x.y", None),
+            ("", None),
+        ] {
+            let release = release(server).map(|server| server.to_string());
+            assert_eq!(release.as_deref(), shown, "{server}");
         }
     }
 }

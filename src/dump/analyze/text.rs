@@ -104,7 +104,7 @@ impl Report {
         let mut types = self.types.clone();
         types.sort_by_key(|of| std::cmp::Reverse(of.sums.memory_bytes));
         for of in types {
-            let name = format!("{} {}", of.key_type, of.encoding);
+            let name = kind(of.key_type, of.encoding);
             table.row(self.cells(of.sums), name);
         }
         table.print(text);
@@ -122,11 +122,11 @@ impl Report {
         let title = format!("By prefix, from {}% of the memory on", SHARE_MIN * 100.0);
         let mut table = Table::new(&title, SUMS_HEADER, "prefix");
         for db in &self.tree {
-            if self.tree.len() > 1 {
+            if self.tree.len() == 1 {
+                self.children(&db.root, 0, &mut table);
+            } else if self.is_large(db.root.sums) {
                 table.row(self.cells(db.root.sums), format!("db {}", db.db));
                 self.children(&db.root, 1, &mut table);
-            } else {
-                self.children(&db.root, 0, &mut table);
             }
         }
         table.print(text);
@@ -183,7 +183,7 @@ impl Report {
                 db.to_string(),
             ];
             let name = key.short(NAME_CHARS_MAX);
-            table.row(cells, format!("{name}  ({key_type} {encoding})"));
+            table.row(cells, format!("{name}  ({})", kind(key_type, encoding)));
         }
         table.print(text);
     }
@@ -263,6 +263,14 @@ impl Table {
     }
 }
 
+/// Type and encoding, unless these are the same.
+fn kind(key_type: &str, encoding: &str) -> String {
+    match key_type == encoding {
+        true => key_type.to_owned(),
+        false => format!("{key_type} {encoding}"),
+    }
+}
+
 fn dbs(count: usize) -> String {
     match count {
         1 => "1 db".into(),
@@ -277,12 +285,12 @@ fn percent(part: u64, of: u64) -> String {
 /// A duration in its largest unit, rounded down.
 fn ttl(ttl_ms: i64) -> String {
     match ttl_ms {
-        ..=0 => "expired".into(),
-        ..1000 => format!("{ttl_ms}ms"),
-        ..60_000 => format!("{}s", ttl_ms / 1000),
-        ..3_600_000 => format!("{}m", ttl_ms / 60_000),
-        ..DAY_MS => format!("{}h", ttl_ms / 3_600_000),
-        _ => format!("{}d", ttl_ms / DAY_MS),
+        i64::MIN..=0 => "expired".into(),
+        1..1000 => format!("{ttl_ms}ms"),
+        1000..60_000 => format!("{}s", ttl_ms / 1000),
+        60_000..3_600_000 => format!("{}m", ttl_ms / 60_000),
+        3_600_000..DAY_MS => format!("{}h", ttl_ms / 3_600_000),
+        DAY_MS.. => format!("{}d", ttl_ms / DAY_MS),
     }
 }
 

@@ -93,36 +93,32 @@ impl Tree {
         if in_use + self.options.depth_max > self.options.nodes_max {
             self.fold();
         }
-        let mut at = match self.dbs.get(&facts.db) {
-            Some(at) => *at,
-            None => {
-                let at = self.node();
-                self.dbs.insert(facts.db, at);
-                at
-            }
-        };
-        self.nodes[at].sums += sums;
-        let segmenting = self.options.segmenting.clone();
-        let mut name = std::mem::take(&mut self.name);
-        let mut segments = segmenting.segments(facts.key);
-        for segment in segments.by_ref().take(self.options.depth_max) {
-            segment.write(&mut name);
-            at = match self.nodes[at].children.get(name.as_slice()) {
+        let Tree {
+            options,
+            nodes,
+            free,
+            dbs,
+            name,
+            ..
+        } = self;
+        let mut at = *dbs.entry(facts.db).or_insert_with(|| unused(nodes, free));
+        nodes[at].sums += sums;
+        let mut segments = options.segmenting.segments(facts.key);
+        for segment in segments.by_ref().take(options.depth_max) {
+            segment.write(name);
+            at = match nodes[at].children.get(name.as_slice()) {
                 Some(child) => *child,
                 None => {
-                    let child = self.node();
-                    self.nodes[at]
-                        .children
-                        .insert(name.as_slice().into(), child);
+                    let child = unused(nodes, free);
+                    nodes[at].children.insert(name.as_slice().into(), child);
                     child
                 }
             };
-            self.nodes[at].sums += sums;
+            nodes[at].sums += sums;
         }
         if segments.next().is_some() {
-            self.nodes[at].other += sums;
+            nodes[at].other += sums;
         }
-        self.name = name;
     }
 
     /// How many prefixes were folded.
@@ -137,13 +133,6 @@ impl Tree {
             root: self.branch(b"", *at),
         };
         self.dbs.iter().map(root).collect()
-    }
-
-    fn node(&mut self) -> usize {
-        self.free.pop().unwrap_or_else(|| {
-            self.nodes.push(Node::default());
-            self.nodes.len() - 1
-        })
     }
 
     /// Frees at least half of the nodes: those without children that take the least, and again.
@@ -268,6 +257,14 @@ impl Branch {
             children: Vec::new(),
         }
     }
+}
+
+/// A node that nothing is counted in.
+fn unused(nodes: &mut Vec<Node>, free: &mut Vec<usize>) -> usize {
+    free.pop().unwrap_or_else(|| {
+        nodes.push(Node::default());
+        nodes.len() - 1
+    })
 }
 
 /// The largest share that a branch has of any measure.

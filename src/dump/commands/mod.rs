@@ -185,6 +185,10 @@ impl Writing {
                 );
                 self.summary.module_aux_left_out += 1;
             }
+            Event::MemberExpiry { key, .. } => {
+                self.name = key;
+                self.lose(Loss::MemberExpiry)?;
+            }
             event => self.value(event)?,
         }
         for command in self.commands.drain(..) {

@@ -56,6 +56,8 @@ enum Value {
     Written,
     /// Some parts.
     Rebuilt(Box<Rebuild>),
+    /// The server has no such thing.
+    Lost,
 }
 
 /// What became of a key.
@@ -89,7 +91,13 @@ impl Rebuilding {
         let by_payload = key.value_type.is_module()
             || (self.ways.restore && self.target.restores(key.value_type));
         self.value = Value::Awaited;
+        let loss = self.target.loses(key.value_type);
         self.key = Some((db, key));
+        if let Some(loss) = loss {
+            self.lost.push(loss);
+            self.value = Value::Lost;
+            return Altitude::Skip;
+        }
         match by_payload {
             // Modules have nothing but their body, which comes whatever its size.
             true => Altitude::Raw {
@@ -174,7 +182,7 @@ impl Rebuilding {
                 (Box::new(rebuild), part)
             }
             (Value::Rebuilt(rebuild), part) => (rebuild, part),
-            (Value::Written, _) => return,
+            (Value::Written | Value::Lost, _) => return,
         };
         if let Err(lossy) = rebuild.part(part, out) {
             self.lost.push(lossy.loss);
@@ -191,6 +199,7 @@ impl Rebuilding {
     fn end(&mut self, key: &Key, out: &mut Vec<Command>) -> Said {
         match std::mem::replace(&mut self.value, Value::Awaited) {
             Value::Awaited => Said::Empty,
+            Value::Lost => Said::Lost,
             Value::Written => Said::Written,
             Value::Rebuilt(mut rebuild) => {
                 rebuild.finish(out);

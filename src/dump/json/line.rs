@@ -75,6 +75,8 @@ pub(super) struct KeyLines {
     /// What the first line has beside it.
     attributes: Vec<u8>,
     key_type: KeyType,
+    /// The value comes as its body.
+    is_opaque: bool,
     part: u64,
     /// Where the value in the line begins, while a line is open.
     value_start: Option<usize>,
@@ -94,6 +96,7 @@ impl KeyLines {
             head: Vec::new(),
             attributes: Vec::new(),
             key_type: KeyType::String,
+            is_opaque: false,
             part: 0,
             value_start: None,
             nest: Nest::default(),
@@ -111,6 +114,7 @@ impl KeyLines {
     /// Begins a key; its value follows.
     pub(super) fn begin(&mut self, db: Db, key: Key) {
         self.key_type = KeyType::of(key.value_type);
+        self.is_opaque = key.value_type.is_opaque();
         self.part = 0;
         self.module_head = key.value_type.is_module().then(Bytes::new);
         let head = &mut self.head;
@@ -165,6 +169,16 @@ impl KeyLines {
                 self.string_left = self.string_left.saturating_sub(bytes.len() as u64);
                 let bytes = self.cuts.next(bytes, self.string_left == 0);
                 self.piece(lines, &bytes);
+            }
+            Part::Json(text) => {
+                self.open(lines);
+                push_bytes(&mut lines.text, &text);
+            }
+            Part::ArrayStart { insert_cursor } => {
+                if let Some(index) = insert_cursor {
+                    self.attributes.extend_from_slice(b",\"insert_cursor\":");
+                    push_int(&mut self.attributes, index);
+                }
             }
             part => {
                 if self.is_full(lines) {
@@ -249,7 +263,9 @@ impl KeyLines {
         self.value_start = Some(lines.position());
         let text = &mut lines.text;
         match self.key_type {
-            KeyType::String | KeyType::Module => {}
+            KeyType::String | KeyType::Module | KeyType::Json => {}
+            KeyType::Other if self.is_opaque => {}
+            KeyType::Other if self.part == 0 => self.nest.begin(text, Bracket::Object),
             _ if self.part > 0 => self.nest.reopen(text),
             KeyType::Stream => {
                 self.nest.begin(text, Bracket::Object);

@@ -51,7 +51,7 @@ pub async fn write_json(
     while let Some(event) = reader.next().await? {
         match event {
             Event::Key(key) => {
-                if key.value_type.is_module() {
+                if key.value_type.is_opaque() {
                     reader.choose(Altitude::Pieces);
                 }
                 keys.begin(reader.db(), key);

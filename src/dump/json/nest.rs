@@ -21,8 +21,11 @@ pub(super) enum ScopeKind {
     Consumers,
     Consumer,
     Pending,
+    Nacked,
     Idempotency,
     Ids,
+    CronKeys,
+    CronArguments,
 }
 
 /// What opens.
@@ -73,6 +76,11 @@ impl Nest {
             }
             scope.empty = false;
         }
+    }
+
+    /// Whether `kind` is the innermost bracket that is open.
+    pub(super) fn is_in(&self, kind: ScopeKind) -> bool {
+        self.scopes.last().is_some_and(|scope| scope.kind == kind)
     }
 
     /// Closes brackets until `kind` is the innermost one that is open.

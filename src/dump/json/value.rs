@@ -137,8 +137,62 @@ pub(super) fn push_part(nest: &mut Nest, json: &mut Vec<u8>, part: &Part) {
             push_member(nest, json, "ids_added", Some(*ids_added));
             push_member(nest, json, "duplicates", Some(*duplicates));
         }
+        Part::ExpiringSetMember {
+            member,
+            expire_at_ms,
+        } => {
+            nest.comma(json);
+            json.push(b'[');
+            push_element(json, member);
+            json.push(b',');
+            push_int(json, *expire_at_ms);
+            json.push(b']');
+        }
+        Part::StreamNacked(pending) => {
+            if !nest.is_in(ScopeKind::Nacked) {
+                nest.back_to(json, ScopeKind::Group);
+                nest.open(json, ScopeKind::Nacked, Bracket::Array, "nacked");
+            }
+            nest.comma(json);
+            push_pending(json, pending);
+        }
+        Part::ArrayElement { index, value } => {
+            nest.comma(json);
+            json.push(b'[');
+            push_int(json, *index);
+            json.push(b',');
+            push_element(json, value);
+            json.push(b']');
+        }
+        Part::CronJob {
+            script,
+            start_at_ms,
+            interval_ms,
+        } => {
+            nest.comma(json);
+            push_name(json, "script");
+            push_bytes(json, script);
+            push_member(nest, json, "start_at_ms", Some(*start_at_ms));
+            push_member(nest, json, "interval_ms", Some(*interval_ms));
+        }
+        Part::CronKey(key) => push_listed(nest, json, ScopeKind::CronKeys, "keys", key),
+        Part::CronArgument(argument) => {
+            push_listed(nest, json, ScopeKind::CronArguments, "arguments", argument);
+        }
+        // Written where they begin a line.
+        Part::Json(_) | Part::ArrayStart { .. } => {}
         Part::String(_) | Part::StringStart { .. } | Part::StringChunk(_) => {}
     }
+}
+
+/// Appends an element of a list that is a member of the value and begins with its first element.
+fn push_listed(nest: &mut Nest, json: &mut Vec<u8>, kind: ScopeKind, name: &str, text: &[u8]) {
+    if !nest.is_in(kind) {
+        nest.back_to(json, ScopeKind::Value);
+        nest.open(json, kind, Bracket::Array, name);
+    }
+    nest.comma(json);
+    push_bytes(json, text);
 }
 
 fn push_field(json: &mut Vec<u8>, field: &Element, value: &Element, expiry: Option<UnixMs>) {

@@ -4,7 +4,7 @@
 //! know neither quicklists of listpacks nor binary scores, it is the whole value.
 
 use crate::rdb::cursor::{Cursor, Stop};
-use crate::rdb::event::{Part, ValueType};
+use crate::rdb::event::{Family, Part, ValueType};
 use crate::rdb::key_type::KeyType;
 use crate::rdb::limits::Limits;
 use crate::rdb::loss::{Loss, Losses};
@@ -25,18 +25,23 @@ pub(super) struct Gathered {
 impl Gathered {
     /// `None` unless `to` is a plain encoding of the same logical type.
     pub(super) fn new(from: ValueType, to: ValueType) -> Option<Self> {
+        Self::of_value(Value::new(from), from, to)
+    }
+
+    /// The same with a value that cannot be begun from its type alone.
+    pub(super) fn of_value(value: Value, from: ValueType, to: ValueType) -> Option<Self> {
         let key_type = KeyType::of(from);
-        let field_expiry = match (key_type, to.byte, to.valkey) {
+        let field_expiry = match (key_type, to.byte, to.family) {
             (KeyType::List, 1, _) | (KeyType::Set, 2, _) | (KeyType::Zset, 3 | 5, _) => {
                 FieldExpiry::Drop
             }
             (KeyType::Hash, 4, _) => FieldExpiry::Drop,
-            (KeyType::Hash, 24, false) => FieldExpiry::Redis,
-            (KeyType::Hash, 22, true) => FieldExpiry::Valkey,
+            (KeyType::Hash, 24, Family::Redis) => FieldExpiry::Redis,
+            (KeyType::Hash, 22, Family::Valkey) => FieldExpiry::Valkey,
             _ => return None,
         };
         Some(Self {
-            value: Value::new(from),
+            value,
             encoder: PlainEncoder::new(field_expiry),
             to,
             expiring_fields: 0,
@@ -50,7 +55,7 @@ impl Gathered {
         out: &mut Vec<u8>,
         losses: &mut Losses,
     ) -> Result<Progress, Stop> {
-        let Some(part) = self.value.next(cursor, limits)? else {
+        let Some(mut part) = self.value.next(cursor, limits)? else {
             self.encoder.write_as(self.to, out);
             if self.to.byte == 4 {
                 losses.add(Loss::FieldExpiry, self.expiring_fields);
@@ -59,6 +64,10 @@ impl Gathered {
         };
         if let Part::HashField { expire_at_ms, .. } = &part {
             self.expiring_fields += u64::from(expire_at_ms.is_some());
+        }
+        if let Part::ExpiringSetMember { member, .. } = part {
+            losses.add(Loss::MemberExpiry, 1);
+            part = Part::SetMember(member);
         }
         let pushed = match (&part, self.to.byte) {
             (Part::ZsetMember { member, score }, 3) => {

@@ -4,7 +4,7 @@ use bytes::BufMut;
 
 use crate::keyspace::UnixMs;
 use crate::rdb::cursor::{Cursor, Stop};
-use crate::rdb::event::ValueType;
+use crate::rdb::event::{Family, ValueType};
 use crate::rdb::length::put_length;
 use crate::rdb::limits::Limits;
 use crate::rdb::loss::{Loss, Losses};
@@ -45,11 +45,11 @@ enum State {
 
 impl Form {
     fn of(value_type: ValueType) -> Option<Self> {
-        match (value_type.byte, value_type.valkey) {
+        match (value_type.byte, value_type.family) {
             (4, _) => Some(Self::Plain),
-            (22, true) => Some(Self::ExpiryLast),
-            (22, false) => Some(Self::ExpiryFirst { has_min: false }),
-            (24, false) => Some(Self::ExpiryFirst { has_min: true }),
+            (22, Family::Valkey) => Some(Self::ExpiryLast),
+            (22, Family::Redis) => Some(Self::ExpiryFirst { has_min: false }),
+            (24, Family::Redis) => Some(Self::ExpiryFirst { has_min: true }),
             _ => None,
         }
     }

@@ -24,7 +24,7 @@ use super::error::{Error, ErrorKind};
 use super::event::{Altitude, Event, ValueType};
 use super::limits::Limits;
 use super::loss::{Loss, Losses};
-use super::value::ValueParser;
+use super::value::{Value, ValueParser};
 
 use gathered::Gathered;
 use hash::HashConversion;
@@ -42,6 +42,14 @@ pub struct Converted {
     pub body: Vec<u8>,
     /// What was left out, and how often.
     pub losses: Vec<(Loss, u64)>,
+}
+
+impl Converted {
+    /// How often something of this kind was left out.
+    pub fn lost(&self, loss: Loss) -> u64 {
+        let of_kind = self.losses.iter().filter(|(kind, _)| *kind == loss);
+        of_kind.map(|(_, count)| count).sum()
+    }
 }
 
 /// Writes the body of a value as one of type `to`. A stream may keep its type: the number of its
@@ -108,6 +116,21 @@ impl Conversion {
             .or_else(|| HashConversion::new(from, to).map(Machine::Hash))
             .or_else(|| ModuleConversion::new(from, to).map(Machine::Module))
             .or_else(|| Gathered::new(from, to).map(|one| Machine::Gathered(Box::new(one))));
+        Self::with(machine, from, to)
+    }
+
+    /// A value that has been begun, from its first element on.
+    pub(crate) fn of_value(
+        value: Value,
+        from: ValueType,
+        to: ValueType,
+    ) -> Result<Self, ErrorKind> {
+        let gathered = Gathered::of_value(value, from, to);
+        let machine = gathered.map(|one| Machine::Gathered(Box::new(one)));
+        Self::with(machine, from, to)
+    }
+
+    fn with(machine: Option<Machine>, from: ValueType, to: ValueType) -> Result<Self, ErrorKind> {
         let (from, to) = (from.byte, to.byte);
         Ok(Self {
             machine: machine.ok_or(ErrorKind::NotConvertible { from, to })?,

@@ -11,7 +11,7 @@
 
 use crate::keyspace::UnixMs;
 use crate::rdb::cursor::{Cursor, Stop};
-use crate::rdb::event::{Element, Part, ValueType};
+use crate::rdb::event::{Element, Family, Part, ValueType};
 use crate::rdb::limits::Limits;
 use crate::rdb::packed::{Encoding, Packed};
 
@@ -55,16 +55,16 @@ enum State {
 
 impl Form {
     fn of(value_type: ValueType) -> Option<Self> {
-        Some(match (value_type.byte, value_type.valkey) {
+        Some(match (value_type.byte, value_type.family) {
             (4, _) => Self::Plain,
             (9, _) => Self::Pairs(Encoding::Zipmap),
             (13, _) => Self::Pairs(Encoding::Ziplist),
             (16, _) => Self::Pairs(Encoding::Listpack),
-            (22, true) => Self::ExpiryLast,
-            (22, false) => Self::ExpiryFirst { has_min: false },
-            (23, false) => Self::Triples { has_min: false },
-            (24, false) => Self::ExpiryFirst { has_min: true },
-            (25, false) => Self::Triples { has_min: true },
+            (22, Family::Valkey) => Self::ExpiryLast,
+            (22, Family::Redis) => Self::ExpiryFirst { has_min: false },
+            (23, Family::Redis) => Self::Triples { has_min: false },
+            (24, Family::Redis) => Self::ExpiryFirst { has_min: true },
+            (25, Family::Redis) => Self::Triples { has_min: true },
             _ => return None,
         })
     }

@@ -4,6 +4,9 @@
 //! needs more, and remembers where in the collection it stands. Bytes are taken over only with
 //! the part they make (or at a [`Cursor::commit`]), so a short read costs one element.
 
+pub(crate) mod array;
+pub(crate) mod cron;
+pub(crate) mod dragonfly;
 pub(crate) mod function;
 pub(crate) mod hash;
 pub(crate) mod list;
@@ -12,22 +15,27 @@ pub(crate) mod set;
 pub(crate) mod stored;
 pub(crate) mod stream;
 pub(crate) mod string;
+pub(crate) mod template_hash;
 pub(crate) mod zset;
 
 use bytes::Bytes;
 
 use super::cursor::{Cursor, Stop};
-use super::error::{Error, ErrorKind};
-use super::event::{Altitude, Event, Header, Part, ValueType};
+use super::error::{Error, ErrorKind, Opaque};
+use super::event::{Altitude, Event, Family, Header, Part, ValueType};
 use super::limits::Limits;
 use super::packed::{Encoding, Packed};
 use super::reading::Reading;
 
+use array::Array;
+use cron::Cron;
+use dragonfly::DragonflyValue;
 use hash::Hash;
 use list::List;
 use set::Set;
 use stream::Stream;
 use string::StringValue;
+use template_hash::TemplateHash;
 use zset::Zset;
 
 /// A value that is being read.
@@ -39,6 +47,10 @@ pub(crate) enum Value {
     Zset(Zset),
     Hash(Hash),
     Stream(Box<Stream>),
+    Array(Array),
+    TemplateHash(TemplateHash),
+    Cron(Cron),
+    Dragonfly(DragonflyValue),
     Module,
     Unknown(u8),
 }
@@ -46,14 +58,20 @@ pub(crate) enum Value {
 impl Value {
     pub(crate) fn new(value_type: ValueType) -> Self {
         let byte = value_type.byte;
-        None.or_else(|| StringValue::new(byte).map(Self::String))
+        // First, since its bytes mean other things elsewhere.
+        DragonflyValue::new(value_type)
+            .map(Self::Dragonfly)
+            .or_else(|| StringValue::new(byte).map(Self::String))
             .or_else(|| List::new(byte).map(Self::List))
             .or_else(|| Set::new(byte).map(Self::Set))
             .or_else(|| Zset::new(byte).map(Self::Zset))
             .or_else(|| Hash::new(value_type).map(Self::Hash))
             .or_else(|| Stream::new(value_type).map(|stream| Self::Stream(Box::new(stream))))
-            .unwrap_or(match byte {
-                super::opcode::TYPE_MODULE => Self::Module,
+            .or_else(|| TemplateHash::new(value_type).map(Self::TemplateHash))
+            .unwrap_or(match (byte, value_type.family) {
+                (super::opcode::TYPE_MODULE, _) => Self::Module,
+                (28, Family::Redis) => Self::Array(Array::Start),
+                (64, Family::Redis) => Self::Cron(Cron::Start),
                 _ => Self::Unknown(byte),
             })
     }
@@ -81,9 +99,13 @@ impl Value {
             Self::Zset(zset) => zset.next(cursor, limits),
             Self::Hash(hash) => hash.next(cursor, limits),
             Self::Stream(stream) => stream.next(cursor, limits),
+            Self::Array(array) => array.next(cursor, limits),
+            Self::TemplateHash(hash) => hash.next(cursor, limits),
+            Self::Dragonfly(value) => value.next(cursor, limits),
+            Self::Cron(cron) => cron.next(cursor, limits),
             Self::Module => {
                 let module = module::type_name(cursor.length()?);
-                Err(cursor.bad(ErrorKind::NoElements { module }))
+                Err(cursor.bad(ErrorKind::NoElements(Opaque::Module(module))))
             }
             // Types without a layout are refused before a value is begun.
             Self::Unknown(byte) => Err(cursor.bad(ErrorKind::UnsupportedType {
@@ -210,7 +232,8 @@ mod tests {
     const FAR: i64 = 4_102_444_800_000;
 
     fn parts(byte: u8, valkey: bool, body: &[u8]) -> Result<Vec<Part>, Error> {
-        let value_type = ValueType { byte, valkey };
+        let family = [Family::Redis, Family::Valkey][usize::from(valkey)];
+        let value_type = ValueType::of(byte, family);
         let body = Bytes::copy_from_slice(body);
         let mut parser = ValueParser::new(value_type, body, Limits::default());
         let mut parts = Vec::new();

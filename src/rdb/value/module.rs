@@ -9,7 +9,13 @@ const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwx
 /// The name in a module type's id: nine characters of six bits each, above ten bits of version
 /// (redis module.c moduleTypeEncodeId).
 pub(crate) fn type_name(id: u64) -> String {
-    (0..9).map(|n| character(id >> (58 - 6 * n))).collect()
+    characters(id >> 10, 9)
+}
+
+/// So many characters of six bits each, the last one lowest.
+pub(crate) fn characters(bits: u64, count: u32) -> String {
+    let shifts = (0..count).rev().map(|n| 6 * n);
+    shifts.map(|shift| character(bits >> shift)).collect()
 }
 
 fn character(bits: u64) -> char {

@@ -1,7 +1,7 @@
 //! What is stored of a value: packed blobs as they are, everything else by part.
 
 use crate::rdb::cursor::{Cursor, Stop};
-use crate::rdb::event::{Event, Part, ValueType};
+use crate::rdb::event::{Event, Family, Part, ValueType};
 use crate::rdb::limits::Limits;
 use crate::rdb::packed::{Encoding, read_blob};
 
@@ -28,11 +28,13 @@ impl Stored {
         if let Some(nodes) = Nodes::new(value_type.byte) {
             return Self::List(nodes);
         }
-        let encoding = match (value_type.byte, value_type.valkey) {
+        let encoding = match (value_type.byte, value_type.family) {
             (9, _) => Encoding::Zipmap,
             (11, _) => Encoding::Intset,
             (12 | 13, _) => Encoding::Ziplist,
-            (16 | 17 | 20, _) | (23 | 25, false) => Encoding::Listpack,
+            (16 | 17, _) | (20, Family::Redis | Family::Valkey) | (23 | 25, Family::Redis) => {
+                Encoding::Listpack
+            }
             _ => return Self::Parts(Value::new(value_type)),
         };
         Self::Blob {

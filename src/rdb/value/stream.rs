@@ -1,5 +1,6 @@
-//! Streams (types 15, 19, 21, 26): nodes of entries, counters, groups with their pending entries
-//! and consumers, and from 8.6 on what recognises repeated XADDs (redis rdb.c rdbSaveObject).
+//! Streams (types 15, 19, 21, 26, 27): nodes of entries, counters, groups with their pending
+//! entries and consumers, and from 8.6 on what recognises repeated XADDs (redis rdb.c
+//! rdbSaveObject).
 //!
 //! ```text
 //! len n | n * (str node id, str listpack) | len length | last id
@@ -10,6 +11,7 @@
 //! group:    str name | last id | from 19: len entries read
 //!           len n | n * (id, ms delivered, len count)            the pending entries of the group
 //!           len n | n * consumer
+//!           from 27: len n | n * id                            given back by their consumers
 //! consumer: str name | ms seen | from 21: ms active | len n | n * id
 //! ```
 //!
@@ -24,7 +26,7 @@ pub(crate) use node::Node;
 use crate::keyspace::StreamId;
 use crate::rdb::cursor::{Cursor, Stop};
 use crate::rdb::event::{
-    Part, StreamConsumer, StreamGroup, StreamGroupEnd, StreamIdempotency, StreamMeta,
+    Family, Part, StreamConsumer, StreamGroup, StreamGroupEnd, StreamIdempotency, StreamMeta,
     StreamPending, ValueType,
 };
 use crate::rdb::limits::Limits;
@@ -55,6 +57,8 @@ pub(crate) struct Form {
     pub(crate) active: bool,
     /// From type 26 on: the idempotency section.
     pub(crate) idempotency: bool,
+    /// From type 27 on: the pending entries of a group that nobody owns.
+    pub(crate) nacked: bool,
 }
 
 #[derive(Debug)]
@@ -71,6 +75,8 @@ enum Step {
     Consumers,
     OwnedCount,
     Owned { left: u64 },
+    NackedCount,
+    Nacked { left: u64 },
     Idempotency,
     Producers,
     ProducerIds { producer: bytes::Bytes, left: u64 },
@@ -80,17 +86,18 @@ enum Step {
 
 impl Form {
     pub(crate) fn of(value_type: ValueType) -> Option<Self> {
-        let (counters, active, idempotency) = match (value_type.byte, value_type.valkey) {
-            (15, _) => (false, false, false),
-            (19, _) => (true, false, false),
-            (21, _) => (true, true, false),
-            (26, false) => (true, true, true),
-            _ => return None,
-        };
+        let redis = value_type.family == Family::Redis;
+        let byte = value_type.byte;
+        let known = matches!(byte, 15 | 19 | 21) || (redis && matches!(byte, 26 | 27));
+        if !known {
+            return None;
+        }
+        // Each type has all that the ones before it have.
         Some(Self {
-            counters,
-            active,
-            idempotency,
+            counters: byte >= 19,
+            active: byte >= 21,
+            idempotency: byte >= 26,
+            nacked: byte >= 27,
         })
     }
 }
@@ -212,12 +219,10 @@ impl Stream {
                 self.consumers_left = cursor.count()?;
                 self.step = Step::Consumers;
             }
-            Step::Consumers if self.consumers_left == 0 => {
-                self.group_end.pending_unowned = self.pending.unclaimed();
-                self.pending = Pending::default();
-                self.step = Step::Groups;
-                return Ok(Some(Part::StreamGroupEnd(self.group_end)));
+            Step::Consumers if self.consumers_left == 0 && self.form.nacked => {
+                self.step = Step::NackedCount;
             }
+            Step::Consumers if self.consumers_left == 0 => return Ok(Some(self.end_group())),
             Step::Consumers => {
                 let consumer = self.consumer(cursor, limits)?;
                 self.consumers_left -= 1;
@@ -242,9 +247,34 @@ impl Stream {
                     }
                 }
             }
+            Step::NackedCount => {
+                self.step = Step::Nacked {
+                    left: cursor.count()?,
+                }
+            }
+            Step::Nacked { left: 0 } => return Ok(Some(self.end_group())),
+            Step::Nacked { left } => {
+                let id = cursor.stream_id()?;
+                *left -= 1;
+                match self.pending.claim(id) {
+                    Claim::First(pending) => return Ok(Some(Part::StreamNacked(pending))),
+                    Claim::Again => self.group_end.pending_contested += 1,
+                    Claim::Unknown => {
+                        let what = "an entry was given back that is not pending in its group";
+                        return Err(cursor.corrupt(what));
+                    }
+                }
+            }
             _ => return self.advance_idempotency(cursor, limits),
         }
         Ok(None)
+    }
+
+    fn end_group(&mut self) -> Part {
+        self.group_end.pending_unowned = self.pending.unclaimed();
+        self.pending = Pending::default();
+        self.step = Step::Groups;
+        Part::StreamGroupEnd(self.group_end)
     }
 
     fn advance_idempotency(
@@ -372,10 +402,18 @@ mod tests {
         u128::from(seq).to_be_bytes()
     }
 
-    /// An empty stream with one group, in which entries 1 to 3 are pending, and these consumers
-    /// with the entries they claim.
-    fn stream(consumers: &[&[u64]]) -> Bytes {
-        let mut body = b"\0\0\0\0\x01\x01g\0\0\x03".to_vec();
+    /// An empty stream with one group, in which entries 1 to 3 are pending, these consumers with
+    /// the entries they claim, and from type 27 on the entries that were given back.
+    fn stream(byte: u8, consumers: &[&[u64]], nacked: &[u64]) -> Bytes {
+        let mut body = b"\0\0\0\0".to_vec();
+        if byte >= 19 {
+            body.put_slice(&[0; 5]);
+        }
+        body.put_slice(b"\x01\x01g\0\0");
+        if byte >= 19 {
+            body.put_u8(0);
+        }
+        body.put_u8(3);
         for seq in 1..=3 {
             body.put_slice(&id(seq));
             body.put_i64_le(1000 + seq as i64);
@@ -385,57 +423,99 @@ mod tests {
         for claims in consumers {
             body.put_slice(b"\x01c");
             body.put_i64_le(5);
+            if byte >= 21 {
+                body.put_i64_le(-1);
+            }
             body.put_u8(claims.len() as u8);
             claims.iter().for_each(|seq| body.put_slice(&id(*seq)));
+        }
+        if byte >= 27 {
+            body.put_u8(nacked.len() as u8);
+            nacked.iter().for_each(|seq| body.put_slice(&id(*seq)));
+        }
+        if byte >= 26 {
+            body.put_slice(b"\x40\x64\x40\x64\0\0\0");
         }
         body.into()
     }
 
-    /// The entries that are delivered, and the end of the group.
-    fn pending(consumers: &[&[u64]]) -> Result<(Vec<u64>, StreamGroupEnd), crate::rdb::Error> {
-        let value_type = ValueType {
-            byte: 15,
-            valkey: false,
-        };
-        let mut parser = ValueParser::new(value_type, stream(consumers), Limits::default());
-        let (mut delivered, mut end) = (Vec::new(), None);
+    /// The entries that are delivered, those that were given back, and the end of the group.
+    type Found = (Vec<u64>, Vec<u64>, StreamGroupEnd);
+
+    fn pending(byte: u8, consumers: &[&[u64]], nacked: &[u64]) -> Result<Found, crate::rdb::Error> {
+        let body = stream(byte, consumers, nacked);
+        let mut parser = ValueParser::new(ValueType::common(byte), body, Limits::default());
+        let (mut owned, mut unowned, mut end) = (Vec::new(), Vec::new(), None);
         while let Some(event) = parser.next_event()? {
-            match event {
-                Event::Part(Part::StreamPending(pending)) => {
-                    let seq = pending.id.seq;
-                    let found = (pending.delivered_at_ms, pending.delivery_count);
-                    assert_eq!(found, (1000 + seq as i64, seq));
-                    delivered.push(seq);
+            let (list, pending) = match event {
+                Event::Part(Part::StreamPending(pending)) => (&mut owned, pending),
+                Event::Part(Part::StreamNacked(pending)) => (&mut unowned, pending),
+                Event::Part(Part::StreamGroupEnd(found)) => {
+                    end = Some(found);
+                    continue;
                 }
-                Event::Part(Part::StreamGroupEnd(found)) => end = Some(found),
-                _ => {}
-            }
+                _ => continue,
+            };
+            let seq = pending.id.seq;
+            let found = (pending.delivered_at_ms, pending.delivery_count);
+            assert_eq!(found, (1000 + seq as i64, seq));
+            list.push(seq);
         }
-        Ok((delivered, end.expect("every group ends")))
+        Ok((owned, unowned, end.expect("every group ends")))
+    }
+
+    fn end(pending_unowned: u64, pending_contested: u64) -> StreamGroupEnd {
+        StreamGroupEnd {
+            pending_unowned,
+            pending_contested,
+        }
     }
 
     #[test]
     fn pending_entries_follow_their_first_owner_and_the_others_are_counted() {
-        let end = |pending_unowned, pending_contested| StreamGroupEnd {
-            pending_unowned,
-            pending_contested,
-        };
-        for (name, consumers, expected) in [
+        for (name, consumers, owned, end) in [
             (
                 "each has one",
                 &[&[1, 3][..], &[2]][..],
-                (vec![1, 3, 2], end(0, 0)),
+                vec![1, 3, 2],
+                end(0, 0),
             ),
-            ("nobody has 2", &[&[1, 3]], (vec![1, 3], end(1, 0))),
-            (
-                "both have 1",
-                &[&[1, 2, 3], &[1]],
-                (vec![1, 2, 3], end(0, 1)),
-            ),
-            ("no consumers", &[], (vec![], end(3, 0))),
+            ("nobody has 2", &[&[1, 3]], vec![1, 3], end(1, 0)),
+            ("both have 1", &[&[1, 2, 3], &[1]], vec![1, 2, 3], end(0, 1)),
+            ("no consumers", &[], vec![], end(3, 0)),
         ] {
-            assert_eq!(pending(consumers), Ok(expected), "{name}");
+            for byte in [15, 19, 21, 26, 27] {
+                let expected = Ok((owned.clone(), vec![], end));
+                assert_eq!(pending(byte, consumers, &[]), expected, "{name}, {byte}");
+            }
         }
-        assert!(pending(&[&[4]]).is_err(), "4 is not pending");
+        assert!(pending(15, &[&[4]], &[]).is_err(), "4 is not pending");
+    }
+
+    #[test]
+    fn entries_that_were_given_back_are_delivered_in_their_order() {
+        for (name, consumers, nacked, expected) in [
+            (
+                "two of three",
+                &[&[2][..]][..],
+                &[3, 1][..],
+                (vec![2], vec![3, 1], end(0, 0)),
+            ),
+            (
+                "all, no consumer",
+                &[],
+                &[1, 2, 3],
+                (vec![], vec![1, 2, 3], end(0, 0)),
+            ),
+            (
+                "owned all the same",
+                &[&[1]],
+                &[1, 2],
+                (vec![1], vec![2], end(1, 1)),
+            ),
+        ] {
+            assert_eq!(pending(27, consumers, nacked), Ok(expected), "{name}");
+        }
+        assert!(pending(27, &[], &[4]).is_err(), "4 is not pending");
     }
 }

@@ -17,6 +17,9 @@ use super::{ChunkLimits, entry_ids::EntryIds};
 /// A group that exists only while an empty stream is created.
 const TEMPORARY_GROUP: &str = "keyferry";
 
+/// Who gets the entries that nobody owns, in a group without consumers.
+const OWNER_OF_NACKED: &[u8] = b"keyferry";
+
 /// The stream a [`super::Rebuild`] works on, if it is one.
 #[derive(Debug)]
 pub(super) struct StreamRebuild {
@@ -32,6 +35,8 @@ pub(super) struct StreamRebuild {
     top_id: StreamId,
     group: Bytes,
     consumer: Bytes,
+    /// Of the current group.
+    first_consumer: Option<Bytes>,
     claims: Claims,
 }
 
@@ -56,6 +61,7 @@ impl StreamRebuild {
             top_id: StreamId::default(),
             group: Bytes::new(),
             consumer: Bytes::new(),
+            first_consumer: None,
             claims: Claims::default(),
         }
     }
@@ -123,6 +129,7 @@ impl StreamRebuild {
             _ => line.done(),
         });
         self.group = group.name;
+        self.first_consumer = None;
     }
 
     pub(super) fn consumer(&mut self, name: Bytes, out: &mut Vec<Command>) {
@@ -133,7 +140,29 @@ impl StreamRebuild {
         } else {
             create_consumer_by_reading(&self.key, &self.group, &name)
         });
+        self.first_consumer.get_or_insert_with(|| name.clone());
         self.consumer = name;
+    }
+
+    /// Gives an entry that nobody owns to the first consumer, as conversion to older types does.
+    pub(super) fn nacked(
+        &mut self,
+        pending: &StreamPending,
+        out: &mut Vec<Command>,
+    ) -> Result<(), Lossy> {
+        match self.first_consumer.clone() {
+            None => self.consumer(Bytes::from_static(OWNER_OF_NACKED), out),
+            Some(first) if first != self.consumer => {
+                self.flush(out);
+                self.consumer = first;
+            }
+            Some(_) => {}
+        }
+        self.pending(pending, out)?;
+        Err(Lossy {
+            loss: Loss::NackedEntry,
+            key: self.key.clone(),
+        })
     }
 
     pub(super) fn pending(

@@ -53,9 +53,12 @@ pub(super) fn restore(scene: &Scene<'_>, command: &Command, out: &mut Vec<Comman
         write(scene, &restore, &with_footer(scene, &payload), out);
         return Outcome::Rewritten;
     }
-    if let Some(converted) = as_older_stream(scene, &payload) {
+    if let Some(loss) = scene.target.loses(value_type) {
+        return Outcome::Lossy(loss);
+    }
+    if let Some((converted, outcome)) = as_older_stream(scene, &payload) {
         write(scene, &restore, &converted, out);
-        return Outcome::Rewritten;
+        return outcome;
     }
     rebuild(scene, &restore, payload, out)
 }
@@ -163,14 +166,18 @@ fn assemble(scene: &Scene<'_>, value_type: ValueType, body: &[u8]) -> Bytes {
 }
 
 /// A stream in the newest type that the target takes; `None` when it is no stream, or broken.
-fn as_older_stream(scene: &Scene<'_>, payload: &Payload) -> Option<Bytes> {
+fn as_older_stream(scene: &Scene<'_>, payload: &Payload) -> Option<(Bytes, Outcome)> {
     if !payload.value_type.is_stream() {
         return None;
     }
     let to = ValueType::common(scene.target.newest_stream());
     let limits = Limits::default();
     let converted = rdb::convert(payload.body.clone(), payload.value_type, to, &limits).ok()?;
-    Some(assemble(scene, to, &converted.body))
+    let outcome = match converted.lost(rdb::Loss::NackedEntry) {
+        0 => Outcome::Rewritten,
+        _ => Outcome::Lossy(Loss::NackedEntry),
+    };
+    Some((assemble(scene, to, &converted.body), outcome))
 }
 
 /// The key is deleted first: commands add to what is there. IDLETIME and FREQ are hints that no

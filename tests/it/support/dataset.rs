@@ -19,6 +19,8 @@ pub(crate) struct Dataset {
     pub(crate) seed: u64,
     /// Plain keys beside the special ones, per database.
     pub(crate) small_keys: usize,
+    /// The size of the largest string, of which each database has one.
+    pub(crate) big_string_bytes: usize,
     /// What an older target has no word for is made only where the version has it, and this says so.
     pub(crate) field_ttls: bool,
     pub(crate) functions: bool,
@@ -32,6 +34,7 @@ impl Dataset {
         Dataset {
             seed,
             small_keys: 2000,
+            big_string_bytes: 20 << 20,
             field_ttls: true,
             functions: true,
             vector_sets: true,
@@ -61,7 +64,7 @@ impl Dataset {
         };
         for db in DBS {
             writer.commands.push(command!["SELECT", u64::from(db)]);
-            writer.strings(self.small_keys);
+            writer.strings(self.small_keys, self.big_string_bytes);
             writer.lists();
             writer.sets();
             writer.zsets();
@@ -109,7 +112,7 @@ impl Loading {
         self.commands.push(command);
     }
 
-    fn strings(&mut self, small_keys: usize) {
+    fn strings(&mut self, small_keys: usize, big_string_bytes: usize) {
         for n in 0..small_keys {
             let len = self.random.below(64) as usize;
             let value = self.random.bytes(len);
@@ -162,7 +165,7 @@ impl Loading {
         ] {
             self.push(command!["SET", format!("string:number:{number}"), number]);
         }
-        let big = self.random.bytes(20 << 20);
+        let big = self.random.bytes(big_string_bytes);
         self.push(command!["SET", "string:big", big]);
         self.push(command!["SET", "", "the empty key"]);
         self.push(command![

@@ -2,7 +2,7 @@
 
 use std::{
     io::Read,
-    process::{Child, Command as Process, ExitStatus, Stdio},
+    process::{Child, ChildStdin, Command as Process, ExitStatus, Stdio},
     sync::{Arc, Mutex},
     thread::{self, JoinHandle},
     time::{Duration, Instant},
@@ -55,6 +55,17 @@ impl Finished {
 impl Keyferry {
     /// Starts it with these arguments and no `KEYFERRY_` variables but those given.
     pub(crate) fn start(args: &[&str], environment: &[(&str, &str)]) -> Keyferry {
+        Keyferry::start_with(Stdio::null(), args, environment)
+    }
+
+    /// Starts it with a standard input that the test writes to.
+    pub(crate) fn start_fed(args: &[&str]) -> (Keyferry, ChildStdin) {
+        let mut keyferry = Keyferry::start_with(Stdio::piped(), args, &[]);
+        let stdin = keyferry.process.stdin.take().unwrap();
+        (keyferry, stdin)
+    }
+
+    fn start_with(stdin: Stdio, args: &[&str], environment: &[(&str, &str)]) -> Keyferry {
         let mut process = Process::new(env!("CARGO_BIN_EXE_keyferry"));
         for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("KEYFERRY_")) {
             process.env_remove(name);
@@ -62,7 +73,7 @@ impl Keyferry {
         let mut process = process
             .args(args)
             .envs(environment.iter().copied())
-            .stdin(Stdio::null())
+            .stdin(stdin)
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()

@@ -3,7 +3,7 @@
 use std::{
     fs,
     net::TcpListener,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Child, Command as Process, Stdio},
     thread,
     time::{Duration, Instant},
@@ -29,6 +29,7 @@ pub(crate) struct Setup {
     version: Version,
     config: Vec<String>,
     login: Option<(String, String)>,
+    snapshot: Option<PathBuf>,
 }
 
 impl Setup {
@@ -49,6 +50,12 @@ impl Setup {
     pub(crate) fn user(mut self, name: &str, password: &str, rules: &str) -> Setup {
         self.config
             .push(format!("user {name} on >{password} {rules}"));
+        self
+    }
+
+    /// Lets it load a copy of this RDB file when it starts.
+    pub(crate) fn snapshot(mut self, file: &Path) -> Setup {
+        self.snapshot = Some(file.to_owned());
         self
     }
 
@@ -92,6 +99,7 @@ impl Server {
             version,
             config: Vec::new(),
             login: None,
+            snapshot: None,
         }
     }
 
@@ -134,6 +142,12 @@ impl Server {
         self.dir.path().join("socket")
     }
 
+    /// Writes its data to an RDB file in its directory.
+    pub(crate) fn save(&self) -> PathBuf {
+        self.client().run(command!["SAVE"]);
+        self.dir.path().join("dump.rdb")
+    }
+
     /// A new connection.
     pub(crate) fn client(&self) -> Client {
         Client::open(&self.url()).unwrap_or_else(|error| panic!("{}: {error}", self.setup.version))
@@ -174,6 +188,26 @@ impl Server {
     pub(crate) fn kill(&mut self) {
         let _ = self.process.kill();
         let _ = self.process.wait();
+    }
+
+    /// Feeds a file to its `redis-cli`; returns what that said, on both outputs.
+    pub(crate) fn redis_cli(&self, args: &[&str], input: &Path) -> String {
+        let output = Process::new(self.version().redis_cli())
+            .args(["-p", &self.port.to_string()])
+            .args(args)
+            .stdin(fs::File::open(input).unwrap())
+            .output()
+            .unwrap();
+        let said = [output.stdout, output.stderr].concat();
+        String::from_utf8_lossy(&said).into_owned()
+    }
+
+    /// How many keys all of its databases hold.
+    pub(crate) fn keys(&self) -> u64 {
+        let keyspace = text(&self.client().run(command!["INFO", "keyspace"]));
+        let keys = keyspace.split("keys=").skip(1);
+        let keys = keys.filter_map(|rest| rest.split(',').next()?.parse::<u64>().ok());
+        keys.sum()
     }
 
     /// Saves its dataset and ends.
@@ -244,6 +278,9 @@ impl Server {
             "repl-diskless-sync-delay 0".to_owned(),
         ];
         config.extend(setup.config.iter().cloned());
+        if let Some(snapshot) = &setup.snapshot {
+            fs::copy(snapshot, dir.path().join("dump.rdb")).unwrap();
+        }
         // In a file and not in the arguments, where `ps` would show a password.
         fs::write(dir.path().join("config"), config.join("\n") + "\n").unwrap();
         let process = spawn_process(&setup.version, dir.path());

@@ -92,6 +92,11 @@ impl Version {
             .join("redis-server")
     }
 
+    /// The launcher of its command-line client.
+    pub(crate) fn redis_cli(&self) -> PathBuf {
+        self.program().with_file_name("redis-cli")
+    }
+
     /// Whether it is a Redis from this release on.
     pub(crate) fn is_redis_from(&self, major: u16, minor: u16) -> bool {
         self.family == Family::Redis && self.release >= (major, minor)

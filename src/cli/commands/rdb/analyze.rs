@@ -15,11 +15,11 @@ use crate::{
         diagnostics::Diagnostic,
         output,
     },
-    config::ConfigError,
     dump::{
         Output,
-        analyze::{self, Allocator, AnalyzeOptions, MemoryModel, Report, Segmenting, TreeOptions},
+        analyze::{self, Allocator, AnalyzeOptions, Report, Segmenting, TreeOptions},
     },
+    rdb::ServerVersion,
 };
 
 const REPORT: &str = "Report";
@@ -40,10 +40,11 @@ pub(super) fn command() -> Command {
         )
         .args(report_args())
         .args(memory_args());
-    with_some_settings(with_filter(with_input(command)), &SOURCE_SETTINGS)
+    let settings = [&SOURCE_SETTINGS[..], &["json"]].concat();
+    with_some_settings(with_filter(with_input(command)), &settings)
 }
 
-fn report_args() -> [Arg; 8] {
+fn report_args() -> [Arg; 7] {
     [
         Arg::new("depth")
             .long("depth")
@@ -66,14 +67,10 @@ fn report_args() -> [Arg; 8] {
             .default_value("20")
             .value_parser(value_parser!(u64).range(0..=100_000))
             .help("How many of the largest keys are shown"),
-        Arg::new("json")
-            .long("json")
-            .action(ArgAction::SetTrue)
-            .conflicts_with("csv")
-            .help("Print the report as one JSON object"),
         Arg::new("csv")
             .long("csv")
             .action(ArgAction::SetTrue)
+            .conflicts_with("json")
             .help("Print the tree of prefixes as CSV"),
         Arg::new("html")
             .long("html")
@@ -92,9 +89,10 @@ fn memory_args() -> [Arg; 2] {
     [
         Arg::new("server")
             .long("server")
-            .value_name("VERSION")
+            .value_name("SERVER")
+            .value_parser(value_parser!(ServerVersion))
             .help(
-                "The server whose memory is meant, such as 7.2 or valkey-8.1; else the one that \
+                "The server whose memory is meant, such as redis-7.2 or valkey-8.1; else the one that \
                  wrote the file",
             ),
         Arg::new("allocator")
@@ -111,7 +109,7 @@ fn memory_args() -> [Arg; 2] {
 
 pub(super) fn run(task: &Task<'_>) -> Result<Exit, Diagnostic> {
     let matches = task.matches;
-    let options = options(matches)?;
+    let options = options(matches);
     // A page that cannot be written is said before the work, not behind it.
     let page = match matches.get_one::<PathBuf>("html") {
         Some(path) => Some(Output::file(path, matches.get_flag("overwrite"))?),
@@ -122,33 +120,23 @@ pub(super) fn run(task: &Task<'_>) -> Result<Exit, Diagnostic> {
         page.put(report.to_html().as_bytes())?;
         page.finish()?;
     }
-    let shown = match (matches.get_flag("json"), matches.get_flag("csv")) {
-        (true, _) => report.to_json(),
-        (_, true) => report.to_csv(),
+    let shown = match (matches.get_flag("csv"), task.talk.json) {
+        (true, _) => report.to_csv(),
+        (_, true) => report.to_json(),
         _ => report.to_text(),
     };
     output::print(shown.as_bytes())?;
     Ok(Exit::Success)
 }
 
-fn options(matches: &ArgMatches) -> Result<AnalyzeOptions, ConfigError> {
+fn options(matches: &ArgMatches) -> AnalyzeOptions {
     let number = |name| matches.get_one::<u64>(name).copied().unwrap_or_default() as usize;
     let text = |name| matches.get_one::<String>(name);
     let allocator = Allocator::ALL
         .into_iter()
         .find(|(name, _)| text("allocator").is_some_and(|text| text == name))
         .map_or(Allocator::Jemalloc, |(_, allocator)| allocator);
-    let server = match text("server") {
-        None => None,
-        Some(version) => Some(MemoryModel::of(version, allocator).ok_or_else(|| {
-            ConfigError::new(
-                "--server cannot be used",
-                format!("{version} is no version of a server"),
-                "write 7.2, redis-8.0 or valkey-8.1",
-            )
-        })?),
-    };
-    Ok(AnalyzeOptions {
+    AnalyzeOptions {
         tree: TreeOptions {
             segmenting: Segmenting {
                 separators: text("separator").cloned().unwrap_or_default().into_bytes(),
@@ -158,8 +146,8 @@ fn options(matches: &ArgMatches) -> Result<AnalyzeOptions, ConfigError> {
             nodes_max: PREFIXES_MAX,
         },
         top: number("top"),
-        server,
+        server: matches.get_one::<ServerVersion>("server").copied(),
         allocator,
         now_ms: now_ms(),
-    })
+    }
 }

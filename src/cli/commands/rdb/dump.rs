@@ -54,7 +54,7 @@ pub(super) fn run(task: &Task<'_>) -> Result<Exit, Diagnostic> {
     let started = Instant::now();
     let summary = task.block_on(async {
         let mut output = output(task.matches)?;
-        let mut feed = task.source(false).await?;
+        let mut feed = task.source().await?;
         let display = task.show(&feed);
         let taken = backup(&mut feed, &mut output).await;
         display.finish();

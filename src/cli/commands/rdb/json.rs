@@ -52,7 +52,7 @@ pub(super) fn run(task: &Task<'_>) -> Result<Exit, Diagnostic> {
         chunk_bytes_max: options.chunk_bytes,
         ..Limits::default()
     };
-    task.read_within(limits, async |reader| {
+    task.read_input(&task.input()?, limits, async |reader| {
         let mut output = output(task.matches)?;
         match write_json(reader, &mut output, options).await {
             Ok(()) => drop(output.finish()?),

@@ -1,5 +1,7 @@
 //! How servers of one generation lay out keys and values in memory.
 
+use crate::rdb::{Flavor, ServerVersion};
+
 use super::tables::Table;
 
 /// A generation of servers that lay out memory alike.
@@ -66,18 +68,18 @@ pub(super) struct Layout {
 }
 
 impl Generation {
-    /// The generation of a version of Redis (or what calls itself that) and of Valkey.
-    pub(super) fn of(valkey: bool, major: u32, minor: u32) -> Generation {
-        match (valkey, major, minor) {
-            (true, ..=7, _) => Generation::Redis72,
-            (true, 8, 0) => Generation::Valkey80,
-            (true, 8, _) => Generation::Valkey81,
-            (true, ..) => Generation::Valkey9,
-            (false, 6, 2..) => Generation::Redis62,
-            (false, ..=6, _) => Generation::Redis6,
-            (false, 7, ..=1) => Generation::Redis7,
-            (false, 7, _) | (false, 8, ..=1) => Generation::Redis72,
-            (false, ..) => Generation::Redis82,
+    /// The generation that a server belongs to.
+    pub(super) fn of(server: ServerVersion) -> Generation {
+        match (server.flavor, server.major, server.minor) {
+            (Flavor::Valkey, ..=7, _) => Generation::Redis72,
+            (Flavor::Valkey, 8, 0) => Generation::Valkey80,
+            (Flavor::Valkey, 8, _) => Generation::Valkey81,
+            (Flavor::Valkey, ..) => Generation::Valkey9,
+            (Flavor::Redis, 6, 2..) => Generation::Redis62,
+            (Flavor::Redis, ..=6, _) => Generation::Redis6,
+            (Flavor::Redis, 7, ..=1) => Generation::Redis7,
+            (Flavor::Redis, 7, _) | (Flavor::Redis, 8, ..=1) => Generation::Redis72,
+            (Flavor::Redis, ..) => Generation::Redis82,
         }
     }
 
@@ -168,22 +170,26 @@ mod tests {
 
     #[test]
     fn versions_belong_to_generations() {
-        for (valkey, major, minor, expected) in [
-            (false, 2, 8, Generation::Redis6),
-            (false, 6, 0, Generation::Redis6),
-            (false, 6, 2, Generation::Redis62),
-            (false, 7, 0, Generation::Redis7),
-            (false, 7, 2, Generation::Redis72),
-            (false, 7, 4, Generation::Redis72),
-            (false, 8, 0, Generation::Redis72),
-            (false, 8, 2, Generation::Redis82),
-            (false, 9, 0, Generation::Redis82),
-            (true, 7, 2, Generation::Redis72),
-            (true, 8, 0, Generation::Valkey80),
-            (true, 8, 1, Generation::Valkey81),
-            (true, 9, 1, Generation::Valkey9),
+        for (server, expected) in [
+            ("redis-2.8", Generation::Redis6),
+            ("redis-6.0", Generation::Redis6),
+            ("redis-6.2", Generation::Redis62),
+            ("redis-7.0", Generation::Redis7),
+            ("redis-7.2", Generation::Redis72),
+            ("redis-7.4", Generation::Redis72),
+            ("redis-8.0", Generation::Redis72),
+            ("redis-8.2", Generation::Redis82),
+            ("redis-9.0", Generation::Redis82),
+            ("valkey-7.2", Generation::Redis72),
+            ("valkey-8.0", Generation::Valkey80),
+            ("valkey-8.1", Generation::Valkey81),
+            ("valkey-9.1", Generation::Valkey9),
         ] {
-            assert_eq!(Generation::of(valkey, major, minor), expected);
+            assert_eq!(
+                Generation::of(server.parse().unwrap()),
+                expected,
+                "{server}"
+            );
         }
     }
 }

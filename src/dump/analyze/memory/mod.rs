@@ -14,6 +14,8 @@ mod strings;
 mod tables;
 mod value;
 
+use crate::rdb::ServerVersion;
+
 pub use allocator::Allocator;
 pub(super) use value::{Measured, ValueMemory};
 
@@ -29,9 +31,9 @@ const EMBEDDED_LEN_MAX: u64 = 44;
 const EXPIRY_RESERVED_FROM: u64 = 128;
 
 /// Estimates the memory of keys as servers of one generation take it on one allocator.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Copy)]
 pub struct MemoryModel {
-    server: String,
+    server: ServerVersion,
     layout: Layout,
     allocator: Allocator,
 }
@@ -48,30 +50,18 @@ pub(super) enum Shape {
 }
 
 impl MemoryModel {
-    /// The model of a server: `7.2.4` or `redis-7.2` is Redis, `valkey-8.1` Valkey. `None` for
-    /// what is no version. A version that is unknown is taken for the newest before it.
-    pub fn of(server: &str, allocator: Allocator) -> Option<MemoryModel> {
-        let (valkey, version) = match server.strip_prefix("valkey-") {
-            Some(version) => (true, version),
-            None => (false, server.strip_prefix("redis-").unwrap_or(server)),
-        };
-        let mut numbers = version.split('.');
-        let major = numbers.next()?.parse().ok()?;
-        let minor = match numbers.next() {
-            Some(minor) => minor.parse().ok()?,
-            None => 0,
-        };
-        let family = if valkey { "Valkey" } else { "Redis" };
-        Some(MemoryModel {
-            server: format!("{family} {version}"),
-            layout: Generation::of(valkey, major, minor).layout(),
+    /// The model of a server. A release that is unknown is taken for the newest before it.
+    pub fn new(server: ServerVersion, allocator: Allocator) -> MemoryModel {
+        MemoryModel {
+            server,
+            layout: Generation::of(server).layout(),
             allocator,
-        })
+        }
     }
 
     /// The server whose memory is meant.
-    pub fn server(&self) -> &str {
-        &self.server
+    pub fn server(&self) -> ServerVersion {
+        self.server
     }
 
     /// The allocator it is thought to use.
@@ -100,10 +90,7 @@ impl MemoryModel {
             Shape::Text(len) => self.embedded_bytes(key_len, len, expires),
             Shape::Int | Shape::Pointer => None,
         };
-        let object = embedded.map_or_else(
-            || self.object_bytes(key_len, shape, expires),
-            |bytes| usable(bytes),
-        );
+        let object = embedded.map_or_else(|| self.object_bytes(key_len, shape, expires), usable);
         let mut entries = 0;
         if self.layout.key != KeyPlace::Entry {
             entries += self.layout.db_table.entry_bytes(self.allocator);
@@ -166,39 +153,21 @@ fn object_with_key(key_len: u64, expires: bool) -> u64 {
 mod tests {
     use super::*;
 
-    #[test]
-    fn servers_are_named_by_their_versions() {
-        for (name, server) in [
-            ("7.2.4", Some("Redis 7.2.4")),
-            ("redis-6.0", Some("Redis 6.0")),
-            ("8", Some("Redis 8")),
-            ("valkey-8.1.1", Some("Valkey 8.1.1")),
-            ("255.255.255", Some("Redis 255.255.255")),
-            ("", None),
-            ("valkey", None),
-            ("seven", None),
-            ("7.x", None),
-        ] {
-            let model = MemoryModel::of(name, Allocator::Jemalloc);
-            assert_eq!(model.as_ref().map(MemoryModel::server), server, "{name}");
-        }
-    }
-
     /// What `used_memory` of real servers grew by, without their tables: see `docs/rdb.md`.
     #[test]
     fn keys_take_what_was_measured() {
         use Allocator::{Libc, SystemJemalloc};
         let text = Shape::Text;
         for (server, allocator, key_len, shape, expires, bytes) in [
-            ("6.0", SystemJemalloc, 8, text(5), false, 80),
-            ("6.0", SystemJemalloc, 8, text(45), false, 128),
-            ("6.0", SystemJemalloc, 8, text(20), true, 128),
-            ("6.2", Libc, 8, text(5), false, 88),
-            ("7.0", SystemJemalloc, 20, text(300), false, 400),
-            ("8.0", SystemJemalloc, 8, Shape::Int, false, 64),
-            ("8.6", SystemJemalloc, 8, text(20), false, 64),
-            ("8.6", SystemJemalloc, 8, text(44), false, 80),
-            ("8.6", SystemJemalloc, 140, text(20), false, 224),
+            ("redis-6.0", SystemJemalloc, 8, text(5), false, 80),
+            ("redis-6.0", SystemJemalloc, 8, text(45), false, 128),
+            ("redis-6.0", SystemJemalloc, 8, text(20), true, 128),
+            ("redis-6.2", Libc, 8, text(5), false, 88),
+            ("redis-7.0", SystemJemalloc, 20, text(300), false, 400),
+            ("redis-8.0", SystemJemalloc, 8, Shape::Int, false, 64),
+            ("redis-8.6", SystemJemalloc, 8, text(20), false, 64),
+            ("redis-8.6", SystemJemalloc, 8, text(44), false, 80),
+            ("redis-8.6", SystemJemalloc, 140, text(20), false, 224),
             ("valkey-8.1", SystemJemalloc, 8, text(20), true, 64),
             ("valkey-8.1", SystemJemalloc, 8, text(44), false, 80),
             ("valkey-9.1", SystemJemalloc, 8, text(20), false, 48),
@@ -206,7 +175,7 @@ mod tests {
             ("valkey-9.1", SystemJemalloc, 20, text(100), false, 160),
             ("valkey-9.1", SystemJemalloc, 8, Shape::Int, false, 32),
         ] {
-            let model = MemoryModel::of(server, allocator).unwrap();
+            let model = MemoryModel::new(server.parse().unwrap(), allocator);
             assert_eq!(
                 model.key_bytes(key_len, shape, expires),
                 bytes,

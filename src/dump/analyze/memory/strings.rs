@@ -8,7 +8,7 @@ use crate::rdb::Element;
 pub(super) fn sds(len: u64) -> u64 {
     match len {
         0 => 4,
-        ..32 => 1 + len + 1,
+        1..32 => 1 + len + 1,
         _ => sds_from_8(len),
     }
 }
@@ -16,9 +16,9 @@ pub(super) fn sds(len: u64) -> u64 {
 /// The bytes of an sds that may not have the smallest header.
 pub(super) fn sds_from_8(len: u64) -> u64 {
     let header = match len {
-        ..0x100 => 3,
-        ..0x1_0000 => 5,
-        ..0x1_0000_0000 => 9,
+        0..0x100 => 3,
+        0x100..0x1_0000 => 5,
+        0x1_0000..0x1_0000_0000 => 9,
         _ => 17,
     };
     len.saturating_add(header + 1)
@@ -49,17 +49,17 @@ pub(super) fn listpack_int(int: i64) -> u64 {
 /// The bytes of a text in a listpack.
 pub(super) fn listpack_text(len: u64) -> u64 {
     let header = match len {
-        ..64 => 1,
-        ..4096 => 2,
+        0..64 => 1,
+        64..4096 => 2,
         _ => 5,
     };
     let encoded = len.saturating_add(header);
     // Seven bits of the length to each byte behind it.
     let back = match encoded {
-        ..128 => 1,
-        ..0x4000 => 2,
-        ..0x20_0000 => 3,
-        ..0x1000_0000 => 4,
+        0..128 => 1,
+        128..0x4000 => 2,
+        0x4000..0x20_0000 => 3,
+        0x20_0000..0x1000_0000 => 4,
         _ => 5,
     };
     encoded + back

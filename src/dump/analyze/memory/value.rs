@@ -2,7 +2,10 @@
 
 use bytes::Bytes;
 
-use crate::rdb::{Element, Encoding, KeyType, Part, ValueType};
+use crate::{
+    keyspace::UnixMs,
+    rdb::{Element, Encoding, Family, KeyType, Part, ValueType},
+};
 
 use super::{
     MemoryModel, Shape, WORD_BYTES,
@@ -29,10 +32,15 @@ const PACKED_EXPIRES_BYTES: u64 = 32;
 /// the buckets it hangs in.
 const REDIS_FIELD_EXPIRY_BYTES: u64 = 18;
 const REDIS_FIELD_BUCKET_BYTES: u64 = 8;
-/// `valkey 9.0 entry.c`: the time and a larger header, and its share of `vset.c`, which is a
-/// vector up to 127 fields and a tree of vectors beyond.
+/// `valkey 9.0 entry.c`: the time and a larger header.
 const VALKEY_FIELD_EXPIRY_BYTES: u64 = 10;
+/// `valkey 9.0 vset.c`: the fields that expire stand in one vector up to so many, beyond in a tree
+/// of vectors for windows of time.
 const VALKEY_VECTOR_MAX: u64 = 127;
+const VALKEY_WINDOW_MS: f64 = 8192.0;
+/// A window in the tree: two nodes, and its share of the node where it parts from others.
+const VALKEY_WINDOW_NODE_BYTES: u64 = 16;
+const VALKEY_WINDOW_SHARE_BYTES: u64 = 9;
 /// A field and its value share an allocation up to this size: `valkey 9.0 entry.c`.
 const HASH_ENTRY_BYTES_MAX: u64 = 128;
 
@@ -64,6 +72,8 @@ pub(in crate::dump::analyze) struct ValueMemory<'a> {
     nodes: u64,
     blob: Option<Encoding>,
     expiring_fields: u64,
+    /// The first and the last time that a field expires at.
+    expires_within: Option<(UnixMs, UnixMs)>,
     stream: Option<StreamMemory<'a>>,
 }
 
@@ -88,6 +98,7 @@ impl<'a> ValueMemory<'a> {
             nodes: 0,
             blob: None,
             expiring_fields: 0,
+            expires_within: None,
             stream: value_type.is_stream().then(|| StreamMemory::new(model)),
         }
     }
@@ -98,7 +109,7 @@ impl<'a> ValueMemory<'a> {
         self.nodes += 1;
         self.bytes += self.usable(blob.len() as u64);
         let per_element = match self.value_type.byte {
-            23 | 25 if !self.value_type.valkey => 3,
+            23 | 25 => 3,
             _ if matches!(self.key_type, KeyType::Hash | KeyType::Zset) => 2,
             _ => 1,
         };
@@ -120,6 +131,11 @@ impl<'a> ValueMemory<'a> {
                 self.elements += 1;
                 self.bytes += self.usable(sds(member.len() as u64));
             }
+            Part::ExpiringSetMember { member, .. } => {
+                self.elements += 1;
+                self.bytes += self.usable(sds(member.len() as u64));
+            }
+            Part::ArrayElement { .. } => self.elements += 1,
             Part::ZsetMember { member, .. } => self.zset_member(member.len() as u64),
             Part::HashField {
                 field,
@@ -127,7 +143,7 @@ impl<'a> ValueMemory<'a> {
                 expire_at_ms,
             } => {
                 let (field, value) = (field.len() as u64, value.len() as u64);
-                self.hash_field(field, value, expire_at_ms.is_some());
+                self.hash_field(field, value, *expire_at_ms);
             }
             part => {
                 if let Some(stream) = &mut self.stream {
@@ -138,7 +154,7 @@ impl<'a> ValueMemory<'a> {
     }
 
     /// Ends the value; `serialized_bytes` is how long it is in the RDB, which is all that is
-    /// known of what modules keep.
+    /// known of what modules and forks keep.
     pub(in crate::dump::analyze) fn finish(mut self, serialized_bytes: u64) -> Measured {
         let encoding = self.encoding();
         if let Some(stream) = self.stream.take() {
@@ -168,8 +184,8 @@ impl<'a> ValueMemory<'a> {
                 self.usable(QUICKLIST_BYTES)
                     + self.quicklist_nodes() * self.usable(QUICKLIST_NODE_BYTES)
             }
-            (KeyType::Module, _) => {
-                self.elements = 1;
+            (KeyType::Module | KeyType::Array | KeyType::Json | KeyType::Other, _) => {
+                self.elements = self.elements.max(1);
                 serialized_bytes
             }
             _ => 0,
@@ -231,14 +247,18 @@ impl<'a> ValueMemory<'a> {
         }
     }
 
-    fn hash_field(&mut self, field: u64, value: u64, expires: bool) {
+    fn hash_field(&mut self, field: u64, value: u64, expire_at_ms: Option<UnixMs>) {
         self.elements += 1;
-        let extra = match (expires, self.value_type.valkey) {
-            (false, _) => 0,
-            (true, true) => VALKEY_FIELD_EXPIRY_BYTES,
-            (true, false) => REDIS_FIELD_EXPIRY_BYTES,
-        };
-        self.expiring_fields += u64::from(expires);
+        let mut extra = 0;
+        if let Some(at) = expire_at_ms {
+            self.expiring_fields += 1;
+            let (first, last) = self.expires_within.unwrap_or((at, at));
+            self.expires_within = Some((first.min(at), last.max(at)));
+            extra = match self.is_valkeys() {
+                true => VALKEY_FIELD_EXPIRY_BYTES,
+                false => REDIS_FIELD_EXPIRY_BYTES,
+            };
+        }
         let together = sds(field) + extra + sds_from_8(value);
         self.bytes += if !self.model.layout.hash_entry_embedded {
             self.usable(sds(field) + extra) + self.usable(sds(value))
@@ -251,12 +271,26 @@ impl<'a> ValueMemory<'a> {
 
     /// Where the fields that expire are sorted by time.
     fn expiry_tables(&self) -> u64 {
-        let each = match (self.value_type.valkey, self.expiring_fields) {
-            (false, _) => REDIS_FIELD_BUCKET_BYTES,
-            (true, ..=VALKEY_VECTOR_MAX) => WORD_BYTES,
-            (true, _) => 2 * WORD_BYTES,
-        };
-        self.expiring_fields * each
+        let fields = self.expiring_fields;
+        let vector = |fields: u64| self.usable((fields + 1) * WORD_BYTES);
+        match (self.is_valkeys(), self.expires_within) {
+            (_, None) => 0,
+            (false, _) => fields * REDIS_FIELD_BUCKET_BYTES,
+            (true, _) if fields <= VALKEY_VECTOR_MAX => vector(fields),
+            (true, Some((first, last))) => {
+                // Times are taken to be spread evenly, so some windows have none.
+                let all = last.saturating_sub(first) as f64 / VALKEY_WINDOW_MS + 1.0;
+                let windows = all * (1.0 - (-(fields as f64) / all).exp());
+                let windows = (windows.ceil() as u64).clamp(1, fields);
+                let node = 2 * self.usable(VALKEY_WINDOW_NODE_BYTES) + VALKEY_WINDOW_SHARE_BYTES;
+                let each = match (fields + windows / 2) / windows {
+                    // A single field stands in the tree itself.
+                    ..=1 => 0,
+                    fields => vector(fields),
+                };
+                windows * (node + each)
+            }
+        }
     }
 
     fn encoding(&self) -> &'static str {
@@ -278,6 +312,9 @@ impl<'a> ValueMemory<'a> {
             KeyType::List => "quicklist",
             KeyType::Stream => "stream",
             KeyType::Module => "module",
+            KeyType::Array => "array",
+            KeyType::Json => "json",
+            KeyType::Other => "other",
             KeyType::Hash if self.blob.is_some() && self.value_type.has_field_expiry() => {
                 "listpackex"
             }
@@ -285,6 +322,10 @@ impl<'a> ValueMemory<'a> {
             KeyType::Zset if self.blob.is_none() => "skiplist",
             KeyType::Set | KeyType::Hash | KeyType::Zset => packed,
         }
+    }
+
+    fn is_valkeys(&self) -> bool {
+        self.value_type.family == Family::Valkey
     }
 
     fn is_one_packed_node(&self) -> bool {

@@ -1,0 +1,143 @@
+//! What the first bytes of a value tell about it.
+
+use bytes::Bytes;
+
+use crate::{
+    dump::encoding::string_encoding,
+    rdb::{StringHead, ValueType, module_name, string_head},
+};
+
+/// So many bytes tell all that is asked for: the time before a packed hash (8), what begins an
+/// LZF string (19), the text of an integer (21).
+const HEAD_BYTES: usize = 32;
+/// The text of an integer is no longer.
+const INT_BYTES_MAX: usize = 20;
+
+/// The first bytes of a value, as they arrive.
+#[derive(Debug, Default)]
+pub(super) struct Head {
+    bytes: Bytes,
+}
+
+/// How a string is stored compressed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Lzf {
+    /// Its size as it is stored, in bytes.
+    pub(super) compressed: u64,
+    /// Its size when it is inflated.
+    pub(super) original: u64,
+}
+
+impl Head {
+    /// Takes the next piece of the value.
+    pub(super) fn feed(&mut self, piece: Bytes) {
+        if self.bytes.is_empty() {
+            self.bytes = piece;
+            self.bytes.truncate(HEAD_BYTES);
+        } else if self.bytes.len() < HEAD_BYTES {
+            let missing = HEAD_BYTES - self.bytes.len();
+            let more = piece.get(..missing).unwrap_or(&piece);
+            self.bytes = [&self.bytes, more].concat().into();
+        }
+    }
+
+    /// The encoding of a string (type 0).
+    pub(super) fn string_encoding(&self) -> Option<&'static str> {
+        let (head, content_at) = string_head(&self.bytes)?;
+        let len = match head {
+            StringHead::Int(_) => return Some("int"),
+            StringHead::Raw(len) => len,
+            StringHead::Lzf { original, .. } => original,
+        };
+        let len = usize::try_from(len).unwrap_or(usize::MAX);
+        Some(match (head, len) {
+            (StringHead::Raw(_), ..=INT_BYTES_MAX) => {
+                string_encoding(self.bytes.get(content_at..content_at + len)?)
+            }
+            // What is compressed is no number; only its length matters.
+            _ if len <= crate::dump::encoding::EMBSTR_BYTES_MAX => "embstr",
+            _ => "raw",
+        })
+    }
+
+    /// How the value is compressed, if it is one string that is.
+    pub(super) fn lzf(&self, value_type: ValueType) -> Option<Lzf> {
+        let at = match value_type.byte {
+            0 | 9..=13 | 16 | 17 | 20 => 0,
+            25 => 8,
+            _ => return None,
+        };
+        match string_head(self.bytes.get(at..)?)?.0 {
+            StringHead::Lzf {
+                compressed,
+                original,
+            } => Some(Lzf {
+                compressed,
+                original,
+            }),
+            StringHead::Raw(_) | StringHead::Int(_) => None,
+        }
+    }
+
+    /// The module that the value belongs to.
+    pub(super) fn module(&self) -> Option<String> {
+        module_name(&self.bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn head(bytes: &'static [u8], piece_bytes: usize) -> Head {
+        let mut head = Head::default();
+        let pieces = bytes.chunks(piece_bytes);
+        pieces.for_each(|piece| head.feed(Bytes::from_static(piece)));
+        head
+    }
+
+    #[test]
+    fn tells_the_encoding_of_strings_in_whatever_pieces_they_come() {
+        for (bytes, name) in [
+            (&b"\xc0\x07"[..], Some("int")),
+            (b"\x0b12345678901", Some("int")),
+            (b"\x14-9223372036854775808", Some("int")),
+            (b"\x02hi", Some("embstr")),
+            (b"\x00", Some("embstr")),
+            (
+                b"\x2caaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
+                Some("embstr"),
+            ),
+            (
+                b"\x2daaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
+                Some("raw"),
+            ),
+            (b"\xc3\x09\x40\x64", Some("raw")),
+            (b"\xc3\x09\x2c", Some("embstr")),
+            (b"\xc5", None),
+            (b"", None),
+        ] {
+            for piece_bytes in [1, 2, 40] {
+                let found = head(bytes, piece_bytes).string_encoding();
+                assert_eq!(found, name, "{}", bytes.escape_ascii());
+            }
+        }
+    }
+
+    #[test]
+    fn tells_what_is_compressed() {
+        let lzf = |byte, bytes| head(bytes, 3).lzf(ValueType::common(byte));
+        let expected = Some(Lzf {
+            compressed: 9,
+            original: 100,
+        });
+        assert_eq!(lzf(0, b"\xc3\x09\x40\x64"), expected);
+        assert_eq!(
+            lzf(25, b"\0\xd8\xc3\x2c\xbb\x03\0\0\xc3\x09\x40\x64"),
+            expected
+        );
+        assert_eq!(lzf(16, b"\x09abcdefghi"), None);
+        // The first of the elements, not the value.
+        assert_eq!(lzf(2, b"\xc3\x09\x40\x64"), None);
+    }
+}

@@ -1,0 +1,445 @@
+//! RDB files that servers saved, restored into servers of every version.
+
+use std::{
+    fs,
+    io::Write,
+    path::Path,
+    thread,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use crate::support::{
+    client::{Client, bytes, items, text},
+    dataset::{DBS, Dataset},
+    keyferry::{Finished, Keyferry},
+    oracle::Oracle,
+    random::Random,
+    server::{Server, wait_for},
+    version::Version,
+};
+
+const SOON: Duration = Duration::from_secs(60);
+
+/// Runs `keyferry rdb restore` of a file to its end.
+fn restore(file: &Path, target: &Server, args: &[&str]) -> Finished {
+    let (file, target) = (file.to_str().unwrap(), target.url());
+    let mut all = vec!["rdb", "restore", file, "--target", &target, "--json"];
+    all.extend(args);
+    Keyferry::run(&all, SOON)
+}
+
+fn dataset() -> Dataset {
+    Dataset {
+        small_keys: 300,
+        big_string_bytes: 3 << 20,
+        ..Dataset::seeded(Random::seed_of_this_run())
+    }
+}
+
+/// A server with the data set, whose keys do not expire soon.
+fn filled(name: &str) -> Server {
+    let server = Server::start(name);
+    let lasting = Dataset {
+        expiring: false,
+        ..dataset()
+    };
+    lasting.load(&server);
+    server
+}
+
+/// Whether nothing under the program's own names is on the server.
+fn assert_no_staging(server: &Server) {
+    let mut client = server.client();
+    for db in DBS {
+        client.select(db);
+        let found = client.run(command!["KEYS", "__keyferry:*"]);
+        assert!(items(&found).is_empty(), "db {db}: {found:?}");
+    }
+}
+
+/// Restores what one version saved into others.
+fn into(source: &str, targets: &[&str]) {
+    let here = Version::available();
+    let source = Version::named(source);
+    for target in targets.iter().map(|name| Version::named(name)) {
+        if !here.contains(&source) || !here.contains(&target) {
+            continue;
+        }
+        eprintln!("--- {source} to {target}");
+        let [source, target] = [source, target].map(|version| Server::of(version).start());
+        let (from, to) = (source.version(), target.version());
+        dataset().for_pair(from, to).load(&source);
+        let file = source.save();
+        let finished = restore(&file, &target, &["--lanes", "3"]);
+        finished.assert_code(0);
+        Oracle::between(&source, &target).assert_equal(&source, &target);
+        let summary = finished.json();
+        assert_eq!(summary["result"], "complete");
+        assert_eq!(summary["mode"], "restore");
+        assert_eq!(summary["source"], file.to_str().unwrap());
+        assert_eq!(
+            summary["snapshot_bytes"],
+            fs::metadata(&file).unwrap().len()
+        );
+        assert_eq!(summary["replid"], serde_json::Value::Null);
+        assert_no_staging(&target);
+    }
+}
+
+#[test]
+fn files_of_redis_6_0() {
+    into("redis-6.0", &["redis-6.0", "valkey-9.1"]);
+}
+
+#[test]
+fn files_of_redis_6_2() {
+    into("redis-6.2", &["redis-6.2", "redis-8.0"]);
+}
+
+#[test]
+fn files_of_redis_7_0() {
+    into("redis-7.0", &["redis-7.0", "redis-6.2"]);
+}
+
+#[test]
+fn files_of_redis_8_0() {
+    into("redis-8.0", &["redis-8.0", "valkey-8.1"]);
+}
+
+#[test]
+fn files_of_redis_8_6() {
+    into("redis-8.6", &["redis-8.6", "redis-6.0"]);
+}
+
+#[test]
+fn files_of_valkey_8_1() {
+    into("valkey-8.1", &["valkey-8.1", "redis-7.0"]);
+}
+
+#[test]
+fn files_of_valkey_9_1() {
+    into("valkey-9.1", &["valkey-9.1", "redis-8.6"]);
+}
+
+#[test]
+fn keys_that_exist_are_refused_replaced_or_left_alone() {
+    let source = Server::start("redis-7.0");
+    let mut client = source.client();
+    client.pipeline(&[
+        command!["SET", "string", "new"],
+        command!["RPUSH", "list", "a", "b"],
+        command!["SET", "large", "x".repeat(5 << 20)],
+        command!["SET", "free", "1"],
+    ]);
+    let file = source.save();
+    let occupied = || {
+        let target = Server::start("redis-8.0");
+        let theirs = ["string", "list", "large"];
+        let theirs = theirs.map(|key| command!["HSET", key, "whose", "theirs"]);
+        target.client().pipeline(&theirs);
+        target
+    };
+    let is_theirs = |client: &mut Client, key: &str| {
+        let whose = client.try_run(&command!["HGET", key, "whose"]);
+        whose.is_ok_and(|whose| bytes(&whose) == b"theirs")
+    };
+
+    let target = occupied();
+    let refused = restore(&file, &target, &[]);
+    refused.assert_code(2);
+    assert!(refused.stderr.contains("is not empty: it has 3 keys"));
+    assert_eq!(target.keys(), 3);
+
+    let skipped = restore(&file, &target, &["--on-conflict", "skip"]);
+    skipped.assert_code(0);
+    let summary = skipped.json();
+    assert_eq!(summary["skipped"]["conflict"], 3);
+    assert_eq!(summary["keys"]["total"], 1);
+    let mut client = target.client();
+    for key in ["string", "list", "large"] {
+        assert!(is_theirs(&mut client, key), "{key}");
+    }
+
+    let failed = restore(&file, &target, &["--on-conflict", "fail"]);
+    failed.assert_code(4);
+    assert_eq!(failed.json()["error"]["side"], "target");
+
+    let replaced = restore(&file, &target, &["--on-conflict", "replace"]);
+    replaced.assert_code(0);
+    Oracle::between(&source, &target).assert_equal(&source, &target);
+
+    let target = occupied();
+    target.client().run(command!["SET", "mine", "1"]);
+    let unconfirmed = restore(&file, &target, &["--flush-target"]);
+    unconfirmed.assert_code(2);
+    assert_eq!(target.keys(), 4);
+    let flushed = restore(&file, &target, &["--flush-target", "--yes"]);
+    flushed.assert_code(0);
+    Oracle::between(&source, &target).assert_equal(&source, &target);
+}
+
+#[test]
+fn nothing_is_flushed_for_a_file_that_is_no_rdb() {
+    let target = Server::start("redis-7.0");
+    target.client().run(command!["SET", "mine", "1"]);
+    for file in ["Cargo.toml", "/nowhere/dump.rdb"] {
+        let finished = restore(Path::new(file), &target, &["--flush-target", "--yes"]);
+        finished.assert_code(3);
+        assert_eq!(finished.json()["error"]["side"], "source");
+        assert!(finished.stderr.contains(file), "{}", finished.stderr);
+        assert_eq!(target.keys(), 1, "{file}");
+    }
+}
+
+/// Deletes the keys that `selects` says no to.
+fn keep(server: &Server, selects: impl Fn(u32, &str, &str) -> bool) {
+    let mut client = server.client();
+    for db in DBS {
+        client.select(db);
+        let keys = items(&client.run(command!["KEYS", "*"])).to_vec();
+        let types: Vec<_> = keys
+            .iter()
+            .map(|key| command!["TYPE", bytes(key)])
+            .collect();
+        let types = client.pipeline(&types);
+        let unwanted = keys
+            .iter()
+            .zip(&types)
+            .filter(|(key, value_type)| !selects(db, &text(key), &text(value_type)));
+        let delete: Vec<_> = unwanted
+            .map(|(key, _)| command!["DEL", bytes(key)])
+            .collect();
+        client.pipeline(&delete);
+    }
+}
+
+#[test]
+fn only_the_keys_that_are_selected_arrive() {
+    type Selects = fn(u32, &str, &str) -> bool;
+    let source = filled("redis-7.0");
+    let file = source.save();
+    let all = source.keys();
+    let rows: [(&[&str], bool, Selects); 3] = [
+        // From many keys to few, so that one source serves all rows.
+        (
+            &["--not-key", "small:*", "--db", "0,9", "--functions"],
+            true,
+            |db, key, _| !key.starts_with("small:") && db != 1,
+        ),
+        (
+            &["--type", "list,zset,stream", "--db", "0", "--db", "9"],
+            false,
+            |db, _, value_type| db != 1 && ["list", "zset", "stream"].contains(&value_type),
+        ),
+        (
+            &[
+                "--key-regex",
+                "^(stream|list):m",
+                "--key",
+                "list:600",
+                "--db",
+                "9",
+            ],
+            false,
+            |db, key, _| {
+                let named = key.starts_with("stream:m") || key.starts_with("list:m");
+                db == 9 && (named || key == "list:600")
+            },
+        ),
+    ];
+    for (args, functions, selects) in rows {
+        let target = Server::start("redis-7.0");
+        let finished = restore(&file, &target, args);
+        finished.assert_code(0);
+        keep(&source, selects);
+        if !functions {
+            source.client().run(command!["FUNCTION", "FLUSH"]);
+        }
+        assert!(source.keys() > 0, "{args:?} selects something");
+        Oracle::between(&source, &target).assert_equal(&source, &target);
+        let summary = finished.json();
+        assert_eq!(
+            summary["skipped"]["filtered"],
+            all - source.keys(),
+            "{args:?}"
+        );
+        assert_eq!(summary["keys"]["total"], source.keys(), "{args:?}");
+        assert_eq!(summary["keys_read"], all, "{args:?}");
+    }
+}
+
+#[test]
+fn a_file_that_is_cut_says_where_and_what_is_there() {
+    let source = filled("redis-7.0");
+    let file = source.save();
+    let whole = fs::read(&file).unwrap();
+    let mut staged = false;
+    for part in [3, 5, 7, 9] {
+        let cut = whole.len() * part / 10;
+        let cut_file = file.with_file_name("cut.rdb");
+        fs::write(&cut_file, &whole[..cut]).unwrap();
+        let target = Server::start("redis-8.0");
+        let finished = restore(&cut_file, &target, &[]);
+        finished.assert_code(3);
+        let summary = finished.json();
+        assert_eq!(summary["error"]["side"], "source");
+        assert_eq!(
+            summary["keys"]["total"],
+            target.keys(),
+            "what was confirmed is there"
+        );
+        assert!(target.keys() > 0);
+        assert_no_staging(&target);
+        let there = format!("{} keys that stand before that", target.keys());
+        for said in ["RDB at offset", ", key \"", &there, "--on-conflict"] {
+            assert!(
+                finished.stderr.contains(said),
+                "{said}\n{}",
+                finished.stderr
+            );
+        }
+        staged |= finished.stderr.contains("string:big");
+        // How to go on: with the whole file, leaving alone what is there.
+        let finished = restore(&file, &target, &["--on-conflict", "skip"]);
+        finished.assert_code(0);
+        Oracle::between(&source, &target).assert_equal(&source, &target);
+    }
+    assert!(staged, "one of the cuts lies in a value that is staged");
+}
+
+#[test]
+fn a_signal_stops_between_two_keys_with_everything_confirmed() {
+    let source = filled("redis-7.0");
+    let whole = fs::read(source.save()).unwrap();
+    let target = Server::start("redis-7.0");
+    let url = target.url();
+    let args = ["rdb", "restore", "-", "--target", &url, "--json"];
+    let (keyferry, mut stdin) = Keyferry::start_fed(&args);
+    stdin.write_all(&whole[..whole.len() / 2]).unwrap();
+    stdin.flush().unwrap();
+    wait_for("the first keys", SOON, || target.keys() > 0);
+    keyferry.signal("TERM");
+    let finished = keyferry.wait(SOON);
+    finished.assert_code(5);
+    let summary = finished.json();
+    assert_eq!(summary["result"], "failed");
+    assert_eq!(summary["error"]["side"], "local");
+    assert_eq!(summary["keys"]["total"], target.keys());
+    let there = format!(
+        "stopped before the end of standard input: {} of its keys are on the target",
+        target.keys()
+    );
+    assert!(finished.stderr.contains(&there), "{}", finished.stderr);
+    assert_no_staging(&target);
+    drop(stdin);
+}
+
+#[test]
+fn a_target_that_is_full_is_waited_for_and_then_named() {
+    let source = filled("redis-7.0");
+    let file = source.save();
+    let target = Server::of(Version::named("redis-8.0"))
+        .config("maxmemory 12mb")
+        .config("maxmemory-policy noeviction")
+        .start();
+    let finished = restore(&file, &target, &["--retry-for", "300ms"]);
+    finished.assert_code(4);
+    let summary = finished.json();
+    assert_eq!(summary["error"]["side"], "target");
+    assert!(finished.stderr.contains("OOM"), "{}", finished.stderr);
+    let confirmed = summary["keys"]["total"].as_u64().unwrap();
+    assert!(confirmed <= target.keys(), "{confirmed}");
+    // With room again the run goes on where it was waiting.
+    let file = file.to_str().unwrap();
+    let url = target.url();
+    let args = [
+        "rdb",
+        "restore",
+        file,
+        "--target",
+        &url,
+        "--on-conflict",
+        "replace",
+    ];
+    let mut keyferry = Keyferry::start(&args, &[]);
+    keyferry.wait_for_stderr("waiting because", SOON);
+    let grow = command!["CONFIG", "SET", "maxmemory", "0"];
+    target.client().run(grow);
+    keyferry.wait(SOON).assert_code(0);
+    Oracle::between(&source, &target).assert_equal(&source, &target);
+}
+
+#[test]
+fn what_has_expired_is_left_out_or_kept_without_its_expiry() {
+    let source = Server::start("redis-8.0");
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    let at = since.as_millis() as u64 + 1_500;
+    let mut client = source.client();
+    client.pipeline(&[
+        command!["SET", "string", "v", "PXAT", at],
+        command!["RPUSH", "list", "a"],
+        command!["PEXPIREAT", "list", at],
+        command!["HSET", "hash", "gone", "1", "stays", "2"],
+        command!["HPEXPIREAT", "hash", at, "FIELDS", 1, "gone"],
+        command!["SET", "lasting", "v", "PX", 3_600_000],
+    ]);
+    let file = source.save();
+    wait_for("the expiries", SOON, || {
+        let now = items(&client.run(command!["TIME"])).to_vec();
+        text(&now[0]).parse::<u64>().unwrap() * 1000 > at
+    });
+    for target in ["redis-8.0", "redis-7.0"] {
+        let target = Server::start(target);
+        let lossy = ["--on-lossy", "drop"];
+        let finished = restore(&file, &target, &lossy);
+        finished.assert_code(0);
+        let summary = finished.json();
+        assert_eq!(
+            summary["skipped"]["lossy"], 0,
+            "what has expired is no loss"
+        );
+        assert_eq!(summary["keys"]["total"], 2);
+        let mut client = target.client();
+        assert_eq!(target.keys(), 2);
+        let fields = client.run(command!["HGETALL", "hash"]);
+        assert_eq!(items(&fields).len(), 2, "{fields:?}");
+
+        let flags = ["--keep-expired", "--on-conflict", "replace"];
+        let finished = restore(&file, &target, &flags);
+        finished.assert_code(0);
+        assert_eq!(finished.json()["skipped"]["expired"], 0);
+        assert_eq!(target.keys(), 4);
+        for (key, lasting) in [("string", true), ("list", true), ("lasting", false)] {
+            let ttl = client.run(command!["PTTL", key]);
+            assert_eq!(ttl == redis::Value::Int(-1), lasting, "{key}: {ttl:?}");
+        }
+        let fields = client.run(command!["HGETALL", "hash"]);
+        assert_eq!(items(&fields).len(), 4, "{fields:?}");
+        thread::sleep(Duration::from_millis(1));
+    }
+}
+
+#[test]
+fn a_live_source_is_restored_from_unless_it_is_the_target() {
+    let source = filled("valkey-8.1");
+    let target = Server::start("redis-8.0");
+    let (from, to) = (source.url(), target.url());
+    let run = |from: &str, to: &str, args: &[&str]| {
+        let mut all = vec!["rdb", "restore", "--source", from, "--target", to, "--json"];
+        all.extend(args);
+        Keyferry::run(&all, SOON)
+    };
+    let itself = format!("redis://localhost:{}", source.port());
+    for (to, said) in [(&from, "the same server"), (&itself, "the same server")] {
+        let keys = source.keys();
+        let finished = run(&from, to, &["--flush-target", "--yes"]);
+        finished.assert_code(2);
+        assert!(finished.stderr.contains(said), "{}", finished.stderr);
+        assert_eq!(source.keys(), keys);
+    }
+    let finished = run(&from, &to, &["--not-key", "small:*", "--functions"]);
+    finished.assert_code(0);
+    assert_eq!(finished.json()["source"], source.address());
+    keep(&source, |_, key, _| !key.starts_with("small:"));
+    Oracle::between(&source, &target).assert_equal(&source, &target);
+}
