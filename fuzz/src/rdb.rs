@@ -6,7 +6,7 @@ use keyferry::rdb::{
     ValueParser, ValueType, payload,
 };
 
-use super::convert::converts;
+use super::convert::{converts, module_converts};
 
 /// Every body whole.
 const ALL_RAW: Altitude = Altitude::Raw {
@@ -301,6 +301,9 @@ pub fn payload(data: &[u8]) {
     let Ok(checked) = payload::check(&Bytes::from(summed)) else {
         return;
     };
+    if checked.value_type.is_module() {
+        module_converts(&checked.body);
+    }
     let Ok(parts) = parts(checked.value_type, checked.body.clone()) else {
         return;
     };

@@ -12,7 +12,9 @@ mod convert;
 mod rdb;
 
 mod content;
+mod cost;
 mod cuts;
+mod damage;
 mod fixture;
 mod forks;
 mod keyspace;
