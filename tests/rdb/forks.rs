@@ -148,6 +148,20 @@ fn dragonflys_filters_are_bodies() {
     }
 }
 
+/// Found by mutation: after a piece that is too long, the walk went on behind it.
+#[test]
+fn pieces_of_filters_that_lie_have_one_place() {
+    let head = b"\x22\x01k\0ggggggggeeeeeeee\x01\x02\x03\x01\x03\x05";
+    for (name, chunks) in [("too long", &b"\x02bi\x3ftss"[..]), ("empty", b"\x02bi\0")] {
+        let file = file(&[DRAGONFLY, head, chunks]);
+        for altitude in [Altitude::Skip, Altitude::Pieces, ALTITUDES[4]] {
+            let error = reading(&file, altitude).end.unwrap_err();
+            let what = "pieces of a filter differ from its size";
+            assert_eq!(error.kind, ErrorKind::Corrupt(what), "{name}, {altitude:?}");
+        }
+    }
+}
+
 /// Records in compressed sections read as if they stood in the file.
 #[test]
 fn sections_read_like_what_is_in_them() {
