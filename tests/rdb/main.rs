@@ -20,6 +20,7 @@ mod keyspace;
 mod limits;
 mod payloads;
 mod sha256;
+mod traps;
 mod writer;
 
 use rdb as fuzz;
