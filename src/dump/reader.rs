@@ -59,10 +59,7 @@ impl Reader {
         loop {
             match self.parser.next_event() {
                 Ok(Some(event)) => {
-                    let from = std::mem::replace(&mut self.event_end, self.parser.offset());
-                    if matches!(event, Event::Key(_)) {
-                        self.record_offset = from;
-                    }
+                    self.note_offset(&event);
                     if let Some(event) = self.select(event) {
                         return Ok(Some(event));
                     }
@@ -140,6 +137,16 @@ impl Reader {
         Ok(())
     }
 
+    fn note_offset(&mut self, event: &Event) {
+        match event {
+            Event::Key(_) => self.record_offset = self.event_end,
+            // These belong to the record of the key that follows.
+            Event::KeyFlags { .. } | Event::KeyMeta { .. } => return,
+            _ => {}
+        }
+        self.event_end = self.parser.offset();
+    }
+
     /// Passes an event on, unless it belongs to a key that is not wanted.
     fn select(&mut self, event: Event) -> Option<Event> {
         match event {
@@ -149,7 +156,7 @@ impl Reader {
                 let selected = self.filter.selects_size(bytes);
                 self.pass(key, selected)
             }
-            Event::ValueEnd if self.skipping => None,
+            Event::ValueEnd | Event::MemberExpiry { .. } if self.skipping => None,
             Event::Function { .. } if !self.filter.selects_functions() => None,
             Event::Aux { ref name, .. }
                 if name == SCRIPT.as_bytes() && !self.filter.selects_functions() =>

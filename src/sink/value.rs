@@ -241,7 +241,8 @@ impl ValueWriter {
     fn module(&mut self, value: &Value, body: &Bytes) -> Result<(), Error> {
         let name = rdb::module_name(body).unwrap_or_default();
         if self.target.restores_module(&name) {
-            self.restore(value, value.key.value_type, body);
+            let body = self.target.module_body(&name, body);
+            self.restore(value, value.key.value_type, &body);
             return Ok(());
         }
         let loss = Loss::of_module(&name);
@@ -273,7 +274,7 @@ impl ValueWriter {
                     self.left_out.expired += 1;
                     return Ok(());
                 }
-                Expired::Persist => persist(&mut part),
+                Expired::Persist => part = persist(part),
             }
         }
         let part = self.without_expiry(value, part)?;
@@ -617,11 +618,16 @@ impl ValueWriter {
     }
 }
 
-fn persist(part: &mut Part) {
+/// Takes the expiry of a field or a member away.
+fn persist(part: Part) -> Part {
     match part {
-        Part::HashField { expire_at_ms, .. } => *expire_at_ms = None,
-        Part::ExpiringSetMember { member, .. } => *part = Part::SetMember(member.clone()),
-        _ => {}
+        Part::HashField { field, value, .. } => Part::HashField {
+            field,
+            value,
+            expire_at_ms: None,
+        },
+        Part::ExpiringSetMember { member, .. } => Part::SetMember(member),
+        part => part,
     }
 }
 
