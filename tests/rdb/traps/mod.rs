@@ -6,6 +6,7 @@ mod packed;
 mod streams;
 mod strings;
 mod values;
+mod vectors;
 
 use std::{fs, path::Path};
 
@@ -62,6 +63,7 @@ fn traps() -> Vec<Trap> {
         strings::traps(),
         packed::traps(),
         values::traps(),
+        vectors::traps(),
         streams::traps(),
         forks::traps(),
     ];
@@ -77,16 +79,24 @@ fn end(file: &[u8]) -> Result<(), Error> {
     let raw = Altitude::Raw {
         bytes_max: usize::MAX,
     };
-    let limits = Limits {
-        section_bytes_max: 10_000,
-        ..small_limits()
-    };
-    match read([file], Altitude::Elements, limits).end {
-        Err(error) if matches!(error.kind, ErrorKind::NoElements(_)) => {
-            read([file], raw, limits).end
-        }
+    match end_at(file, Altitude::Elements) {
+        Err(error) if matches!(error.kind, ErrorKind::NoElements(_)) => end_at(file, raw),
         end => end,
     }
+}
+
+fn end_at(file: &[u8], altitude: Altitude) -> Result<(), Error> {
+    let mut parser = Parser::new(Limits {
+        section_bytes_max: 10_000,
+        ..small_limits()
+    });
+    parser.feed(file);
+    while let Some(event) = parser.next_event()? {
+        if matches!(event, Event::Key(_)) {
+            parser.choose(altitude);
+        }
+    }
+    parser.finish()
 }
 
 #[test]

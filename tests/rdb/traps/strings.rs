@@ -86,8 +86,13 @@ pub(super) fn traps() -> Vec<Trap> {
         ),
         (
             "undefined string encoding",
-            value(0, b"\xc4"),
+            value(0, b"\xc5"),
             Corrupt("no string begins with this byte"),
+        ),
+        (
+            "string encoding of Redis Enterprise",
+            value(0, b"\xc4"),
+            Corrupt("string encoding 4, of old Redis Enterprise, is not supported"),
         ),
         (
             "count of -1",
