@@ -220,7 +220,7 @@ async fn ended(reader: &mut Reader) -> End {
         Ok(0) => End::Complete,
         Ok(bytes) => {
             let input = reader.input();
-            tracing::warn!("{bytes} bytes follow the RDB in {input}; they are not read");
+            tracing::warn!("{bytes} bytes follow the RDB in {input} and are left out");
             End::Complete
         }
         Err(error) => End::Broken(error),

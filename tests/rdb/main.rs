@@ -14,10 +14,12 @@ mod rdb;
 mod content;
 mod cuts;
 mod fixture;
+mod forks;
 mod keyspace;
 mod limits;
 mod payloads;
 mod sha256;
+mod vectors;
 mod writer;
 
 use rdb as fuzz;

@@ -179,6 +179,8 @@ pub(super) fn push_part(nest: &mut Nest, json: &mut Vec<u8>, part: &Part) {
         Part::CronArgument(argument) => {
             push_listed(nest, json, ScopeKind::CronArguments, "arguments", argument);
         }
+        // The values of modules come as their body.
+        Part::VectorSet(_) | Part::Vector(_) => {}
         // Written where they begin a line.
         Part::Json(_) | Part::ArrayStart { .. } => {}
         Part::String(_) | Part::StringStart { .. } | Part::StringChunk(_) => {}
