@@ -42,7 +42,7 @@ fn lasting(version: Version) -> Dataset {
     Dataset {
         expiring: false,
         small_keys: 500,
-        ..Dataset::seeded(11).for_pair(version, version)
+        ..Dataset::seeded(11).for_target(version)
     }
 }
 
@@ -62,7 +62,7 @@ fn dumps_load(version: Version) {
     remove_passing(&mut source.client());
     let folder = tempfile::tempdir().unwrap();
 
-    let writer = Load::seeded(11).for_pair(version, version).start(&source);
+    let writer = Load::seeded(11).for_target(version).start(&source);
     let busy = folder.path().join("busy.rdb");
     let summary = dump(&source, &busy);
     assert!(writer.stop().total() > 0);
