@@ -21,6 +21,7 @@ mod keyspace;
 mod limits;
 mod payloads;
 mod sha256;
+mod traps;
 mod vectors;
 mod writer;
 

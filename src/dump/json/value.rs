@@ -301,7 +301,7 @@ mod tests {
             push_score(&mut pushed, score);
             assert_eq!(String::from_utf8(pushed).unwrap(), json);
             if score.is_finite() {
-                let back: f64 = serde_json::from_str(json).unwrap();
+                let back: f64 = json.parse().unwrap();
                 assert_eq!(back.to_bits(), score.to_bits(), "{json}");
             }
         }
