@@ -274,7 +274,7 @@ impl ValueWriter {
                     self.left_out.expired += 1;
                     return Ok(());
                 }
-                Expired::Persist => persist(&mut part),
+                Expired::Persist => part = persist(part),
             }
         }
         let part = self.without_expiry(value, part)?;
@@ -618,11 +618,16 @@ impl ValueWriter {
     }
 }
 
-fn persist(part: &mut Part) {
+/// Takes the expiry of a field or a member away.
+fn persist(part: Part) -> Part {
     match part {
-        Part::HashField { expire_at_ms, .. } => *expire_at_ms = None,
-        Part::ExpiringSetMember { member, .. } => *part = Part::SetMember(member.clone()),
-        _ => {}
+        Part::HashField { field, value, .. } => Part::HashField {
+            field,
+            value,
+            expire_at_ms: None,
+        },
+        Part::ExpiringSetMember { member, .. } => Part::SetMember(member),
+        part => part,
     }
 }
 

@@ -12,13 +12,16 @@ mod convert;
 mod rdb;
 
 mod content;
+mod cost;
 mod cuts;
+mod damage;
 mod fixture;
 mod forks;
 mod keyspace;
 mod limits;
 mod payloads;
 mod sha256;
+mod traps;
 mod vectors;
 mod writer;
 
