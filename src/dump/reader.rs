@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use std::collections::VecDeque;
+
 use crate::{
     keyspace::Db,
     rdb::{self, Altitude, Event, Key, Parser},
@@ -25,6 +27,10 @@ pub struct Reader {
     db: Db,
     /// The value that is being read belongs to a key that is not selected.
     skipping: bool,
+    /// What stands before the next key and belongs to it.
+    before_key: Vec<Event>,
+    /// A key that is selected, with what stands before it.
+    ready: VecDeque<Event>,
     /// A key that is selected if its value has the right size, which is being measured.
     measured: Option<Key>,
     left_out: u64,
@@ -46,6 +52,8 @@ impl Reader {
             left_out: 0,
             event_end: 0,
             record_offset: 0,
+            before_key: Vec::new(),
+            ready: VecDeque::new(),
         }
     }
 
@@ -56,6 +64,9 @@ impl Reader {
     /// # Errors
     /// Those of the feed; `Rdb` for what the parser refuses.
     pub async fn next(&mut self) -> Result<Option<Event>, Error> {
+        if let Some(event) = self.ready.pop_front() {
+            return Ok(Some(event));
+        }
         loop {
             match self.parser.next_event() {
                 Ok(Some(event)) => {
@@ -157,6 +168,11 @@ impl Reader {
                 self.pass(key, selected)
             }
             Event::ValueEnd | Event::MemberExpiry { .. } if self.skipping => None,
+            // It is not known yet whether the key is wanted.
+            Event::KeyMeta { .. } | Event::KeyFlags { .. } => {
+                self.before_key.push(event);
+                None
+            }
             Event::Function { .. } if !self.filter.selects_functions() => None,
             Event::Aux { ref name, .. }
                 if name == SCRIPT.as_bytes() && !self.filter.selects_functions() =>
@@ -187,8 +203,11 @@ impl Reader {
     fn pass(&mut self, key: Key, selected: bool) -> Option<Event> {
         self.skipping = !selected;
         if selected {
-            return Some(Event::Key(key));
+            self.ready.extend(self.before_key.drain(..));
+            self.ready.push_back(Event::Key(key));
+            return self.ready.pop_front();
         }
+        self.before_key.clear();
         self.left_out += 1;
         self.parser.choose(Altitude::Skip);
         None

@@ -33,6 +33,9 @@ pub enum Altitude {
     /// The logical content: [`Event::Part`]s, closed by [`Event::ValueEnd`]. The value of a
     /// module has none: an error.
     Elements,
+    /// Whatever can be said: [`Altitude::Elements`], or [`Altitude::Pieces`] of a value that has
+    /// none.
+    Content,
     /// How long the body is: one [`Event::Measured`], after which the value is still to be read,
     /// at an altitude that is chosen then.
     ///
