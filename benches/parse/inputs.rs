@@ -7,8 +7,10 @@ pub(crate) struct Input {
     pub(crate) elements: u64,
 }
 
+type Make = fn() -> Input;
+
 /// Every input by its name.
-pub(crate) const INPUTS: [(&str, fn() -> Input); 4] = [
+pub(crate) const INPUTS: [(&str, Make); 4] = [
     ("small-strings", small_strings),
     ("packed-hashes", packed_hashes),
     ("table-zset", table_zset),

@@ -51,15 +51,13 @@ fn main() -> ExitCode {
 }
 
 fn load(url: &str, source: Version, target: Version) {
-    let mut dataset = Dataset::seeded(SEED).for_pair(source, target);
+    let mut dataset = Dataset::seeded(SEED).for_target(target);
     dataset.small_keys = 100_000;
     dataset.load_by(&mut Client::open(url).unwrap(), source);
 }
 
 fn write(url: &str, source: Version, target: Version) {
-    let _writer = Load::seeded(SEED)
-        .for_pair(source, target)
-        .start_at(url, source);
+    let _writer = Load::seeded(SEED).for_target(target).start_at(url, source);
     loop {
         thread::sleep(Duration::from_secs(60));
     }

@@ -6,7 +6,7 @@ use keyferry::rdb::{
     ValueParser, ValueType, payload,
 };
 
-use super::convert::converts;
+use super::convert::{converts, module_converts};
 
 /// Every body whole.
 const ALL_RAW: Altitude = Altitude::Raw {
@@ -48,7 +48,15 @@ pub fn read<'a>(
     altitude: Altitude,
     limits: Limits,
 ) -> Reading {
-    let mut parser = Parser::new(limits);
+    read_with(Parser::new(limits), pieces, altitude)
+}
+
+/// The same with a parser of one's own.
+pub fn read_with<'a>(
+    mut parser: Parser,
+    pieces: impl IntoIterator<Item = &'a [u8]>,
+    altitude: Altitude,
+) -> Reading {
     let mut events = Vec::new();
     let mut end = Ok(());
     for piece in pieces {
@@ -293,6 +301,9 @@ pub fn payload(data: &[u8]) {
     let Ok(checked) = payload::check(&Bytes::from(summed)) else {
         return;
     };
+    if checked.value_type.is_module() {
+        module_converts(&checked.body);
+    }
     let Ok(parts) = parts(checked.value_type, checked.body.clone()) else {
         return;
     };

@@ -99,6 +99,10 @@ fn alone(value_type: ValueType, body: &[u8]) -> Alone {
 /// A value reads inside a file as it does alone: the same parts, then the end of the file or the
 /// same error as many bytes further on as stand before the value.
 fn same_inside(value_type: ValueType, file: &[u8], (parts, end): &Alone) {
+    if value_type.is_module() {
+        // Inside a file they are read raw here.
+        return;
+    }
     let inside = read([file], keyferry::rdb::Altitude::Elements, small_limits());
     let events = inside.events.into_iter();
     let found: Vec<_> = events
@@ -114,7 +118,6 @@ fn same_inside(value_type: ValueType, file: &[u8], (parts, end): &Alone) {
         Err(error) if error.kind == ErrorKind::Corrupt("the body goes on behind its value") => {
             assert!(found.starts_with(parts));
         }
-        // Alone, a module is not read raw instead.
         Err(error) if matches!(error.kind, ErrorKind::NoElements(_)) => {}
         Err(error) if matches!(error.kind, ErrorKind::UnsupportedType { .. }) => {}
         Err(error) => {

@@ -77,10 +77,7 @@ impl Reader {
         loop {
             match self.parser.next_event() {
                 Ok(Some(event)) => {
-                    let from = std::mem::replace(&mut self.event_end, self.parser.offset());
-                    if matches!(event, Event::Key(_)) {
-                        self.record_offset = from;
-                    }
+                    self.note_offset(&event);
                     if let Some(event) = self.select(event) {
                         return Ok(Some(event));
                     }
@@ -164,6 +161,16 @@ impl Reader {
                 .map_err(|error| self.feed.unusable(error))?,
         }
         Ok(())
+    }
+
+    fn note_offset(&mut self, event: &Event) {
+        match event {
+            Event::Key(_) => self.record_offset = self.event_end,
+            // These belong to the record of the key that follows.
+            Event::KeyFlags { .. } | Event::KeyMeta { .. } => return,
+            _ => {}
+        }
+        self.event_end = self.parser.offset();
     }
 
     /// Passes an event on, unless it belongs to a key that is not wanted.

@@ -280,7 +280,7 @@ const ALTITUDES: [Altitude; 7] = [
     Altitude::Raw {
         bytes_max: usize::MAX,
     },
-    Altitude::Raw { bytes_max: 100 },
+    Altitude::Raw { bytes_max: 30 },
     Altitude::Measure {
         bytes_max: usize::MAX,
     },

@@ -415,6 +415,10 @@ pub enum Part {
         /// What stands there: integers and floats as the text they are read as.
         value: Element,
     },
+    /// A vector set begins (Redis 8.0+); its elements follow.
+    VectorSet(VectorSet),
+    /// An element of a vector set.
+    Vector(Vector),
     /// A JSON document as text (Dragonfly).
     Json(Bytes),
     /// A job of KeyDB's `KEYDB.CRON`; its keys and then its arguments follow.
@@ -446,6 +450,7 @@ impl Part {
             Part::CronJob { script, .. } => script.len() + 16,
             Part::CronKey(bytes) | Part::CronArgument(bytes) | Part::Json(bytes) => bytes.len(),
             Part::ExpiringSetMember { member, .. } => member.len() + 8,
+            Part::Vector(vector) => vector.element.len() + vector.blob.len(),
             Part::StreamEntry { fields, .. } => fields
                 .iter()
                 .map(|(field, value)| field.len() + value.len())
@@ -460,7 +465,8 @@ impl Part {
             | Part::StreamIdempotency(_)
             | Part::StreamIdempotentId { .. }
             | Part::StreamIdempotencyEnd { .. }
-            | Part::ArrayStart { .. } => 0,
+            | Part::ArrayStart { .. }
+            | Part::VectorSet(_) => 0,
         }
     }
 }
@@ -532,6 +538,70 @@ pub struct StreamIdempotency {
     pub entries_max: u64,
     /// How many producers there are.
     pub producers: u64,
+}
+
+/// The settings of a vector set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct VectorSet {
+    /// Components of each vector, as it is stored.
+    pub dimensions: u64,
+    /// How many elements there are.
+    pub elements: u64,
+    /// How the components are stored.
+    pub quantization: Quantization,
+    /// The most links of a node on each level of the graph (`M`).
+    pub links_max: u64,
+    /// Components of each vector as it was given, where they were reduced by a projection.
+    pub input_dimensions: Option<u64>,
+}
+
+/// How the components of vectors are stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Quantization {
+    /// As floats (`NOQUANT`).
+    None,
+    /// As integers of 8 bits (`Q8`).
+    Int8,
+    /// As signs (`BIN`).
+    Binary,
+}
+
+/// An element of a vector set.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Vector {
+    /// Its name.
+    pub element: Bytes,
+    /// What is said about it, JSON text.
+    pub attributes: Option<Bytes>,
+    /// How the components are stored.
+    pub quantization: Quantization,
+    /// The components of the vector, brought to a length of 1: floats LE, signed bytes, or bits.
+    pub blob: Bytes,
+    /// How long the vector was; finite.
+    pub norm: f32,
+    /// What the largest integer of 8 bits stands for; finite, meaningless in other quantizations.
+    pub range: f32,
+}
+
+impl Vector {
+    /// The first so many components, at their true length, as exactly as they were kept: of bits
+    /// only the sign.
+    pub fn components(&self, dimensions: usize) -> impl Iterator<Item = f32> {
+        let (floats, _) = self.blob.as_chunks();
+        let float = |n: usize| floats.get(n).map(|bytes| f32::from_le_bytes(*bytes));
+        let byte = |n: usize| self.blob.get(n).copied();
+        (0..dimensions).map_while(move |n| match self.quantization {
+            Quantization::None => float(n).map(|component| component * self.norm),
+            Quantization::Int8 => {
+                let scale = self.range / 127.0 * self.norm;
+                byte(n).map(|component| f32::from(component as i8) * scale)
+            }
+            Quantization::Binary => {
+                let bit = byte(n / 8).map(|byte| byte >> (n % 8) & 1);
+                bit.map(|bit| if bit == 1 { 1.0 } else { -1.0 })
+            }
+        })
+    }
 }
 
 /// What the end of an RDB said about its checksum.

@@ -57,7 +57,8 @@ pub(crate) fn prefix(input: &[u8]) -> IResult<&[u8], Prefix, Flaw> {
         Some(0xc1) => after_first(input, le_i16.map(|n| int(n.into()))),
         Some(0xc2) => after_first(input, le_i32.map(|n| int(n.into()))),
         Some(0xc3) => after_first(input, (length, length).map(lzf_sizes)),
-        Some(0xc4..) => flaw("no string begins with this byte"),
+        Some(0xc4) => flaw("string encoding 4, of old Redis Enterprise, is not supported"),
+        Some(0xc5..) => flaw("no string begins with this byte"),
         Some(_) | None => length.map(Prefix::Raw).parse(input),
     }
 }

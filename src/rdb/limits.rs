@@ -10,7 +10,9 @@ pub struct Limits {
     /// exactly this size, the last one excepted.
     pub chunk_bytes_max: usize,
     /// The longest string: a key, a value, an element or a packed blob. Elements and blobs are
-    /// held whole. Servers hold up to 512 MiB unless `proto-max-bulk-len` says otherwise.
+    /// held whole, and so are the fields of one entry of a stream, which may take as much as that
+    /// once they are told apart. Servers hold up to 512 MiB unless `proto-max-bulk-len` says
+    /// otherwise.
     pub string_bytes_max: u64,
     /// The longest body of a module's value, which can only be delivered whole.
     pub module_body_max: u64,

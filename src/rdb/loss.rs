@@ -37,8 +37,6 @@ pub enum Loss {
     ModuleMetadata,
     /// A function library (before 7.0).
     Function,
-    /// A value of a type that the server does not know.
-    UnknownValue,
 }
 
 impl Loss {
@@ -60,7 +58,6 @@ impl Loss {
             Self::ModuleValue => "module_value",
             Self::ModuleMetadata => "module_metadata",
             Self::Function => "function",
-            Self::UnknownValue => "unknown_value",
         }
     }
 }
@@ -83,7 +80,6 @@ impl fmt::Display for Loss {
             Self::ModuleValue => "a value of a module",
             Self::ModuleMetadata => "the metadata of a module",
             Self::Function => "a function library",
-            Self::UnknownValue => "a value of a type it does not know",
         })
     }
 }

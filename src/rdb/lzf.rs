@@ -16,6 +16,7 @@ use super::cursor::{Flaw, count_read};
 const WINDOW_BYTES: usize = 8192;
 /// What one instruction makes at most.
 const INSTRUCTION_BYTES_MAX: usize = 264;
+const OVERRUN: Flaw = Flaw("LZF inflates to more than it says");
 /// The longest run of literals.
 const LITERALS_MAX: usize = 32;
 
@@ -78,7 +79,10 @@ impl Inflater {
             .and_then(|left| input.get(..left));
         let mut rest = last.unwrap_or(input);
         let given = rest.len();
-        while !rest.is_empty() && self.held() < self.chunk_bytes_max {
+        if self.original_left == 0 && self.compressed_left > 0 {
+            return Err((OVERRUN, 0));
+        }
+        while !rest.is_empty() && self.held() < self.wanted() {
             let Some((instruction, after)) = next_instruction(rest) else {
                 if last.is_some() {
                     let flaw = Flaw("an LZF instruction leaves the compressed data");
@@ -105,7 +109,7 @@ impl Inflater {
         if self.original_left == 0 {
             return None;
         }
-        let wanted = (self.chunk_bytes_max as u64).min(self.original_left) as usize;
+        let wanted = self.wanted();
         let end = self.window + wanted;
         if end > self.end {
             return None;
@@ -131,6 +135,11 @@ impl Inflater {
 
     fn held(&self) -> usize {
         self.end - self.window
+    }
+
+    /// How long the next chunk is.
+    fn wanted(&self) -> usize {
+        (self.chunk_bytes_max as u64).min(self.original_left) as usize
     }
 
     /// Makes room for one instruction, as far as the string is that long: for real output only, so
@@ -190,15 +199,14 @@ fn next_instruction(input: &[u8]) -> Option<(Instruction<'_>, &[u8])> {
 /// All of `out` behind that is room, which may be written over.
 #[inline]
 fn apply(instruction: Instruction<'_>, out: &mut [u8], end: usize) -> Result<usize, Flaw> {
-    let overrun = Flaw("LZF inflates to more than it says");
     match instruction {
         Instruction::Literals { bytes, wide } => {
-            let room = out.get_mut(end..).ok_or(overrun)?;
+            let room = out.get_mut(end..).ok_or(OVERRUN)?;
             match (wide, room.first_chunk_mut()) {
                 (Some(wide), Some(room)) => *room = *wide,
                 _ => room
                     .get_mut(..bytes.len())
-                    .ok_or(overrun)?
+                    .ok_or(OVERRUN)?
                     .copy_from_slice(bytes),
             }
             Ok(end + bytes.len())
@@ -206,7 +214,7 @@ fn apply(instruction: Instruction<'_>, out: &mut [u8], end: usize) -> Result<usi
         Instruction::Copy { distance, len } => {
             let new_end = end + len;
             if new_end > out.len() {
-                return Err(overrun);
+                return Err(OVERRUN);
             }
             let Some(start) = end.checked_sub(distance) else {
                 return Err(Flaw("an LZF copy reaches before the start"));

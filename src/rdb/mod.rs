@@ -51,8 +51,9 @@ mod writer;
 pub use convert::{Converted, convert};
 pub use error::{Error, ErrorKind, Likeness, Opaque};
 pub use event::{
-    Altitude, Checksum, Element, Event, Family, Header, Key, MetadataClass, Part, StreamConsumer,
-    StreamGroup, StreamGroupEnd, StreamIdempotency, StreamMeta, StreamPending, ValueType,
+    Altitude, Checksum, Element, Event, Family, Header, Key, MetadataClass, Part, Quantization,
+    StreamConsumer, StreamGroup, StreamGroupEnd, StreamIdempotency, StreamMeta, StreamPending,
+    ValueType, Vector, VectorSet,
 };
 pub use key_type::KeyType;
 pub use length::{Prefix as StringHead, string_head};
@@ -63,5 +64,5 @@ pub use parser::Parser;
 pub use plain::{FieldExpiry, NoPlainEncoding, PlainEncoder};
 pub use server_version::{Flavor, NoSuchServer, ServerVersion};
 pub use value::ValueParser;
-pub use value::module::module_name;
+pub use value::module::{ModuleItem, ModuleItems, module_name};
 pub use writer::Writer;

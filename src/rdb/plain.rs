@@ -107,6 +107,8 @@ impl PlainEncoder {
             | Part::ArrayElement { .. }
             | Part::ExpiringSetMember { .. }
             | Part::Json(_)
+            | Part::VectorSet(_)
+            | Part::Vector(_)
             | Part::CronJob { .. }
             | Part::CronKey(_)
             | Part::CronArgument(_) => return Err(NoPlainEncoding),

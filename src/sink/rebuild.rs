@@ -136,6 +136,8 @@ impl Rebuild {
                 let set = Line::new("JSON.SET").arg(&self.key).word(".");
                 out.push(set.arg(&text).done());
             }
+            // They travel as they are stored, or not at all.
+            Part::VectorSet(_) | Part::Vector(_) => return self.lose(Loss::VectorSet),
             Part::ArrayStart { .. } | Part::ArrayElement { .. } => return self.lose(Loss::Array),
             Part::CronJob { .. } | Part::CronKey(_) | Part::CronArgument(_) => {
                 return self.lose(Loss::CronJob);

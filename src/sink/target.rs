@@ -2,8 +2,10 @@
 
 use std::fmt;
 
+use bytes::Bytes;
+
 pub use crate::rdb::Flavor;
-use crate::rdb::{Family, FieldExpiry, ServerVersion, ValueType};
+use crate::rdb::{self, Family, FieldExpiry, Limits, ServerVersion, ValueType};
 
 use super::lossy::Loss;
 
@@ -127,6 +129,17 @@ impl Target {
             // Types we do not know may belong to any of the modules it has.
             None => !self.modules.is_empty() && self.has_common(6, 2),
         }
+    }
+
+    /// The body of a module's value as the target reads it: vector sets have had two forms. What
+    /// cannot be read stays as it is, for the target to answer.
+    pub(super) fn module_body(&self, type_name: &str, body: &Bytes) -> Bytes {
+        if type_name != "vectorset" || self.server_version().loads_newest_vector_sets() {
+            return body.clone();
+        }
+        let module = ValueType::common(7);
+        let converted = rdb::convert(body.clone(), module, module, &Limits::default());
+        converted.map_or_else(|_| body.clone(), |converted| converted.body.into())
     }
 
     /// What is lost with a value of this type because the target has no such thing, and no

@@ -241,7 +241,8 @@ impl ValueWriter {
     fn module(&mut self, value: &Value, body: &Bytes) -> Result<(), Error> {
         let name = rdb::module_name(body).unwrap_or_default();
         if self.target.restores_module(&name) {
-            self.restore(value, value.key.value_type, body);
+            let body = self.target.module_body(&name, body);
+            self.restore(value, value.key.value_type, &body);
             return Ok(());
         }
         let loss = Loss::of_module(&name);

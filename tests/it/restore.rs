@@ -66,8 +66,7 @@ fn into(source: &str, targets: &[&str]) {
         }
         eprintln!("--- {source} to {target}");
         let [source, target] = [source, target].map(|version| Server::of(version).start());
-        let (from, to) = (source.version(), target.version());
-        dataset().for_pair(from, to).load(&source);
+        dataset().for_target(target.version()).load(&source);
         let file = source.save();
         let finished = restore(&file, &target, &["--lanes", "3"]);
         finished.assert_code(0);

@@ -31,7 +31,7 @@ fn filled(version: Version, target: Version) -> Server {
         expiring: false,
         ..Dataset::seeded(Random::seed_of_this_run())
     };
-    dataset.for_pair(version, target).load(&server);
+    dataset.for_target(target).load(&server);
     server
 }
 

@@ -38,7 +38,7 @@ fn a_full_copy_is_equal_between_all_versions() {
             if source.has_functions() {
                 from.client().run(command!["FUNCTION", "FLUSH"]);
             }
-            let mut dataset = Dataset::seeded(7).for_pair(source, target);
+            let mut dataset = Dataset::seeded(7).for_target(target);
             dataset.expiring = false;
             dataset.load(&from);
             let to = Server::of(target).start();
@@ -505,7 +505,7 @@ fn a_snapshot_without_compression_and_checksum_is_equal() {
             .config(format!("repl-diskless-sync {diskless}"))
             .start();
         let target = Server::start("valkey-8.1");
-        let mut dataset = Dataset::seeded(3).for_pair(source.version(), target.version());
+        let mut dataset = Dataset::seeded(3).for_target(target.version());
         dataset.expiring = false;
         dataset.load(&source);
         let (from, to) = (source.url(), target.url());

@@ -2,11 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use keyferry::rdb::{Altitude, ErrorKind, Event, Limits};
+use keyferry::rdb::{Altitude, ErrorKind, Event, Limits, Parser};
 use serde_json::{Value, json};
 
 use crate::fixture::{self, Fixture};
-use crate::fuzz::{Reading, read};
+use crate::fuzz::{self, Reading, read};
 use crate::keyspace::{Found, Keyspace, normal, score_text, sort_pending};
 
 fn elements(fixture: &Fixture) -> Reading {
@@ -71,6 +71,47 @@ fn broken_files_fail_in_the_right_way() {
             );
         }
     }
+}
+
+/// What newer servers write is read up to what is not known of it.
+#[test]
+fn newer_versions_are_read_where_asked_for() {
+    let mut read = 0;
+    for fixture in fixture::rdbs() {
+        let name = &fixture.name;
+        let reading = read_newer(&fixture.bytes);
+        match fixture.expect() {
+            "unknown-version" => {
+                // The checksum of some covers the version that they had before.
+                let kind = reading.end.as_ref().map_err(|error| &error.kind);
+                assert!(
+                    matches!(kind, Ok(()) | Err(ErrorKind::Checksum { .. })),
+                    "{name}: {kind:?}"
+                );
+                let found = Keyspace::of(&reading.events);
+                let keys = fixture.json["keys"].as_array().unwrap();
+                compare_keys(name, keys, found.keys);
+                read += 1;
+            }
+            "unsupported" => {
+                let error = reading.end.unwrap_err();
+                assert!(
+                    matches!(
+                        error.kind,
+                        ErrorKind::UnsupportedType { .. } | ErrorKind::UnsupportedOpcode { .. }
+                    ),
+                    "{name}: {error}"
+                );
+            }
+            _ => {}
+        }
+    }
+    assert!(read > 0);
+}
+
+fn read_newer(bytes: &[u8]) -> Reading {
+    let parser = Parser::new(Limits::default()).with_newer_versions();
+    fuzz::read_with(parser, [bytes], Altitude::Elements)
 }
 
 #[test]

@@ -12,12 +12,17 @@ mod convert;
 mod rdb;
 
 mod content;
+mod cost;
 mod cuts;
+mod damage;
 mod fixture;
+mod forks;
 mod keyspace;
 mod limits;
 mod payloads;
 mod sha256;
+mod traps;
+mod vectors;
 mod writer;
 
 use rdb as fuzz;

@@ -125,7 +125,7 @@ fn values_read_back_from_every_form_they_can_be_written_in() {
             let bytes = Bytes::from(unhex(key["payload"].as_str().unwrap()));
             let checked = payload::check(&bytes).unwrap();
             if checked.value_type.is_module() {
-                convert::module_converts(&checked.body);
+                assert!(convert::module_converts(&checked.body), "{}", key["key"]);
                 vector_sets += 1;
                 continue;
             }

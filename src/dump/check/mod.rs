@@ -149,7 +149,7 @@ fn damage_kind(kind: &rdb::ErrorKind) -> Option<DamageKind> {
         rdb::ErrorKind::Corrupt(_) => DamageKind::Corrupt,
         rdb::ErrorKind::UnsupportedType { .. }
         | rdb::ErrorKind::UnsupportedOpcode { .. }
-        | rdb::ErrorKind::NoElements { .. }
+        | rdb::ErrorKind::NoElements(_)
         | rdb::ErrorKind::NotConvertible { .. } => DamageKind::Unsupported,
     })
 }
@@ -217,7 +217,7 @@ impl Checking {
                 let counted = self.dbs.entry(self.db).or_default();
                 counted.keys += 1;
                 counted.expires += u64::from(key.expire_at_ms.is_some());
-                let has_elements = !key.value_type.is_module();
+                let has_elements = !key.value_type.is_opaque();
                 if !has_elements {
                     reader.choose(Altitude::Skip);
                 }

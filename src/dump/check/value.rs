@@ -104,6 +104,14 @@ impl ValueCheck {
                     self.order(Last::Int(*int), remarks);
                 }
             }
+            Part::ExpiringSetMember {
+                member,
+                expire_at_ms,
+            } => {
+                self.element(member, "member", remarks);
+                self.expiry("a member", *expire_at_ms, remarks);
+            }
+            Part::ArrayElement { .. } | Part::Json(_) | Part::CronJob { .. } => self.elements += 1,
             Part::ZsetMember { member, score } => {
                 self.element(member, "member", remarks);
                 if self.is_ordered {

@@ -179,6 +179,8 @@ pub(super) fn push_part(nest: &mut Nest, json: &mut Vec<u8>, part: &Part) {
         Part::CronArgument(argument) => {
             push_listed(nest, json, ScopeKind::CronArguments, "arguments", argument);
         }
+        // The values of modules come as their body.
+        Part::VectorSet(_) | Part::Vector(_) => {}
         // Written where they begin a line.
         Part::Json(_) | Part::ArrayStart { .. } => {}
         Part::String(_) | Part::StringStart { .. } | Part::StringChunk(_) => {}
@@ -299,7 +301,7 @@ mod tests {
             push_score(&mut pushed, score);
             assert_eq!(String::from_utf8(pushed).unwrap(), json);
             if score.is_finite() {
-                let back: f64 = serde_json::from_str(json).unwrap();
+                let back: f64 = json.parse().unwrap();
                 assert_eq!(back.to_bits(), score.to_bits(), "{json}");
             }
         }

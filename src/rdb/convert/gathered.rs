@@ -1,7 +1,8 @@
 //! Values whose elements have to be counted before the first one can be written.
 //!
-//! That is what is packed in a blob, which is held anyway. For servers before Redis 4.0, which
-//! know neither quicklists of listpacks nor binary scores, it is the whole value.
+//! That is what is packed in a blob, which is held anyway. For servers before Redis 3.2, which know
+//! no quicklists, it is a whole list, and for those before 4.0, which know no binary scores, a
+//! whole sorted set.
 
 use crate::rdb::cursor::{Cursor, Stop};
 use crate::rdb::event::{Family, Part, ValueType};

@@ -5,7 +5,8 @@
 //!  list 18 ──► 14              node by node: a listpack or a large element becomes a ziplist
 //!  hash 24, 22 ──► 22, 24, 4   field by field
 //!  vector set                  element by element, in the form that Redis 8.0 reads
-//!  anything else ──► plain     gathered: a packed blob, or a value for a server before Redis 4.0
+//!  anything else ──► plain     gathered: a packed blob, or a list or sorted set for a server
+//!                               before Redis 4.0
 //! ```
 //!
 //! A conversion reads what is at hand and writes what it is sure of, so it holds no more than one

@@ -86,9 +86,17 @@ impl Packed {
             .ok_or_else(|| bad(no_int, self.end))
     }
 
-    /// Something is wrong with what an element says.
+    /// An element contradicts the format.
     pub(crate) fn corrupt(&self, what: &'static str) -> Stop {
         bad(Flaw(what), self.end)
+    }
+
+    /// Something is wrong with what an element says.
+    pub(crate) fn bad(&self, kind: ErrorKind) -> Stop {
+        Stop::Bad {
+            kind,
+            offset: self.end,
+        }
     }
 }
 

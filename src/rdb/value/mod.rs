@@ -16,12 +16,13 @@ pub(crate) mod stored;
 pub(crate) mod stream;
 pub(crate) mod string;
 pub(crate) mod template_hash;
+pub(crate) mod vector_set;
 pub(crate) mod zset;
 
 use bytes::Bytes;
 
 use super::cursor::{Cursor, Stop};
-use super::error::{Error, ErrorKind, Opaque};
+use super::error::{Error, ErrorKind};
 use super::event::{Altitude, Event, Family, Header, Part, ValueType};
 use super::limits::Limits;
 use super::packed::{Encoding, Packed};
@@ -32,6 +33,7 @@ use cron::Cron;
 use dragonfly::DragonflyValue;
 use hash::Hash;
 use list::List;
+use module::ModuleValue;
 use set::Set;
 use stream::Stream;
 use string::StringValue;
@@ -51,7 +53,7 @@ pub(crate) enum Value {
     TemplateHash(TemplateHash),
     Cron(Cron),
     Dragonfly(DragonflyValue),
-    Module,
+    Module(ModuleValue),
     Unknown(u8),
 }
 
@@ -69,7 +71,7 @@ impl Value {
             .or_else(|| Stream::new(value_type).map(|stream| Self::Stream(Box::new(stream))))
             .or_else(|| TemplateHash::new(value_type).map(Self::TemplateHash))
             .unwrap_or(match (byte, value_type.family) {
-                (super::opcode::TYPE_MODULE, _) => Self::Module,
+                (super::opcode::TYPE_MODULE, _) => Self::Module(ModuleValue::Start),
                 (28, Family::Redis) => Self::Array(Array::Start),
                 (64, Family::Redis) => Self::Cron(Cron::Start),
                 _ => Self::Unknown(byte),
@@ -103,10 +105,7 @@ impl Value {
             Self::TemplateHash(hash) => hash.next(cursor, limits),
             Self::Dragonfly(value) => value.next(cursor, limits),
             Self::Cron(cron) => cron.next(cursor, limits),
-            Self::Module => {
-                let module = module::type_name(cursor.length()?);
-                Err(cursor.bad(ErrorKind::NoElements(Opaque::Module(module))))
-            }
+            Self::Module(module) => module.next(cursor, limits),
             // Types without a layout are refused before a value is begun.
             Self::Unknown(byte) => Err(cursor.bad(ErrorKind::UnsupportedType {
                 byte: *byte,

@@ -144,7 +144,9 @@ fn restore_module(
 ) -> Outcome {
     let type_name = rdb::module_name(&payload.body).unwrap_or_default();
     if scene.target.restores_module(&type_name) {
-        write(scene, restore, &with_footer(scene, payload), out);
+        let body = scene.target.module_body(&type_name, &payload.body);
+        let payload = assemble(scene, payload.value_type, &body);
+        write(scene, restore, &payload, out);
         return Outcome::Rewritten;
     }
     Outcome::Lossy(Loss::of_module(&type_name))

@@ -42,11 +42,11 @@ impl Dataset {
         }
     }
 
-    /// What both of these versions can hold.
-    pub(crate) fn for_pair(mut self, source: Version, target: Version) -> Dataset {
+    /// What the target can hold, too.
+    pub(crate) fn for_target(mut self, target: Version) -> Dataset {
         self.field_ttls = target.has_field_ttls();
         self.functions = target.has_functions();
-        self.vector_sets = target.reads_vector_sets_of(source);
+        self.vector_sets = target.has_vector_sets();
         self
     }
 

@@ -54,13 +54,9 @@ pub(crate) fn run_pair(source: Version, target: Version, trial: &Trial) -> (Fini
             .fold(Server::of(version), |s, line| s.config(line));
         setup.start()
     });
-    let (ours, theirs) = (source.version(), target.version());
-    Dataset::seeded(trial.seed)
-        .for_pair(ours, theirs)
-        .load(&source);
-    let writer = Load::seeded(trial.seed)
-        .for_pair(ours, theirs)
-        .start(&source);
+    let theirs = target.version();
+    Dataset::seeded(trial.seed).for_target(theirs).load(&source);
+    let writer = Load::seeded(trial.seed).for_target(theirs).start(&source);
 
     let mut args = vec!["sync".to_owned(), "--source".to_owned(), source.url()];
     args.extend(["--target".to_owned(), target.url()]);

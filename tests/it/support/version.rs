@@ -126,11 +126,6 @@ impl Version {
     pub(crate) fn has_vector_sets(&self) -> bool {
         self.is_redis_from(8, 0)
     }
-
-    /// Whether it reads vector sets that a server of this version has dumped.
-    pub(crate) fn reads_vector_sets_of(&self, source: Version) -> bool {
-        self.has_vector_sets() && self.release >= source.release
-    }
 }
 
 impl fmt::Display for Version {

@@ -127,11 +127,7 @@ impl<'a> ValueMemory<'a> {
             Part::StringStart { len } => self.string(Shape::Text(*len)),
             Part::StringChunk(_) => {}
             Part::ListElement(element) => self.list_element(element),
-            Part::SetMember(member) => {
-                self.elements += 1;
-                self.bytes += self.usable(sds(member.len() as u64));
-            }
-            Part::ExpiringSetMember { member, .. } => {
+            Part::SetMember(member) | Part::ExpiringSetMember { member, .. } => {
                 self.elements += 1;
                 self.bytes += self.usable(sds(member.len() as u64));
             }

@@ -9,6 +9,7 @@
 
 use crate::keyspace::StreamId;
 use crate::rdb::cursor::{Cursor, Stop};
+use crate::rdb::error::ErrorKind;
 use crate::rdb::event::Element;
 use crate::rdb::limits::Limits;
 use crate::rdb::packed::{Encoding, Packed};
@@ -22,6 +23,7 @@ pub(crate) struct Node {
     id: StreamId,
     packed: Packed,
     fields: Vec<Element>,
+    fields_max: u64,
     live_left: i64,
     deleted_left: i64,
 }
@@ -38,9 +40,10 @@ impl Node {
         };
         let id = u128::from_be_bytes(id);
         let mut packed = Packed::read(Encoding::Listpack, cursor, limits)?;
-        let (live_left, deleted_left) = (packed.required_int()?, packed.required_int()?);
+        let (live_left, deleted_left) = (count(&mut packed)?, count(&mut packed)?);
+        let fields_max = limits.string_bytes_max / size_of::<(Element, Element)>() as u64;
         let mut fields = Vec::new();
-        for _ in 0..count(&mut packed)? {
+        for _ in 0..field_count(&mut packed, fields_max)? {
             fields.push(packed.required()?);
         }
         if packed.required_int()? != 0 {
@@ -54,6 +57,7 @@ impl Node {
             id,
             packed,
             fields,
+            fields_max,
             live_left,
             deleted_left,
         })
@@ -98,7 +102,7 @@ impl Node {
             }
             3 + pairs.len()
         } else {
-            for _ in 0..count(packed)? {
+            for _ in 0..field_count(packed, self.fields_max)? {
                 pairs.push((packed.required()?, packed.required()?));
             }
             4 + 2 * pairs.len()
@@ -110,11 +114,27 @@ impl Node {
     }
 }
 
-/// A number of fields; there is no need to reserve for it, each takes at least two bytes.
+/// A number of entries or fields.
 fn count(packed: &mut Packed) -> Result<i64, Stop> {
     let count = packed.required_int()?;
     if count < 0 {
-        return Err(packed.corrupt("negative number of fields in a stream entry"));
+        return Err(packed.corrupt("negative number of entries or fields in a stream node"));
+    }
+    Ok(count)
+}
+
+/// A number of fields, which are held together: as elements they take far more memory than as
+/// they stand in a listpack, where an empty one takes two bytes, and far less if it is compressed.
+/// There is no need to reserve for them.
+fn field_count(packed: &mut Packed, fields_max: u64) -> Result<i64, Stop> {
+    let count = count(packed)?;
+    if count.unsigned_abs() > fields_max {
+        let bytes = |fields: u64| fields.saturating_mul(size_of::<(Element, Element)>() as u64);
+        return Err(packed.bad(ErrorKind::Limit {
+            what: "a stream entry",
+            size: bytes(count.unsigned_abs()),
+            limit: bytes(fields_max),
+        }));
     }
     Ok(count)
 }

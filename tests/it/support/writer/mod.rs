@@ -70,11 +70,11 @@ impl Load {
     }
 
     /// Without what the target has no word for.
-    pub(crate) fn for_pair(mut self, source: Version, target: Version) -> Load {
+    pub(crate) fn for_target(mut self, target: Version) -> Load {
         self.field_ttls &= target.has_field_ttls();
         self.functions &= target.has_functions();
         self.idmp_auto = false;
-        self.vector_sets &= target.reads_vector_sets_of(source);
+        self.vector_sets &= target.has_vector_sets();
         self
     }
 
