@@ -103,7 +103,8 @@ impl Writer {
         let out = &mut self.out;
         if let Some(at) = key.expire_at_ms {
             out.put_u8(opcode::EXPIRE_TIME_MS);
-            out.put_i64_le(at);
+            // Servers take -1 for none. What passed before 1970 has passed just as well in 1970.
+            out.put_i64_le(at.max(0));
         }
         if self.header.version >= IDLE_VERSION_MIN {
             if let Some(idle_s) = key.idle_s {
@@ -157,5 +158,32 @@ impl Writer {
         self.crc
             .update(self.out.get(self.summed..).unwrap_or_default());
         self.summed = self.out.len();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_expiry_is_written_as_none() {
+        for (expire_at_ms, written) in [(-1, 0), (i64::MIN, 0), (0, 0), (5, 5)] {
+            let mut writer = Writer::new(Header {
+                valkey: false,
+                version: 9,
+            });
+            writer.take();
+            let key = Key {
+                key: "k".into(),
+                value_type: ValueType::common(0),
+                expire_at_ms: Some(expire_at_ms),
+                idle_s: None,
+                freq: None,
+                has_metadata: false,
+            };
+            writer.key(&key, key.value_type);
+            let record = [&b"\xfc"[..], &i64::to_le_bytes(written), b"\0\x01k"].concat();
+            assert_eq!(writer.take(), record, "{expire_at_ms}");
+        }
     }
 }
