@@ -22,6 +22,22 @@ pub enum FieldExpiry {
     Drop,
 }
 
+/// The times that Redis can give a field, ms: HPEXPIREAT refuses others (redis server.h
+/// HFE_MAX_ABS_TIME_MSEC), and 0 stands for none.
+const REDIS_TIMES: (UnixMs, UnixMs) = (1, (1 << 46) - 1);
+
+impl FieldExpiry {
+    /// The time nearest to this one that the server can give a field, whether in an encoding or by
+    /// HPEXPIREAT.
+    pub fn nearest(self, expire_at_ms: UnixMs) -> UnixMs {
+        match self {
+            Self::Redis => expire_at_ms.clamp(REDIS_TIMES.0, REDIS_TIMES.1),
+            // Before 1970, -1 stands for none and the others are refused.
+            Self::Valkey | Self::Drop => expire_at_ms.max(0),
+        }
+    }
+}
+
 /// Collects the parts of one value and writes them in a plain encoding.
 #[derive(Debug)]
 pub struct PlainEncoder {
@@ -180,14 +196,14 @@ impl PlainEncoder {
 
     /// Type 24: the least expiry, then each field behind the distance of its own from that.
     fn with_expiry_first(&self) -> Vec<u8> {
-        // A time before 1970 has no place in the format; it has passed just as well in 1970.
-        let min = self.min_expiry().unwrap_or(0).max(0);
+        let nearest = |time| FieldExpiry::Redis.nearest(time);
+        let min = self.min_expiry().map_or(0, nearest);
         let mut body = Vec::with_capacity(self.held_bytes());
         body.put_i64_le(min);
         put_length(&mut body, self.count);
         for (expire_at_ms, pair) in self.pairs() {
             // Zero stands for none, so the distance counts from one.
-            let ttl = expire_at_ms.map_or(0, |time| time.max(0).abs_diff(min) + 1);
+            let ttl = expire_at_ms.map_or(0, |time| nearest(time).abs_diff(min) + 1);
             put_length(&mut body, ttl);
             body.put_slice(pair);
         }
@@ -200,7 +216,7 @@ impl PlainEncoder {
         put_length(&mut body, self.count);
         for (expire_at_ms, pair) in self.pairs() {
             body.put_slice(pair);
-            body.put_i64_le(expire_at_ms.map_or(-1, |time| time.max(0)));
+            body.put_i64_le(expire_at_ms.map_or(-1, |time| FieldExpiry::Valkey.nearest(time)));
         }
         body
     }
@@ -324,6 +340,34 @@ mod tests {
         encoder.push(&field).unwrap();
         let (value_type, body) = encoder.finish().unwrap();
         assert_eq!((value_type.byte, body), (4, b"\x01\x01a\x01b".to_vec()));
+    }
+
+    #[test]
+    fn fields_expire_at_times_that_the_server_has() {
+        let last = (1 << 46) - 1;
+        for (server, given, written) in [
+            (FieldExpiry::Redis, -1, 1),
+            (FieldExpiry::Redis, 0, 1),
+            (FieldExpiry::Redis, 1000, 1000),
+            (FieldExpiry::Redis, 1 << 50, last),
+            (FieldExpiry::Redis, UnixMs::MAX, last),
+            (FieldExpiry::Valkey, -1, 0),
+            (FieldExpiry::Valkey, 1 << 50, 1 << 50),
+        ] {
+            let mut encoder = PlainEncoder::new(server);
+            let field = |expire_at_ms| Part::HashField {
+                field: text("a"),
+                value: text("b"),
+                expire_at_ms: Some(expire_at_ms),
+            };
+            encoder.push(&field(given)).unwrap();
+            let (value_type, body) = encoder.finish().unwrap();
+            assert_eq!(
+                parts(value_type, body),
+                [field(written)],
+                "{server:?} {given}"
+            );
+        }
     }
 
     #[test]

@@ -8,6 +8,7 @@ use crate::rdb::event::{Family, ValueType};
 use crate::rdb::length::put_length;
 use crate::rdb::limits::Limits;
 use crate::rdb::loss::{Loss, Losses};
+use crate::rdb::plain::FieldExpiry;
 use crate::rdb::value::hash::{expiry_first, expiry_last};
 
 use super::Progress;
@@ -16,8 +17,6 @@ use super::Progress;
 ///
 /// The server only adds it to the distances behind it. With 1, a distance is the time itself.
 const MIN_MS: UnixMs = 1;
-/// The last time that Redis can give a field (ebuckets.h EB_EXPIRE_TIME_MAX).
-const REDIS_EXPIRY_MAX: UnixMs = (1 << 48) - 1;
 
 /// A hash whose fields are written as they are read.
 #[derive(Debug)]
@@ -121,7 +120,7 @@ impl HashConversion {
                 out.put_slice(pair);
             }
             Form::ExpiryFirst { .. } => {
-                let at = expire_at_ms.map(|at| at.clamp(MIN_MS, REDIS_EXPIRY_MAX));
+                let at = expire_at_ms.map(|at| FieldExpiry::Redis.nearest(at));
                 put_length(out, at.map_or(0, |at| at.abs_diff(MIN_MS) + 1));
                 out.put_slice(pair);
             }
