@@ -13,7 +13,7 @@ pub enum Altitude {
     /// The body as it stands in the file, for RESTORE: one [`Event::Body`] and nothing else.
     ///
     /// A body longer than `bytes_max` is delivered as [`Altitude::Elements`] from its first
-    /// element on, except for values that have no elements (modules): those are delivered whole
+    /// element on, except for the values of modules: those are delivered whole
     /// up to `Limits::module_body_max`, beyond which they are an error. What is inside packed or
     /// compressed blobs is not looked at.
     Raw {
@@ -580,7 +580,7 @@ pub struct Vector {
     pub quantization: Quantization,
     /// The components of the vector, brought to a length of 1: floats LE, signed bytes, or bits.
     pub blob: Bytes,
-    /// How long the vector was; finite.
+    /// How long the vector was; infinite where that is too much for a float, never NaN.
     pub norm: f32,
     /// What the largest integer of 8 bits stands for; finite, meaningless in other quantizations.
     pub range: f32,
@@ -593,10 +593,16 @@ impl Vector {
         let (floats, _) = self.blob.as_chunks();
         let float = |n: usize| floats.get(n).map(|bytes| f32::from_le_bytes(*bytes));
         let byte = |n: usize| self.blob.get(n).copied();
+        // What was infinitely long has no true length.
+        let norm = if self.norm.is_finite() {
+            self.norm
+        } else {
+            1.0
+        };
         (0..dimensions).map_while(move |n| match self.quantization {
-            Quantization::None => float(n).map(|component| component * self.norm),
+            Quantization::None => float(n).map(|component| component * norm),
             Quantization::Int8 => {
-                let scale = self.range / 127.0 * self.norm;
+                let scale = self.range / 127.0 * norm;
                 byte(n).map(|component| f32::from(component as i8) * scale)
             }
             Quantization::Binary => {

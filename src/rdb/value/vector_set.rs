@@ -162,7 +162,8 @@ impl VectorSetReader {
         }
         let norm = f32::from_bits(parameter as u32);
         let range = f32::from_bits((parameter >> 32) as u32);
-        if !norm.is_finite() || !range.is_finite() {
+        // Servers do add vectors whose norm overflows; their components are kept, as zero mostly.
+        if norm.is_nan() || !range.is_finite() {
             return Err(cursor.corrupt("impossible norm of a vector"));
         }
         self.left -= 1;
@@ -262,6 +263,17 @@ mod tests {
             let components: Vec<_> = vector.components(2).collect();
             assert_eq!(components, expected, "{quantization:?}");
         }
+    }
+
+    #[test]
+    fn vectors_may_be_infinitely_long() {
+        let last = parameters(f32::INFINITY.to_bits(), 0);
+        let parts = parts(&[HEAD, NAMED, &last]).unwrap();
+        let Some(Part::Vector(vector)) = parts.last() else {
+            panic!("{parts:?}");
+        };
+        assert_eq!(vector.norm, f32::INFINITY);
+        assert!(vector.components(2).all(f32::is_finite));
     }
 
     #[test]
