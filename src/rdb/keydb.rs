@@ -16,6 +16,7 @@ use super::cursor::Flaw;
 use super::event::Event;
 
 const MEMBER: &[u8] = b"keydb-subexpire-key";
+const NO_TIME: &str = "the expiry of a member says no time";
 const WHEN: &[u8] = b"keydb-subexpire-when";
 
 /// Whose members may expire in what follows.
@@ -26,10 +27,14 @@ pub(crate) struct MemberExpiry {
 }
 
 impl MemberExpiry {
-    /// The record of a key ended: what follows may say something about its members.
-    pub(crate) fn follow(&mut self, key: Option<Bytes>) {
+    /// The record of a key ended: what follows may say something about its members. `None` where no
+    /// key stands before what follows. Half a pair before that is refused.
+    pub(crate) fn follow(&mut self, key: Option<Bytes>) -> Result<(), Flaw> {
         self.key = key;
-        self.member = None;
+        match self.member.take() {
+            None => Ok(()),
+            Some(_) => Err(Flaw(NO_TIME)),
+        }
     }
 
     /// Takes an AUX field: one of KeyDB's becomes an event with the second of the pair, any other
@@ -38,7 +43,7 @@ impl MemberExpiry {
         if name.eq_ignore_ascii_case(MEMBER) {
             return match self.member.replace(value) {
                 None => Ok(None),
-                Some(_) => Err(Flaw("the expiry of a member says no time")),
+                Some(_) => Err(Flaw(NO_TIME)),
             };
         }
         if !name.eq_ignore_ascii_case(WHEN) {
@@ -66,7 +71,7 @@ mod tests {
     #[test]
     fn pairs_belong_to_the_key_before_them() {
         let mut expiry = MemberExpiry::default();
-        expiry.follow(Some("k".into()));
+        expiry.follow(Some("k".into())).unwrap();
         for (member, time) in [("a", "5"), ("b", "-7")] {
             assert_eq!(expiry.aux(MEMBER.into(), member.into()), Ok(None));
             let other = Event::Aux {
@@ -85,6 +90,16 @@ mod tests {
     }
 
     #[test]
+    fn a_half_is_refused_by_whatever_follows() {
+        for next in [None, Some("other")] {
+            let mut expiry = MemberExpiry::default();
+            expiry.follow(Some("k".into())).unwrap();
+            assert_eq!(expiry.aux(MEMBER.into(), "a".into()), Ok(None));
+            assert!(expiry.follow(next.map(Bytes::from)).is_err());
+        }
+    }
+
+    #[test]
     fn halves_and_strays_are_refused() {
         for (name, key, fields) in [
             ("no key", None, &[(MEMBER, "a"), (WHEN, "5")][..]),
@@ -93,7 +108,7 @@ mod tests {
             ("no number", Some("k"), &[(MEMBER, "a"), (WHEN, "soon")]),
         ] {
             let mut expiry = MemberExpiry::default();
-            expiry.follow(key.map(Bytes::from));
+            expiry.follow(key.map(Bytes::from)).unwrap();
             let mut taken = fields
                 .iter()
                 .map(|(field, value)| expiry.aux((*field).into(), (*value).into()));

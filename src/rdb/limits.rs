@@ -14,7 +14,8 @@ pub struct Limits {
     /// once they are told apart. Servers hold up to 512 MiB unless `proto-max-bulk-len` says
     /// otherwise.
     pub string_bytes_max: u64,
-    /// The longest body of a module's value, which can only be delivered whole.
+    /// The longest body of a module's value where it is asked for whole; in pieces or as parts it may
+    /// be longer.
     pub module_body_max: u64,
     /// The field names of all hash templates together, which are kept to the end of the file.
     pub template_bytes_max: u64,
@@ -30,7 +31,7 @@ impl Default for Limits {
             string_bytes_max: 512 << 20,
             module_body_max: 512 << 20,
             template_bytes_max: 256 << 20,
-            section_bytes_max: 64 << 20,
+            section_bytes_max: 8 << 20,
         }
     }
 }

@@ -378,7 +378,8 @@ impl Core {
             State::Value(reading) => {
                 let event = reading.next(cursor, &limits)?;
                 if event.ends_value() {
-                    self.member_expiry.follow(self.key.take());
+                    let followed = self.member_expiry.follow(self.key.take());
+                    followed.map_err(|flaw| cursor.corrupt(flaw.0))?;
                     self.state = State::Record;
                 }
                 return Ok(Some(event));
@@ -399,6 +400,8 @@ impl Core {
             opcode::SELECT_DB => {
                 let db = cursor.length()?;
                 let db = u32::try_from(db).map_err(|_| cursor.corrupt("impossible db"))?;
+                let followed = self.member_expiry.follow(None);
+                followed.map_err(|flaw| cursor.corrupt(flaw.0))?;
                 self.db = Db(db);
                 return Ok(Some(Event::SelectDb(self.db)));
             }
@@ -442,6 +445,8 @@ impl Core {
                 return Err(cursor.corrupt("the file ends inside a compressed section"));
             }
             opcode::EOF => {
+                let followed = self.member_expiry.follow(None);
+                followed.map_err(|flaw| cursor.corrupt(flaw.0))?;
                 let checksum = self.header.version >= opcode::CHECKSUM_VERSION_MIN;
                 self.state = State::Trailer { checksum };
             }
