@@ -1,22 +1,25 @@
 //! Streams: what an older server does not know is left out.
 //!
-//! The types nest: 27 is 26 with the entries of each group that nobody owns, 26 is 21 with idempotency behind the groups, 21 is 19 with the time a consumer
-//! was last active, 19 is 15 with more counters. So nodes, groups and pending entries are copied
-//! as they stand. The number of entries is counted: some old servers wrote one that is too high,
-//! which Valkey 9.1 refuses.
+//! The types nest: 27 is 26 with the entries of each group that nobody owns, 26 is 21 with
+//! idempotency behind the groups, 21 is 19 with the time a consumer was last active, 19 is 15 with
+//! more counters. So nodes, groups and pending entries are copied as they stand. The number of
+//! entries is counted: some old servers wrote one that is too high, which Valkey 9.1 refuses.
 //!
-//! An entry that nobody owns because its consumer gave it back goes to the first consumer of its
-//! group, where there is none to one called `keyferry`: servers before 8.8 take no pending entry
-//! without an owner, and one that is not pending is never delivered again. Those entries stand
-//! behind the consumers, so the consumers of such a group are held until then.
+//! An entry that nobody owns, because its consumer gave it back or a server had a bug, goes to the
+//! first consumer of its group, where there is none to one called `keyferry`: servers before 8.8
+//! take no pending entry without an owner, and one that is not pending is never delivered again.
+//! One that several consumers own, by a bug too, stays with the first of them. Both are known at
+//! the end of a group, so its consumers are held until then.
+//!
+//! Counters and the time a consumer was last active are bookkeeping: leaving them out is no loss.
 
 use crate::keyspace::StreamId;
 use crate::rdb::cursor::{Cursor, Stop};
-use crate::rdb::event::ValueType;
+use crate::rdb::event::{StreamPending, ValueType};
 use crate::rdb::length::{put_length, put_string};
 use crate::rdb::limits::Limits;
 use crate::rdb::loss::{Loss, Losses};
-use crate::rdb::value::stream::{Form, Node, id_of_lengths};
+use crate::rdb::value::stream::{Claim, Form, Node, Pending, id_of_lengths};
 
 use super::Progress;
 
@@ -34,8 +37,11 @@ pub(super) struct StreamConversion {
     groups_left: u64,
     consumers_left: u64,
     producers_left: u64,
-    /// The consumers of the group, where entries that nobody owns may follow that are given to one.
-    held: Option<Consumers>,
+    /// The entries that are pending in the group.
+    pending: Pending,
+    held: Consumers,
+    /// Ids by which repeated entries were recognised are left out.
+    loses_ids: bool,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -70,7 +76,9 @@ impl StreamConversion {
             groups_left: 0,
             consumers_left: 0,
             producers_left: 0,
-            held: None,
+            pending: Pending::default(),
+            held: Consumers::default(),
+            loses_ids: false,
         })
     }
 
@@ -91,7 +99,7 @@ impl StreamConversion {
                 Step::Nodes { left: left - 1 }
             }
             Step::Counters => {
-                self.counters(cursor, out, losses)?;
+                self.counters(cursor, out)?;
                 Step::GroupCount
             }
             Step::GroupCount => {
@@ -99,70 +107,98 @@ impl StreamConversion {
                 Step::Groups
             }
             Step::Groups if self.groups_left > 0 => {
-                let left = self.group(cursor, limits, out, losses)?;
+                let left = self.group(cursor, limits, out)?;
                 self.groups_left -= 1;
+                self.pending = Pending::default();
                 Step::Pending { left }
             }
             Step::Groups if self.source.idempotency => Step::Idempotency,
             Step::Groups => Step::Done,
-            Step::Pending { left: 0 } => Step::ConsumerCount,
-            Step::Pending { left } => {
-                copy(cursor, out, |cursor| {
-                    cursor.stream_id()?;
-                    cursor.ms()?;
-                    cursor.length()
-                })?;
-                Step::Pending { left: left - 1 }
-            }
-            Step::ConsumerCount => {
-                if self.source.nacked && !self.target.nacked {
-                    self.consumers_left = cursor.count()?;
-                    self.held = Some(Consumers::new(self.consumers_left, self.target));
-                } else {
-                    self.consumers_left = copy_count(cursor, out)?;
-                }
-                Step::Consumers
-            }
-            Step::Consumers if self.consumers_left > 0 => {
-                let left = self.consumer(cursor, limits, out, losses)?;
-                self.consumers_left -= 1;
-                Step::Owned { left }
-            }
-            Step::Consumers if self.source.nacked => Step::NackedCount,
-            Step::Consumers => Step::Groups,
-            Step::Owned { left: 0 } => Step::Consumers,
-            Step::Owned { left } => {
-                match &mut self.held {
-                    None => drop(copy(cursor, out, Cursor::stream_id)?),
-                    Some(held) => held.own(cursor)?,
-                }
-                Step::Owned { left: left - 1 }
-            }
-            Step::NackedCount => Step::Nacked {
-                left: match &self.held {
-                    None => copy_count(cursor, out)?,
-                    Some(_) => cursor.count()?,
-                },
-            },
-            Step::Nacked { left: 0 } => {
-                if let Some(held) = self.held.take() {
-                    held.write(out, losses);
-                }
-                Step::Groups
-            }
-            Step::Nacked { left } => {
-                match &mut self.held {
-                    None => drop(copy(cursor, out, Cursor::stream_id)?),
-                    Some(held) => held.give_to_first(cursor)?,
-                }
-                Step::Nacked { left: left - 1 }
-            }
-            step => self.idempotency(step, cursor, limits, out, losses)?,
+            step @ (Step::Idempotency
+            | Step::Producers
+            | Step::ProducerIds { .. }
+            | Step::IdempotencyEnd) => self.idempotency(step, cursor, limits, out, losses)?,
+            step => self.in_group(step, cursor, limits, out, losses)?,
         };
         Ok(match self.step {
             Step::Done => Progress::Ended,
             _ => Progress::More,
         })
+    }
+
+    /// The pending entries of a group and its consumers.
+    fn in_group(
+        &mut self,
+        step: Step,
+        cursor: &mut Cursor<'_>,
+        limits: &Limits,
+        out: &mut Vec<u8>,
+        losses: &mut Losses,
+    ) -> Result<Step, Stop> {
+        Ok(match step {
+            Step::Pending { left: 0 } => {
+                let sorted = self.pending.sort();
+                sorted.map_err(|flaw| cursor.corrupt(flaw.0))?;
+                Step::ConsumerCount
+            }
+            Step::Pending { left } => {
+                let (id, delivered_at_ms, delivery_count) = copy(cursor, out, |cursor| {
+                    Ok((cursor.stream_id()?, cursor.ms()?, cursor.length()?))
+                })?;
+                self.pending.push(StreamPending {
+                    id,
+                    delivered_at_ms,
+                    delivery_count,
+                });
+                Step::Pending { left: left - 1 }
+            }
+            Step::ConsumerCount => {
+                self.consumers_left = cursor.count()?;
+                Step::Consumers
+            }
+            Step::Consumers if self.consumers_left > 0 => {
+                let left = self.consumer(cursor, limits)?;
+                self.consumers_left -= 1;
+                Step::Owned { left }
+            }
+            Step::Consumers if self.source.nacked => Step::NackedCount,
+            Step::Owned { left: 0 } => Step::Consumers,
+            Step::Owned { left } => {
+                if let Some(id) = self.claim(cursor)? {
+                    self.held.own(id);
+                }
+                Step::Owned { left: left - 1 }
+            }
+            Step::NackedCount => Step::Nacked {
+                left: cursor.count()?,
+            },
+            Step::Nacked { left: left @ 1.. } => {
+                if let Some(id) = self.claim(cursor)? {
+                    put_id(&mut self.held.nacked, id);
+                }
+                Step::Nacked { left: left - 1 }
+            }
+            _ => {
+                let mut held = std::mem::take(&mut self.held);
+                for id in self.pending.unclaimed_ids() {
+                    put_id(&mut held.nacked, id);
+                }
+                held.write(self.target, out, losses);
+                Step::Groups
+            }
+        })
+    }
+
+    /// Reads the id of an entry; `None` if somebody has it already.
+    fn claim(&mut self, cursor: &mut Cursor<'_>) -> Result<Option<StreamId>, Stop> {
+        let id = cursor.stream_id()?;
+        match self.pending.claim(id) {
+            Claim::First(_) => Ok(Some(id)),
+            Claim::Again => Ok(None),
+            Claim::Unknown => {
+                Err(cursor.corrupt("an entry has an owner that is not pending in its group"))
+            }
+        }
     }
 
     fn idempotency(
@@ -190,7 +226,7 @@ impl StreamConversion {
                     cursor.count()
                 })?;
                 self.producers_left -= 1;
-                losses.add(Loss::StreamIdempotency, if kept { 0 } else { left });
+                self.loses_ids |= !kept && left > 0;
                 Step::ProducerIds { left }
             }
             Step::ProducerIds { left: 0 } => Step::Producers,
@@ -206,6 +242,7 @@ impl StreamConversion {
                     cursor.length()?;
                     cursor.length()
                 })?;
+                losses.add(Loss::StreamIdempotency, self.loses_ids.into());
                 Step::Done
             }
             // All others were taken care of on the way here.
@@ -230,26 +267,19 @@ impl StreamConversion {
         Ok(())
     }
 
-    fn counters(
-        &self,
-        cursor: &mut Cursor<'_>,
-        out: &mut Vec<u8>,
-        losses: &mut Losses,
-    ) -> Result<(), Stop> {
+    fn counters(&self, cursor: &mut Cursor<'_>, out: &mut Vec<u8>) -> Result<(), Stop> {
         // The number of entries that is stored.
         cursor.length()?;
         put_length(out, self.entries);
         copy(cursor, out, id_of_lengths)?;
-        if !self.source.counters {
-            return Ok(());
+        if self.source.counters {
+            copy_if(self.target.counters, cursor, out, |cursor| {
+                // The first id, the greatest deleted one, and how many entries were added.
+                id_of_lengths(cursor)?;
+                id_of_lengths(cursor)?;
+                cursor.length()
+            })?;
         }
-        let (deleted, added) = copy_if(self.target.counters, cursor, out, |cursor| {
-            // The first id, which the entries say themselves.
-            id_of_lengths(cursor)?;
-            Ok((id_of_lengths(cursor)?, cursor.length()?))
-        })?;
-        let follow = deleted == StreamId { ms: 0, seq: 0 } && added == self.entries;
-        losses.add(Loss::StreamCounters, self.counters_lost(!follow));
         Ok(())
     }
 
@@ -259,135 +289,92 @@ impl StreamConversion {
         cursor: &mut Cursor<'_>,
         limits: &Limits,
         out: &mut Vec<u8>,
-        losses: &mut Losses,
     ) -> Result<u64, Stop> {
         copy(cursor, out, |cursor| {
             cursor.pass_string(limits)?;
             id_of_lengths(cursor)
         })?;
-        // Servers store -1 where they do not know how many entries were read.
-        let mut read = u64::MAX;
         if self.source.counters {
-            read = copy_if(self.target.counters, cursor, out, Cursor::length)?;
+            // How many entries were read.
+            copy_if(self.target.counters, cursor, out, Cursor::length)?;
         }
-        let pending = copy_count(cursor, out)?;
-        losses.add(Loss::StreamCounters, self.counters_lost(read != u64::MAX));
-        Ok(pending)
+        copy_count(cursor, out)
     }
 
-    /// Copies a consumer up to the entries it owns, or holds it, and returns how many those are.
-    fn consumer(
-        &mut self,
-        cursor: &mut Cursor<'_>,
-        limits: &Limits,
-        out: &mut Vec<u8>,
-        losses: &mut Losses,
-    ) -> Result<u64, Stop> {
-        let start = out.len();
-        let seen = copy(cursor, out, |cursor| {
+    /// Holds a consumer, and returns how many entries it owns.
+    fn consumer(&mut self, cursor: &mut Cursor<'_>, limits: &Limits) -> Result<u64, Stop> {
+        let mut head = Vec::new();
+        copy(cursor, &mut head, |cursor| {
             cursor.pass_string(limits)?;
             cursor.ms()
         })?;
-        let mut active = seen;
         if self.source.active {
-            active = copy_if(self.target.active, cursor, out, Cursor::ms)?;
+            copy_if(self.target.active, cursor, &mut head, Cursor::ms)?;
         }
-        let owned = match &self.held {
-            None => copy_count(cursor, out)?,
-            Some(_) => cursor.count()?,
-        };
-        if let Some(held) = &mut self.held {
-            held.begin(out.split_off(start), owned);
-        }
-        let lost = !self.target.active && active != seen;
-        losses.add(Loss::ConsumerActivity, lost.into());
+        let owned = cursor.count()?;
+        self.held.consumers.push((head, Vec::new()));
         Ok(owned)
-    }
-
-    /// One, if what is true of counters is lost.
-    fn counters_lost(&self, say_more: bool) -> u64 {
-        (say_more && !self.target.counters).into()
     }
 }
 
-/// The consumers of a group that are held until it is known what else the first one gets.
-#[derive(Debug)]
+/// The consumers of a group, which are held until it is known what the first one gets.
+#[derive(Debug, Default)]
 struct Consumers {
-    target: Form,
-    count: u64,
-    /// Name and times of the first one, if there is one.
-    first: Option<Vec<u8>>,
-    /// The ids of the entries it owns.
-    owned: Vec<u8>,
-    /// The others as they are written.
-    others: Vec<u8>,
-    begun: u64,
-    nacked: u64,
+    /// Name and times of each, and the ids of the entries it owns.
+    consumers: Vec<(Vec<u8>, Vec<u8>)>,
+    /// The ids of the entries that were given back.
+    nacked: Vec<u8>,
 }
 
 impl Consumers {
-    fn new(count: u64, target: Form) -> Self {
-        Self {
-            target,
-            count,
-            first: None,
-            owned: Vec::new(),
-            others: Vec::new(),
-            begun: 0,
-            nacked: 0,
+    /// The last consumer owns an entry.
+    fn own(&mut self, id: StreamId) {
+        if let Some((_, owned)) = self.consumers.last_mut() {
+            put_id(owned, id);
         }
     }
 
-    /// Takes name and times of the next one, and how many entries it owns.
-    fn begin(&mut self, head: Vec<u8>, owned: u64) {
-        self.begun += 1;
-        if self.first.is_none() {
-            self.first = Some(head);
-        } else {
-            self.others.extend_from_slice(&head);
-            put_length(&mut self.others, owned);
-        }
-    }
-
-    /// Reads an entry that the last one owns.
-    fn own(&mut self, cursor: &mut Cursor<'_>) -> Result<(), Stop> {
-        let id = cursor.take(ID_BYTES)?;
-        let ids = match self.begun {
-            1 => &mut self.owned,
-            _ => &mut self.others,
-        };
-        ids.extend_from_slice(id);
-        Ok(())
-    }
-
-    /// Reads an entry that nobody owns.
-    fn give_to_first(&mut self, cursor: &mut Cursor<'_>) -> Result<(), Stop> {
-        self.owned.extend_from_slice(cursor.take(ID_BYTES)?);
-        self.nacked += 1;
-        Ok(())
-    }
-
-    fn write(self, out: &mut Vec<u8>, losses: &mut Losses) {
-        losses.add(Loss::NackedEntry, self.nacked);
-        put_length(out, self.count.max(u64::from(self.nacked > 0)));
-        if self.count == 0 && self.nacked == 0 {
-            return;
-        }
-        match self.first {
-            Some(head) => out.extend_from_slice(&head),
-            None => {
-                // Never seen, never active.
-                put_string(out, OWNER_OF_NACKED);
-                out.extend_from_slice(&0_i64.to_le_bytes());
-                if self.target.active {
-                    out.extend_from_slice(&(-1_i64).to_le_bytes());
-                }
+    /// Writes the consumers, and who owns what nobody does.
+    fn write(mut self, target: Form, out: &mut Vec<u8>, losses: &mut Losses) {
+        if !target.nacked && !self.nacked.is_empty() {
+            losses.add(Loss::NackedEntry, (self.nacked.len() / ID_BYTES) as u64);
+            if self.consumers.is_empty() {
+                self.consumers.push((never_seen(target), Vec::new()));
+            }
+            if let Some((_, owned)) = self.consumers.first_mut() {
+                owned.append(&mut self.nacked);
             }
         }
-        put_length(out, (self.owned.len() / ID_BYTES) as u64);
-        out.extend_from_slice(&self.owned);
-        out.extend_from_slice(&self.others);
+        put_length(out, self.consumers.len() as u64);
+        for (head, owned) in &self.consumers {
+            out.extend_from_slice(head);
+            put_ids(out, owned);
+        }
+        if target.nacked {
+            put_ids(out, &self.nacked);
+        }
     }
+}
+
+/// Name and times of a consumer that is made up.
+fn never_seen(target: Form) -> Vec<u8> {
+    let mut head = Vec::new();
+    put_string(&mut head, OWNER_OF_NACKED);
+    head.extend_from_slice(&0_i64.to_le_bytes());
+    if target.active {
+        head.extend_from_slice(&(-1_i64).to_le_bytes());
+    }
+    head
+}
+
+fn put_id(out: &mut Vec<u8>, StreamId { ms, seq }: StreamId) {
+    out.extend_from_slice(&ms.to_be_bytes());
+    out.extend_from_slice(&seq.to_be_bytes());
+}
+
+fn put_ids(out: &mut Vec<u8>, ids: &[u8]) {
+    put_length(out, (ids.len() / ID_BYTES) as u64);
+    out.extend_from_slice(ids);
 }
 
 /// Reads a count and copies it.
@@ -417,4 +404,59 @@ fn copy_if<'a, T>(
         out.extend_from_slice(cursor.since(start));
     }
     Ok(value)
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::{BufMut, Bytes};
+
+    use super::*;
+    use crate::rdb::{Event, Part, ValueParser, convert};
+
+    /// An empty stream of type 21 with a group in which entries 1 to 3 are pending, and consumers
+    /// that own these.
+    fn stream(consumers: &[&[u64]]) -> Bytes {
+        let mut body = b"\0\0\0\0\0\0\0\0\0\x01\x01g\0\0\0\x03".to_vec();
+        let id = |seq| StreamId { ms: 0, seq };
+        for seq in 1..=3 {
+            put_id(&mut body, id(seq));
+            body.put_slice(&[0; 9]);
+        }
+        body.put_u8(consumers.len() as u8);
+        for owned in consumers {
+            body.put_slice(b"\x01c");
+            body.put_slice(&[0; 16]);
+            body.put_u8(owned.len() as u8);
+            owned.iter().for_each(|seq| put_id(&mut body, id(*seq)));
+        }
+        body.into()
+    }
+
+    #[test]
+    fn every_pending_entry_gets_one_owner() {
+        for (consumers, owned, given) in [
+            (&[&[1, 2][..], &[3]][..], &[&[1, 2][..], &[3]][..], 0),
+            (&[&[2], &[3]], &[&[2, 1], &[3]], 1),
+            (&[&[1, 2], &[2, 3]], &[&[1, 2], &[3]], 0),
+            (&[], &[&[1, 2, 3]], 3),
+        ] {
+            let kind = ValueType::common(21);
+            let converted = convert(stream(consumers), kind, kind, &Limits::default()).unwrap();
+            assert_eq!(converted.lost(Loss::NackedEntry), given, "{consumers:?}");
+            let body = Bytes::from(converted.body);
+            let mut parser = ValueParser::new(kind, body, Limits::default());
+            let mut found: Vec<Vec<u64>> = Vec::new();
+            while let Some(event) = parser.next_event().unwrap() {
+                match event {
+                    Event::Part(Part::StreamConsumer(_)) => found.push(Vec::new()),
+                    Event::Part(Part::StreamPending(pending)) => {
+                        found.last_mut().unwrap().push(pending.id.seq);
+                    }
+                    Event::Part(Part::StreamGroupEnd(end)) => assert_eq!(end, Default::default()),
+                    _ => {}
+                }
+            }
+            assert_eq!(found, owned, "{consumers:?}");
+        }
+    }
 }

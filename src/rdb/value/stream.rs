@@ -31,7 +31,7 @@ use crate::rdb::event::{
 };
 use crate::rdb::limits::Limits;
 
-use pending::{Claim, Pending};
+pub(crate) use pending::{Claim, Pending};
 
 /// A stream that is being read.
 #[derive(Debug)]

@@ -54,6 +54,13 @@ impl Pending {
         }
     }
 
+    pub(crate) fn unclaimed_ids(&self) -> impl Iterator<Item = StreamId> {
+        let entries = self.entries.iter().zip(&self.claimed);
+        entries
+            .filter(|(_, claimed)| !**claimed)
+            .map(|(pending, _)| pending.id)
+    }
+
     pub(crate) fn unclaimed(&self) -> u64 {
         self.claimed.iter().filter(|claimed| !**claimed).count() as u64
     }
