@@ -19,13 +19,11 @@ use crate::rdb::cursor::{Cursor, Stop};
 use crate::rdb::event::ValueType;
 use crate::rdb::length::put_length;
 use crate::rdb::limits::Limits;
-use crate::rdb::value::module::type_name;
+use crate::rdb::value::module::{ITEM_SIGNED, ITEM_STRING, ITEM_UNSIGNED, has_parts};
 use crate::rdb::walk::{Op, Walk};
 
 use super::Progress;
 
-const UNSIGNED: u64 = 2;
-const STRING: u64 = 5;
 const HAS_PROJECTION: u64 = 1;
 const HAS_ATTRIBUTES: u64 = 2;
 /// The most parameters of a node; 16 levels with 4096 links each have fewer.
@@ -61,11 +59,11 @@ impl ModuleConversion {
         let start = cursor.pos();
         *self = match self {
             Self::Start => {
-                let name = type_name(cursor.length()?);
+                let id = cursor.length()?;
                 out.put_slice(cursor.since(start));
-                match name.as_str() {
-                    "vectorset" => Self::Head,
-                    _ => Self::Items(Walk::new(&[Op::Items])),
+                match has_parts(id) {
+                    true => Self::Head,
+                    false => Self::Items(Walk::new(&[Op::Items])),
                 }
             }
             Self::Items(walk) => return copy_items(walk, cursor, out),
@@ -124,7 +122,7 @@ fn head(cursor: &mut Cursor<'_>, limits: &Limits) -> Result<(u64, u64), Stop> {
     let flags = unsigned(cursor)?;
     if flags & HAS_PROJECTION != 0 {
         unsigned(cursor)?;
-        pass_item(STRING, cursor, limits)?;
+        pass_item(ITEM_STRING, cursor, limits)?;
     }
     Ok((elements, flags))
 }
@@ -138,7 +136,7 @@ fn element(
     let start = cursor.pos();
     let strings = if flags & HAS_ATTRIBUTES != 0 { 3 } else { 2 };
     for _ in 0..strings {
-        pass_item(STRING, cursor, limits)?;
+        pass_item(ITEM_STRING, cursor, limits)?;
     }
     out.put_slice(cursor.since(start));
     let parameters = node(cursor)?;
@@ -182,9 +180,10 @@ fn node(cursor: &mut Cursor<'_>) -> Result<Vec<u64>, Stop> {
     }
 }
 
+/// Servers write signed numbers as unsigned ones, and read either.
 fn unsigned(cursor: &mut Cursor<'_>) -> Result<u64, Stop> {
     match cursor.length()? {
-        UNSIGNED => cursor.length(),
+        ITEM_SIGNED | ITEM_UNSIGNED => cursor.length(),
         _ => Err(cursor.corrupt("a vector set is not made of what it has to be")),
     }
 }
@@ -197,6 +196,6 @@ fn pass_item(item: u64, cursor: &mut Cursor<'_>, limits: &Limits) -> Result<(), 
 }
 
 fn put_unsigned(out: &mut Vec<u8>, value: u64) {
-    put_length(out, UNSIGNED);
+    put_length(out, ITEM_UNSIGNED);
     put_length(out, value);
 }
