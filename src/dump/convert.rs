@@ -7,7 +7,9 @@ use serde::Serialize;
 
 use crate::{
     keyspace::{Db, Escaped},
-    rdb::{Altitude, Event, Key, KeyType, Loss, ServerVersion, ValueType, Writer, module_name},
+    rdb::{
+        Altitude, Event, Family, Key, KeyType, Loss, ServerVersion, ValueType, Writer, module_name,
+    },
     sink::OnLossy,
 };
 
@@ -17,6 +19,11 @@ use super::{CopyError, Output, Reader};
 const FLUSH_BYTES: usize = 256 << 10;
 /// Keys that are named in the log, per kind of loss; all losses are counted.
 const NAMED_MAX: u64 = 100;
+/// The most keys that a hint makes room for: a server takes the memory at once, whatever the source
+/// says, and finds more as keys come.
+const HINT_MAX: u64 = 1 << 20;
+/// No body without elements is longer.
+const EMPTY_BYTES_MAX: usize = 32;
 /// AUX fields that say where the data comes from.
 const ORIGIN: [&[u8]; 5] = [
     b"redis-ver",
@@ -50,6 +57,8 @@ pub struct ConvertSummary {
     pub keys_converted: u64,
     /// Keys that were not selected.
     pub keys_not_selected: u64,
+    /// Keys left out because they have no elements, which no server keeps.
+    pub keys_empty: u64,
     /// Function libraries written.
     pub functions: u64,
     /// What the server cannot hold, by kind.
@@ -136,6 +145,9 @@ struct Conversion {
     writer: Writer,
     /// All keys are written, so that hints about their number hold.
     is_whole: bool,
+    /// What is read is of the RDB version that is written, so that a server can go on from where it
+    /// left off: another one may lack some of it.
+    same_version: bool,
     /// The db that was selected last in what is written.
     selected: Option<Db>,
     /// How many keys the current db holds, until that is written.
@@ -144,6 +156,9 @@ struct Conversion {
     key: Key,
     /// The value of a module, until it has said which.
     module: Option<Vec<u8>>,
+    /// Type and first bytes of a value of which too little has come to say that it has elements.
+    /// Nothing of its key is written yet.
+    held: Option<(ValueType, Vec<u8>)>,
     /// The value being read is left out.
     leaves_out: bool,
     /// How many keys lose something, by what that is.
@@ -157,6 +172,7 @@ impl Conversion {
             writer: Writer::new(config.server.header()),
             config,
             is_whole,
+            same_version: false,
             selected: None,
             hints: None,
             key: Key {
@@ -168,6 +184,7 @@ impl Conversion {
                 has_metadata: false,
             },
             module: None,
+            held: None,
             leaves_out: false,
             keys_losing: BTreeMap::new(),
             summary: ConvertSummary::default(),
@@ -183,16 +200,19 @@ impl Conversion {
         }
         if self.key.value_type.is_module() {
             self.module = Some(Vec::new());
-            return Ok(match self.config.server.loads_newest_vector_sets() {
-                true => Altitude::Pieces,
-                false => Altitude::Converted {
+            let server = self.config.server;
+            // Only where a vector set can be kept is there something to rewrite.
+            let rewrites = server.has_vector_sets() && !server.loads_newest_vector_sets();
+            return Ok(match rewrites {
+                false => Altitude::Pieces,
+                true => Altitude::Converted {
                     to: self.key.value_type,
                 },
             });
         }
-        match self.config.server.type_for(self.key.value_type) {
+        match self.config.server.checked_type_for(self.key.value_type) {
             Ok(to) => {
-                self.begin(to, db);
+                self.held = Some((to, Vec::new()));
                 Ok(Altitude::Converted { to })
             }
             Err(loss) => {
@@ -212,7 +232,8 @@ impl Conversion {
         if let Some((keys, expires)) = self.hints.take()
             && self.is_whole
         {
-            self.writer.resize_db(keys, expires);
+            self.writer
+                .resize_db(keys.min(HINT_MAX), expires.min(HINT_MAX));
         }
         self.writer.key(&self.key, to);
         let from = self.key.value_type;
@@ -225,7 +246,9 @@ impl Conversion {
     /// Takes any event but a key.
     fn take(&mut self, event: Event, db: Db) -> Result<(), ConvertError> {
         match event {
+            Event::Header(header) => self.same_version = header == self.config.server.header(),
             Event::BodyPiece(piece) => self.piece(&piece, db)?,
+            Event::ValueEnd => self.end_value(db),
             Event::Lost { loss, count } => self.lose(loss, count, db)?,
             Event::Aux { name, value } => self.aux(&name, &value),
             Event::Function { code } => self.function(&code)?,
@@ -248,10 +271,31 @@ impl Conversion {
                 None => self.module = Some(held.into()),
                 Some(name) => self.begin_module(&name, &held, db)?,
             }
+        } else if let Some((to, mut held)) = self.held.take() {
+            held.extend_from_slice(piece);
+            if held.len() <= EMPTY_BYTES_MAX {
+                self.held = Some((to, held));
+            } else {
+                self.begin(to, db);
+                self.writer.body(&held);
+            }
         } else if !self.leaves_out {
             self.writer.body(piece);
         }
         Ok(())
+    }
+
+    /// Ends a value, which may be too short to have been written yet.
+    fn end_value(&mut self, db: Db) {
+        let Some((to, held)) = self.held.take() else {
+            return;
+        };
+        if is_empty(to, &held) {
+            self.summary.keys_empty += 1;
+            return;
+        }
+        self.begin(to, db);
+        self.writer.body(&held);
     }
 
     /// Begins the value of a module, of which some has come already.
@@ -277,7 +321,7 @@ impl Conversion {
         let server = self.config.server;
         let runs_scripts = server.is_redis_from(4, 0) && !server.has_functions();
         let is_kept = ORIGIN.contains(&name)
-            || (POSITION.contains(&name) && self.is_whole)
+            || (POSITION.contains(&name) && self.is_whole && self.same_version)
             || (name == SCRIPT && runs_scripts);
         if is_kept {
             self.writer.aux(name, value);
@@ -322,5 +366,130 @@ impl Conversion {
             _ => {}
         }
         Ok(())
+    }
+}
+
+/// Whether the body of a value of this type has no elements. Servers keep such keys only if they
+/// are streams or of types that count as empty otherwise.
+fn is_empty(value_type: ValueType, body: &[u8]) -> bool {
+    let packed: &[u8] = match (value_type.byte, value_type.family) {
+        (1..=5 | 14 | 18, _) | (22, Family::Valkey) => return body == [0],
+        (24, Family::Redis) => return body.get(8..) == Some(&[0]),
+        (9, _) => b"\x02\0\xff",
+        (10 | 12 | 13, _) => b"\x0b\x0b\0\0\0\x0a\0\0\0\0\0\xff",
+        (11, _) => return body.len() == 9 && body.get(5..) == Some(&[0; 4]),
+        (16 | 17 | 20, _) => b"\x07\x07\0\0\0\0\0\xff",
+        _ => return false,
+    };
+    body == packed
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rdb::{Limits, ValueParser};
+
+    /// What becomes of one key: bytes written and keys counted as empty.
+    fn written(to: &str, byte: u8, body: &'static [u8]) -> (Vec<u8>, u64) {
+        let config = ConvertConfig {
+            server: to.parse().unwrap(),
+            on_lossy: OnLossy::Fail,
+            keep_modules: false,
+        };
+        let mut conversion = Conversion::new(config, true);
+        conversion.writer.take();
+        let key = Key {
+            key: "k".into(),
+            value_type: ValueType::common(byte),
+            expire_at_ms: None,
+            idle_s: None,
+            freq: None,
+            has_metadata: false,
+        };
+        let altitude = conversion.key(key.clone(), Db(0)).unwrap();
+        let mut parser = ValueParser::new(key.value_type, body.into(), Limits::default());
+        parser.choose(altitude);
+        while let Some(event) = parser.next_event().unwrap() {
+            conversion.take(event, Db(0)).unwrap();
+        }
+        let empty = conversion.summary.keys_empty;
+        let total = conversion.summary.keys.get("total").copied();
+        assert_eq!(total.unwrap_or_default() + empty, 1);
+        (conversion.writer.take(), empty)
+    }
+
+    #[test]
+    fn keys_without_elements_are_left_out_and_counted() {
+        let listpack = b"\x07\x07\0\0\0\0\0\xff";
+        for (byte, body) in [
+            (1, &b"\0"[..]),
+            (2, b"\0"),
+            (4, b"\0"),
+            (5, b"\0"),
+            (9, b"\x02\0\xff"),
+            (11, b"\x08\x02\0\0\0\0\0\0\0"),
+            (13, b"\x0b\x0b\0\0\0\x0a\0\0\0\0\0\xff"),
+            (16, listpack),
+            (17, listpack),
+            (18, b"\x01\x02\x07\x07\0\0\0\0\0\xff"),
+            (20, listpack),
+            (24, b"\0\0\0\0\0\0\0\0\0"),
+        ] {
+            for server in ["redis-6.0", "valkey-9.1", "redis-8.6"] {
+                if (byte, server) != (18, "redis-6.0") && byte == 18 {
+                    continue;
+                }
+                assert_eq!(written(server, byte, body), (vec![], 1), "{byte} {server}");
+            }
+        }
+    }
+
+    #[test]
+    fn short_values_are_written_at_their_end() {
+        for (byte, body) in [(0, &b"\0"[..]), (2, b"\x01\x01a")] {
+            let record = [&b"\xfe\0"[..], &[byte], b"\x01k", body].concat();
+            assert_eq!(written("redis-6.0", byte, body), (record, 0), "{byte}");
+        }
+    }
+
+    #[test]
+    fn the_position_is_kept_for_the_same_version_only() {
+        for (version, is_whole, kept) in [(9, true, 1), (8, true, 0), (9, false, 0)] {
+            let config = ConvertConfig {
+                server: "redis-6.2".parse().unwrap(),
+                on_lossy: OnLossy::Fail,
+                keep_modules: false,
+            };
+            let mut conversion = Conversion::new(config, is_whole);
+            let header = crate::rdb::Header {
+                valkey: false,
+                version,
+            };
+            conversion.take(Event::Header(header), Db(0)).unwrap();
+            conversion.aux(b"repl-id", b"x");
+            assert_eq!(1 - conversion.summary.aux_left_out, kept, "{version}");
+        }
+    }
+
+    #[test]
+    fn hints_do_not_make_a_server_take_all_memory() {
+        let config = ConvertConfig {
+            server: "redis-6.2".parse().unwrap(),
+            on_lossy: OnLossy::Fail,
+            keep_modules: false,
+        };
+        let mut conversion = Conversion::new(config, true);
+        conversion.writer.take();
+        let hint = Event::ResizeDb {
+            keys: 1 << 40,
+            expires: 3,
+        };
+        conversion.take(hint, Db(0)).unwrap();
+        conversion.begin(ValueType::common(0), Db(0));
+        let written = conversion.writer.take();
+        assert!(
+            written.starts_with(b"\xfe\0\xfb\x80\0\x10\0\0\x03"),
+            "{written:?}"
+        );
     }
 }

@@ -252,7 +252,11 @@ fn content(value_type: ValueType, cursor: &Cursor<'_>) -> Result<Altitude, Stop>
 
 /// Whether a body is not simply copied although it keeps its type.
 fn is_rewritten(value_type: ValueType) -> bool {
-    value_type.is_stream() || value_type.is_module()
+    let has_expiries = matches!(
+        (value_type.byte, value_type.family),
+        (22, Family::Valkey) | (24, Family::Redis)
+    );
+    value_type.is_stream() || value_type.is_module() || has_expiries
 }
 
 /// The end of a body that brings its field names with it is only found by reading it. There are

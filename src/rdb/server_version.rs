@@ -228,6 +228,25 @@ impl ServerVersion {
         }
     }
 
+    /// As [`type_for`](Self::type_for), but another type than its own for what is only sound once it
+    /// was read and written anew: Redis dies of some impossible expiries in packed hashes, and
+    /// Valkey from 9.0 on refuses what other servers load, such as a field that stands twice.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn checked_type_for(self, value_type: ValueType) -> Result<ValueType, Loss> {
+        let to = self.type_for(value_type)?;
+        let is_packed = matches!(to.byte, 9 | 11..=13 | 16 | 17 | 20) && !to.has_field_expiry();
+        Ok(match KeyType::of(to) {
+            KeyType::Hash if to.has_field_expiry() => self.hash_type(),
+            KeyType::Hash if is_packed && self.is_valkey_from(9, 0) => ValueType::common(4),
+            KeyType::Set if is_packed && self.is_valkey_from(9, 0) => ValueType::common(2),
+            KeyType::Zset if is_packed && self.is_valkey_from(9, 0) => ValueType::common(5),
+            _ => to,
+        })
+    }
+
     /// The type of a hash with expiring fields, written one by one.
     fn hash_type(self) -> ValueType {
         match self.field_expiry() {

@@ -4,8 +4,12 @@
 //! no quicklists, it is a whole list, and for those before 4.0, which know no binary scores, a
 //! whole sorted set.
 
+use std::collections::HashSet;
+
+use bytes::Bytes;
+
 use crate::rdb::cursor::{Cursor, Stop};
-use crate::rdb::event::{Family, Part, ValueType};
+use crate::rdb::event::{Element, Family, Part, ValueType};
 use crate::rdb::key_type::KeyType;
 use crate::rdb::limits::Limits;
 use crate::rdb::loss::{Loss, Losses};
@@ -21,6 +25,9 @@ pub(super) struct Gathered {
     encoder: PlainEncoder,
     to: ValueType,
     expiring_fields: u64,
+    /// What came already, in a packed blob: old servers load one that has an element twice, of which
+    /// they find the first.
+    seen: Option<HashSet<Bytes>>,
 }
 
 impl Gathered {
@@ -46,6 +53,7 @@ impl Gathered {
             encoder: PlainEncoder::new(field_expiry),
             to,
             expiring_fields: 0,
+            seen: is_packed(from).then(HashSet::new),
         })
     }
 
@@ -63,6 +71,9 @@ impl Gathered {
             }
             return Ok(Progress::Ended);
         };
+        if self.came_already(&part) {
+            return Ok(Progress::More);
+        }
         if let Part::HashField { expire_at_ms, .. } = &part {
             self.expiring_fields += u64::from(expire_at_ms.is_some());
         }
@@ -79,5 +90,57 @@ impl Gathered {
         };
         debug_assert!(pushed.is_ok(), "streams are not gathered");
         Ok(Progress::More)
+    }
+    fn came_already(&mut self, part: &Part) -> bool {
+        let (
+            Some(seen),
+            Part::SetMember(name)
+            | Part::ZsetMember { member: name, .. }
+            | Part::HashField { field: name, .. },
+        ) = (&mut self.seen, part)
+        else {
+            return false;
+        };
+        !seen.insert(match name {
+            Element::Bytes(bytes) => bytes.clone(),
+            Element::Int(value) => Bytes::from(value.to_string()),
+        })
+    }
+}
+
+/// Whether the elements of a value that has each of them once stand in one blob.
+fn is_packed(value_type: ValueType) -> bool {
+    matches!(
+        (value_type.byte, value_type.family),
+        (9 | 11..=13 | 16 | 17 | 20, _) | (23 | 25, Family::Redis)
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::rdb::{Event, Limits, Part, ValueParser, ValueType, convert};
+
+    #[test]
+    fn what_stands_twice_in_a_blob_is_written_once() {
+        // 5, 5, 3: neither ascending nor each once.
+        let intset = b"\x0e\x02\0\0\0\x03\0\0\0\x05\0\x05\0\x03\0";
+        // a 1, a 2.
+        let hash = b"\x11\x11\0\0\0\x04\0\x81a\x02\x01\x01\x81a\x02\x02\x01\xff";
+        for (from, to, body, count) in [(11, 2, &intset[..], 2), (16, 4, hash, 1)] {
+            let (from, to) = (ValueType::common(from), ValueType::common(to));
+            let limits = Limits::default();
+            let body = convert(body.to_vec().into(), from, to, &limits)
+                .unwrap()
+                .body;
+            let mut parser = ValueParser::new(to, body.into(), limits);
+            let mut found = 0;
+            while let Some(event) = parser.next_event().unwrap() {
+                found += usize::from(matches!(
+                    event,
+                    Event::Part(Part::SetMember(_) | Part::HashField { .. })
+                ));
+            }
+            assert_eq!(found, count, "{from:?}");
+        }
     }
 }

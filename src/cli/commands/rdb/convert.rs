@@ -91,6 +91,7 @@ fn table(summary: &ConvertSummary, server: ServerVersion) -> String {
     rows.push(("bytes".into(), HumanBytes(summary.bytes).to_string()));
     let left_out = [
         ("keys not selected", summary.keys_not_selected),
+        ("keys without elements", summary.keys_empty),
         ("AUX fields", summary.aux_left_out),
         ("module data beside the keys", summary.module_aux_left_out),
     ];
