@@ -142,6 +142,9 @@ fn dragonflys_filters_are_bodies() {
         assert_eq!(raw.end, Ok(()), "{byte}");
         let is_body = |event: &Event| matches!(event, Event::Body(found) if found == &body[..]);
         assert!(raw.events.iter().any(is_body), "{byte}: {:?}", raw.events);
+        // As those of modules, they are delivered whole whatever is asked for.
+        let short = reading(&file, Altitude::Raw { bytes_max: 5 });
+        assert_eq!((short.events, short.end), (raw.events, Ok(())), "{byte}");
         altitudes_agree(&file);
         let opaque = Opaque::Dragonfly(name);
         assert_eq!(error(&file).kind, ErrorKind::NoElements(opaque), "{byte}");
