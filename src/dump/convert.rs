@@ -436,7 +436,8 @@ mod tests {
             (24, b"\0\0\0\0\0\0\0\0\0"),
         ] {
             for server in ["redis-6.0", "valkey-9.1", "redis-8.6"] {
-                if (byte, server) != (18, "redis-6.0") && byte == 18 {
+                // Newer servers skip such lists, and reading refuses such sets.
+                if (byte == 18 && server != "redis-6.0") || (byte == 11 && server == "valkey-9.1") {
                     continue;
                 }
                 assert_eq!(written(server, byte, body), (vec![], 1), "{byte} {server}");
