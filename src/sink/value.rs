@@ -38,6 +38,8 @@ use super::{
 
 /// Strings from here on get a SET of their own.
 const MSET_VALUE_BYTES_MAX: usize = 16 * 1024;
+/// Parts that are gathered for one RESTORE: each takes memory beside its content, however small.
+const GATHERED_PARTS_MAX: usize = 64 * 1024;
 /// The RDB type of a plain string.
 const STRING: u8 = 0;
 
@@ -77,6 +79,8 @@ pub struct ValueWriter {
     lanes: Vec<LaneBuffer>,
     ready: VecDeque<(usize, Batch)>,
     value: Option<Value>,
+    /// Whether the key that was begun last is written at all.
+    writes_key: bool,
     left_out: LeftOut,
     losses: LossLog,
     /// The time by which fields have expired that are not held.
@@ -133,6 +137,7 @@ impl ValueWriter {
             config,
             ready: VecDeque::new(),
             value: None,
+            writes_key: false,
             left_out: LeftOut::default(),
             losses,
             now_ms: UnixMs::MIN,
@@ -163,12 +168,13 @@ impl ValueWriter {
             }
             _ => self.choose(&key),
         };
-        if let Way::Lost(loss) = way {
-            self.losses.lose(loss, db, &key.key)?;
+        match way {
+            Way::Ignored => {}
+            Way::Lost(loss) => self.losses.lose(loss, db, &key.key)?,
+            _ if key.has_metadata => self.losses.lose(Loss::ModuleMetadata, db, &key.key)?,
+            _ => {}
         }
-        if key.has_metadata {
-            self.losses.lose(Loss::ModuleMetadata, db, &key.key)?;
-        }
+        self.writes_key = !matches!(way, Way::Ignored | Way::Lost(_));
         self.now_ms = now_ms;
         self.held_keys += u64::from(key.expire_at_ms.is_some() && self.config.hold.is_on());
         let lane = lane_of(&key.key, self.lanes.len());
@@ -289,7 +295,7 @@ impl ValueWriter {
             Way::Gathered { parts, bytes } => {
                 *bytes += part.content_bytes();
                 parts.push(part);
-                if *bytes > self.config.restore_bytes_max {
+                if *bytes > self.config.restore_bytes_max || parts.len() > GATHERED_PARTS_MAX {
                     let parts = std::mem::take(parts);
                     self.stage(value);
                     for part in parts {
@@ -432,12 +438,16 @@ impl ValueWriter {
         self.transaction(value, &commands, shape, writes);
     }
 
-    /// Counts a member whose own expiry no other server has.
+    /// Counts a member of the last key whose own expiry no other server has. Nothing is lost with
+    /// a key that is left out.
     ///
     /// # Errors
     /// [`ErrorKind::Lossy`].
     pub fn member_expiry(&mut self, db: Db, key: &Bytes) -> Result<(), Error> {
-        self.losses.lose(Loss::MemberExpiry, db, key)
+        match self.writes_key {
+            true => self.losses.lose(Loss::MemberExpiry, db, key),
+            false => Ok(()),
+        }
     }
 
     /// Writes a function library.

@@ -273,6 +273,47 @@ fn a_large_value_is_staged_in_transactions_that_wait_for_each_other() {
 }
 
 #[test]
+fn many_parts_without_content_are_not_held() {
+    let mut writer = ValueWriter::new(target(Flavor::Redis, 6, 0), config());
+    writer.begin(Db(0), key("k", 18), NOW_MS).unwrap();
+    for _ in 0..=GATHERED_PARTS_MAX {
+        writer.take(element("")).unwrap();
+    }
+    let value = writer.value.as_ref().unwrap();
+    assert!(matches!(value.way, Way::Staged(_)), "{:?}", value.way);
+}
+
+#[test]
+fn nothing_is_lost_with_a_key_that_is_left_out() {
+    let past = rdb::Key {
+        expire_at_ms: Some(NOW_MS),
+        has_metadata: true,
+        ..key("k", 2)
+    };
+    let mut writer = ValueWriter::new(target(Flavor::Redis, 7, 0), config());
+    writer.begin(Db(0), past, NOW_MS).unwrap();
+    writer.take(Event::ValueEnd).unwrap();
+    writer.member_expiry(Db(0), &"k".into()).unwrap();
+    assert_eq!((writer.left_out().expired, writer.losses().total()), (1, 0));
+
+    let drops = ValueConfig {
+        on_lossy: OnLossy::Drop,
+        ..config()
+    };
+    let lost = rdb::Key {
+        has_metadata: true,
+        ..key("k", 28)
+    };
+    let mut writer = ValueWriter::new(target(Flavor::Redis, 7, 0), drops);
+    writer.begin(Db(0), lost, NOW_MS).unwrap();
+    writer.take(Event::ValueEnd).unwrap();
+    assert_eq!(writer.losses().total(), 1);
+    writer.begin(Db(0), key("k", 2), NOW_MS).unwrap();
+    writer.member_expiry(Db(0), &"k".into()).unwrap();
+    assert_eq!(writer.losses().total(), 2);
+}
+
+#[test]
 fn held_expiries_are_shifted_everywhere() {
     let held = || ValueConfig {
         hold: Hold::Held,
