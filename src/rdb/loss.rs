@@ -95,6 +95,11 @@ impl Losses {
         }
     }
 
+    /// Counts what is lost of a value as a whole.
+    pub(crate) fn add_once(&mut self, loss: Loss) {
+        self.0.insert(loss, 1);
+    }
+
     /// Takes one kind out.
     pub(crate) fn take(&mut self) -> Option<(Loss, u64)> {
         self.0.pop_first()

@@ -190,7 +190,9 @@ impl StreamConversion {
                     cursor.count()
                 })?;
                 self.producers_left -= 1;
-                losses.add(Loss::StreamIdempotency, if kept { 0 } else { left });
+                if !kept && left > 0 {
+                    losses.add_once(Loss::StreamIdempotency);
+                }
                 Step::ProducerIds { left }
             }
             Step::ProducerIds { left: 0 } => Step::Producers,
