@@ -263,10 +263,38 @@ fn compare(client: &mut Client, line: &Json) {
             }
         }
         "stream" => compare_stream(client, &key, value),
-        _ => assert_eq!(line["module"], "vectorset"),
+        _ => compare_vectors(client, &key, line),
     }
     let at = client.run(command!["PTTL", key]);
     assert_eq!(text(&at) == "-1", line.get("expire_at_ms").is_none());
+}
+
+fn compare_vectors(client: &mut Client, key: &[u8], line: &Json) {
+    assert_eq!(line["module"], "vectorset");
+    let elements = array(&line["value"]);
+    assert_eq!(
+        elements.len().to_string(),
+        text(&client.run(command!["VCARD", key]))
+    );
+    for element in elements {
+        let name = raw(&element[0]);
+        let theirs = list_of(&client.run(command!["VEMB", key, name]));
+        assert_eq!(theirs.len(), array(&element[1]).len());
+        // Of bits only the sign was kept.
+        let tolerance = if line["quantization"] == "bin" {
+            f64::MAX
+        } else {
+            1e-4
+        };
+        for (ours, theirs) in array(&element[1]).iter().zip(&theirs) {
+            let theirs: f64 = std::str::from_utf8(theirs).unwrap().parse().unwrap();
+            let ours = ours.as_f64().unwrap();
+            assert!((ours - theirs).abs() <= tolerance, "{ours} and {theirs}");
+        }
+        let attributes = client.run(command!["VGETATTR", key, name]);
+        let ours = element.get(2).map(raw).unwrap_or_default();
+        assert_eq!(ours, bytes(&attributes));
+    }
 }
 
 fn compare_stream(client: &mut Client, key: &[u8], value: &Json) {
