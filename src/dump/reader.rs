@@ -61,12 +61,30 @@ impl Reader {
     ///
     /// After [`Event::Key`] the caller may [`Reader::choose`] an altitude.
     ///
+    /// May be dropped midway: nothing is lost.
+    ///
     /// # Errors
     /// Those of the feed; `Rdb` for what the parser refuses.
     pub async fn next(&mut self) -> Result<Option<Event>, Error> {
         if let Some(event) = self.ready.pop_front() {
             return Ok(Some(event));
         }
+        loop {
+            if let Some(event) = self.buffered()? {
+                return Ok(Some(event));
+            }
+            if self.is_complete() {
+                return Ok(None);
+            }
+            self.fill().await?;
+        }
+    }
+
+    /// The next event of what was read already; `None` when more is needed, or nothing follows.
+    ///
+    /// # Errors
+    /// `Rdb` for what the parser refuses.
+    pub fn buffered(&mut self) -> Result<Option<Event>, Error> {
         loop {
             match self.parser.next_event() {
                 Ok(Some(event)) => {
@@ -75,11 +93,15 @@ impl Reader {
                         return Ok(Some(event));
                     }
                 }
-                Ok(None) if self.parser.finish().is_ok() => return Ok(None),
-                Ok(None) => self.fill().await?,
+                Ok(None) => return Ok(None),
                 Err(error) => return Err(self.feed.unusable(error)),
             }
         }
+    }
+
+    /// Whether the last event was [`Event::End`].
+    pub fn is_complete(&self) -> bool {
+        self.parser.finish().is_ok()
     }
 
     /// Chooses how deep to look into the value of the key that was the last event.
@@ -137,7 +159,11 @@ impl Reader {
         self.feed.finish(self.parser.offset(), rest).await
     }
 
-    async fn fill(&mut self) -> Result<(), Error> {
+    /// Reads the next piece of the input. May be dropped midway: nothing is lost.
+    ///
+    /// # Errors
+    /// Those of the feed; `Rdb` when it ends before the RDB does.
+    pub async fn fill(&mut self) -> Result<(), Error> {
         match self.feed.next().await? {
             Some(bytes) => self.parser.feed(&bytes),
             None => self

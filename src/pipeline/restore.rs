@@ -174,20 +174,24 @@ impl<'a> Run<'a> {
         let stopped = self.stop.requested();
         tokio::pin!(stopped);
         loop {
-            let event = tokio::select! {
+            loop {
+                match reader.buffered() {
+                    Ok(Some(event)) => take(copy, reader, event).await?,
+                    Ok(None) => break,
+                    Err(error) => return Ok(End::Broken(error)),
+                }
+            }
+            if reader.is_complete() {
+                return Ok(ended(reader).await);
+            }
+            tokio::select! {
                 biased;
                 () = &mut stopped => return Ok(End::Stopped),
-                event = reader.next() => event,
+                filled = reader.fill() => if let Err(error) = filled {
+                    return Ok(End::Broken(error));
+                },
                 // A lane may wait or fail while the input is silent.
-                noted = copy.noted() => {
-                    noted?;
-                    continue;
-                }
-            };
-            match event {
-                Ok(Some(event)) => take(copy, reader, event).await?,
-                Ok(None) => return Ok(ended(reader).await),
-                Err(error) => return Ok(End::Broken(error)),
+                noted = copy.noted() => noted?,
             }
         }
     }

@@ -185,10 +185,10 @@ impl Reading {
                 self.step = Step::End;
                 return Ok(Some(Event::Body(body)));
             }
-            (Walked::TooFar, Goal::Raw) if self.value_type.byte == opcode::TYPE_MODULE => {
+            (Walked::TooFar, Goal::Raw) if self.value_type.is_opaque() => {
                 let (size, limit) = (bytes_max.saturating_add(1), *bytes_max);
                 return Err(cursor.bad(ErrorKind::Limit {
-                    what: "the value of a module",
+                    what: "a value without elements",
                     size,
                     limit,
                 }));
@@ -220,7 +220,7 @@ fn begin(
         return Err(cursor.bad(unsupported(value_type.byte, header)));
     };
     Ok(match altitude {
-        Altitude::Raw { .. } if value_type.byte == opcode::TYPE_MODULE => {
+        Altitude::Raw { .. } if value_type.is_opaque() => {
             ahead(Goal::Raw, Walk::new(layout), limits.module_body_max)
         }
         Altitude::Raw { bytes_max } => ahead(Goal::Raw, Walk::new(layout), bytes_max as u64),

@@ -271,9 +271,9 @@ fn a_file_that_is_cut_says_where_and_what_is_there() {
     let source = filled("redis-7.0");
     let file = source.save();
     let whole = fs::read(&file).unwrap();
-    let mut staged = false;
-    for part in [3, 5, 7, 9] {
-        let cut = whole.len() * part / 10;
+    // The second cut lies in a value that is staged, in the last db.
+    let big = whole.windows(10).rposition(|name| name == b"string:big");
+    for cut in [whole.len() / 3, big.unwrap() + (2 << 20)] {
         let cut_file = file.with_file_name("cut.rdb");
         fs::write(&cut_file, &whole[..cut]).unwrap();
         let target = Server::start("redis-8.0");
@@ -296,13 +296,11 @@ fn a_file_that_is_cut_says_where_and_what_is_there() {
                 finished.stderr
             );
         }
-        staged |= finished.stderr.contains("string:big");
         // How to go on: with the whole file, leaving alone what is there.
         let finished = restore(&file, &target, &["--on-conflict", "skip"]);
         finished.assert_code(0);
         Oracle::between(&source, &target).assert_equal(&source, &target);
     }
-    assert!(staged, "one of the cuts lies in a value that is staged");
 }
 
 #[test]

@@ -417,3 +417,65 @@ fn strings_are_gathered_until_the_batch_is_full() {
     };
     assert_eq!(counts, [keys(64), keys(36)]);
 }
+
+/// A value of a type that the target has not is lost as a whole, or said in another way.
+#[test]
+fn values_of_newer_servers_and_forks_are_written_or_lost() {
+    let redis = |major, minor| target(Flavor::Redis, major, minor);
+    let mut with_json = Target::clone(&redis(7, 2));
+    with_json.modules.push("rejson".into());
+    let with_json = Arc::new(with_json);
+    let (ours, theirs) = (rdb::Family::Redis, rdb::Family::Dragonfly);
+    let body = || vec![Event::Body(Bytes::from_static(b"B"))];
+    let json = vec![Event::Part(Part::Json("{}".into()))];
+    let member = Event::Part(Part::ExpiringSetMember {
+        member: Element::Bytes("m".into()),
+        expire_at_ms: FAR_MS,
+    });
+    let set = "RESTORE k 0 <2:\\x01\\x01m> REPLACE";
+    let lost = Loss::MemberExpiry;
+    for (to, byte, family, events, written, loss) in [
+        (
+            redis(8, 8),
+            28,
+            ours,
+            body(),
+            "RESTORE k 0 <28:B> REPLACE",
+            None,
+        ),
+        (redis(8, 6), 28, ours, vec![], "", Some(Loss::Array)),
+        (redis(8, 8), 64, ours, vec![], "", Some(Loss::CronJob)),
+        (
+            redis(8, 8),
+            33,
+            theirs,
+            vec![],
+            "",
+            Some(Loss::DragonflyValue),
+        ),
+        (redis(8, 8), 20, theirs, vec![], "", Some(Loss::Json)),
+        (with_json, 20, theirs, json, "JSON.SET staged . {}", None),
+        (redis(7, 0), 32, theirs, vec![member], set, Some(lost)),
+    ] {
+        let case = format!("type {byte} to {to}");
+        let key = rdb::Key {
+            value_type: ValueType::of(byte, family),
+            ..key("k", 0)
+        };
+        let failed = write(to.clone(), config(), key.clone(), events.clone());
+        let lossy = failed.err().map(|error| match *error.kind {
+            ErrorKind::Lossy { lossy, .. } => lossy.loss,
+            other => panic!("{case}: {other:?}"),
+        });
+        assert_eq!(lossy, loss, "{case}");
+        let drop = ValueConfig {
+            on_lossy: OnLossy::Drop,
+            ..config()
+        };
+        let staging = String::from_utf8(staging_key(0).to_vec()).unwrap();
+        let batches = write(to, drop, key, events).unwrap();
+        let batches = batches.concat().join("; ").replace(&staging, "staged");
+        assert!(batches.contains(written), "{case}: {batches}");
+        assert_eq!(batches.is_empty(), written.is_empty(), "{case}: {batches}");
+    }
+}
