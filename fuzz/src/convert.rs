@@ -143,7 +143,7 @@ fn kept(
         }
         Part::ExpiringSetMember { member, .. } => {
             member_expiries += 1;
-            Some(Part::SetMember(member))
+            Some(as_text(&Part::SetMember(member)))
         }
         part => kept_of_stream(part, to.byte, entries),
     });

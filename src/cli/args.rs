@@ -13,7 +13,8 @@ use crate::config::{
     ConfigError, Kind, Layer, Origin, SETTINGS, Setting, Settings, from_env, from_file,
 };
 
-const PRECEDENCE: &str = "\
+/// What stands below the flags of `sync` and `config`.
+const SETTINGS_HELP: &str = "\
 Every flag can also be set in the environment (--queue-bytes-max as KEYFERRY_QUEUE_BYTES_MAX) and
 in the file given by --config (queue-bytes-max = \"64mb\"). A flag beats the environment, the
 environment beats the file. Passwords: KEYFERRY_SOURCE_PASSWORD and KEYFERRY_TARGET_PASSWORD, or
@@ -23,6 +24,17 @@ SIZE is a number and b, kb, mb or gb (1024-based); TIME is a number and ms, s, m
 
 Exit codes: 0 success, 1 differences found, 2 usage or configuration, 3 source failed,
 4 target failed, 5 local resource or abort, 70 a bug of keyferry.";
+
+/// What stands below the flags of the verbs of `rdb`.
+const RDB_HELP: &str = "\
+Flags that `keyferry sync` has too can also be set in the environment (--source-timeout as
+KEYFERRY_SOURCE_TIMEOUT) and in the file given by --config; all others are flags only. Passwords:
+KEYFERRY_SOURCE_PASSWORD and KEYFERRY_TARGET_PASSWORD, or the files, keep them out of `ps`.
+
+SIZE is a number and b, kb, mb or gb (1024-based); TIME is a number and ms, s, m, h or d.
+
+Exit codes: 0 success, 1 damage found by `check`, 2 usage or configuration, 3 the input failed or
+is damaged, 4 the target failed or cannot hold it, 5 local resource or abort, 70 a bug of keyferry.";
 
 pub(super) mod rdb;
 
@@ -117,15 +129,19 @@ pub(super) fn report(error: &clap::Error) -> Exit {
 }
 
 fn with_settings(command: Command) -> Command {
-    with_settings_of(command, |_| true)
+    with_settings_of(command, |_| true, SETTINGS_HELP)
 }
 
 /// Adds the flags of the settings that are named.
 pub(super) fn with_some_settings(command: Command, names: &[&str]) -> Command {
-    with_settings_of(command, |name| names.contains(&name))
+    with_settings_of(command, |name| names.contains(&name), RDB_HELP)
 }
 
-fn with_settings_of(command: Command, wanted: impl Fn(&str) -> bool) -> Command {
+fn with_settings_of(
+    command: Command,
+    wanted: impl Fn(&str) -> bool,
+    after: &'static str,
+) -> Command {
     let command = SETTINGS
         .iter()
         .filter(|setting| setting.on_command_line && wanted(setting.name))
@@ -139,7 +155,7 @@ fn with_settings_of(command: Command, wanted: impl Fn(&str) -> bool) -> Command 
                 .help("Log more: -v is --log-level debug, -vv is trace")
                 .help_heading("Output"),
         )
-        .after_help(PRECEDENCE)
+        .after_help(after)
 }
 
 fn flag(setting: &'static Setting) -> Arg {

@@ -30,9 +30,8 @@ pub fn parse(text: &str) -> Result<Duration, String> {
     };
     number
         .checked_mul(*factor)
-        .filter(|ms| *ms <= 366 * 86_400_000)
         .map(Duration::from_millis)
-        .ok_or_else(|| "the duration is longer than a year".into())
+        .ok_or_else(|| "the duration does not fit 64 bits".into())
 }
 
 #[cfg(test)]
@@ -49,6 +48,7 @@ mod tests {
             (" 5m ", 300_000),
             ("2h", 7_200_000),
             ("1d", 86_400_000),
+            ("9999d", 863_913_600_000),
         ] {
             assert_eq!(parse(text).map(|d| d.as_millis()), Ok(ms), "{text}");
         }
@@ -66,7 +66,6 @@ mod tests {
             "5 m",
             "1w",
             "18446744073709551615d",
-            "9999d",
         ] {
             assert!(parse(text).is_err(), "{text}");
         }

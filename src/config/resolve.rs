@@ -14,6 +14,9 @@ use super::{
     setting, size,
 };
 
+/// Nothing is waited for longer than this; clocks of the system end somewhere.
+const PATIENCE_MAX: Duration = Duration::from_secs(366 * 86_400);
+
 /// When progress is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ProgressStyle {
@@ -336,6 +339,9 @@ impl Settings {
         match kind(name) {
             Some(Kind::Duration { zero: false }) if duration.is_zero() => {
                 Err(self.unusable(name, "it must be longer than nothing", next))
+            }
+            _ if duration > PATIENCE_MAX => {
+                Err(self.unusable(name, "it is longer than a year", next))
             }
             _ => Ok(duration),
         }

@@ -40,7 +40,14 @@ impl Error {
         match &self.kind {
             ErrorKind::Open(error) | ErrorKind::Read(error) => error.to_string(),
             ErrorKind::Wrapped(_) => String::new(),
-            ErrorKind::Rdb(_) => "its bytes are not those of a whole RDB".into(),
+            ErrorKind::Rdb(error) => match error.kind {
+                rdb::ErrorKind::UnknownVersion(_) => {
+                    "no server is known that writes this version, so what stands in it is unknown"
+                        .into()
+                }
+                rdb::ErrorKind::NotRdb(_) => String::new(),
+                _ => "its bytes are not those of a whole RDB".into(),
+            },
             ErrorKind::Source(error) => error.why(),
         }
     }
@@ -53,6 +60,7 @@ impl Error {
             ErrorKind::Wrapped(_) => "unpack it first and give the RDB inside".into(),
             ErrorKind::Rdb(error) => match error.kind {
                 rdb::ErrorKind::NotRdb(_) => "give an RDB file, such as the dump.rdb of a server".into(),
+                rdb::ErrorKind::UnknownVersion(_) => "use a newer keyferry, if its server is newer; else the file is damaged".into(),
                 rdb::ErrorKind::Truncated => "copy the file again, or take a new one: `keyferry rdb dump`".into(),
                 _ => "`keyferry rdb check` shows where it is damaged; take a new one with `keyferry rdb dump`".into(),
             },

@@ -42,7 +42,7 @@ pub use feed::{Feed, Input};
 pub use filter::{Filter, FilterError, KeyPattern, Ttl};
 pub use info::{
     AuxField, DbInfo, EncodingInfo, ExpiryInfo, FunctionInfo, Info, InfoOptions, LargeKey, LzfInfo,
-    ModuleInfo, TypeInfo, Writer, info,
+    MetadataInfo, ModuleInfo, SlotImportInfo, SlotsInfo, TypeInfo, Writer, info,
 };
 pub use json::{JsonOptions, write_json};
 pub use meter::Meter;

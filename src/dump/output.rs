@@ -91,6 +91,9 @@ impl OutputError {
     /// What to do next.
     pub fn next(&self) -> String {
         match self.kind {
+            OutputErrorKind::Write(_) if self.is_closed() => {
+                "see why the program that read it ended before all was written".into()
+            }
             OutputErrorKind::Exists => "give another name, or --overwrite".into(),
             OutputErrorKind::Special => {
                 "give the name of a file; -o - writes to standard output".into()
@@ -117,7 +120,8 @@ impl Output {
             output: name.clone(),
             kind,
         };
-        match fs::metadata(path) {
+        // A link would be replaced, not what it points to.
+        match fs::symlink_metadata(path) {
             Ok(found) if !found.is_file() => return Err(failed(OutputErrorKind::Special)),
             Ok(_) if !overwrite => return Err(failed(OutputErrorKind::Exists)),
             Ok(_) => {}
@@ -322,7 +326,12 @@ mod tests {
         symlink(at("old"), at("link")).unwrap();
         for (name, path, overwrite, expected) in [
             ("a file", at("old"), false, "exists"),
-            ("a link to a file", at("link"), false, "exists"),
+            (
+                "a link to a file",
+                at("link"),
+                true,
+                "is not a regular file",
+            ),
             (
                 "a directory",
                 directory.path().into(),

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use std::collections::VecDeque;
+
 use crate::{
     keyspace::Db,
     rdb::{self, Altitude, Event, Key, Parser},
@@ -25,6 +27,10 @@ pub struct Reader {
     db: Db,
     /// The value that is being read belongs to a key that is not selected.
     skipping: bool,
+    /// What stands before the next key and belongs to it.
+    before_key: Vec<Event>,
+    /// A key that is selected, with what stands before it.
+    ready: VecDeque<Event>,
     /// A key that is selected if its value has the right size, which is being measured.
     measured: Option<Key>,
     left_out: u64,
@@ -46,6 +52,8 @@ impl Reader {
             left_out: 0,
             event_end: 0,
             record_offset: 0,
+            before_key: Vec::new(),
+            ready: VecDeque::new(),
         }
     }
 
@@ -53,9 +61,30 @@ impl Reader {
     ///
     /// After [`Event::Key`] the caller may [`Reader::choose`] an altitude.
     ///
+    /// May be dropped midway: nothing is lost.
+    ///
     /// # Errors
     /// Those of the feed; `Rdb` for what the parser refuses.
     pub async fn next(&mut self) -> Result<Option<Event>, Error> {
+        if let Some(event) = self.ready.pop_front() {
+            return Ok(Some(event));
+        }
+        loop {
+            if let Some(event) = self.buffered()? {
+                return Ok(Some(event));
+            }
+            if self.is_complete() {
+                return Ok(None);
+            }
+            self.fill().await?;
+        }
+    }
+
+    /// The next event of what was read already; `None` when more is needed, or nothing follows.
+    ///
+    /// # Errors
+    /// `Rdb` for what the parser refuses.
+    pub fn buffered(&mut self) -> Result<Option<Event>, Error> {
         loop {
             match self.parser.next_event() {
                 Ok(Some(event)) => {
@@ -64,11 +93,15 @@ impl Reader {
                         return Ok(Some(event));
                     }
                 }
-                Ok(None) if self.parser.finish().is_ok() => return Ok(None),
-                Ok(None) => self.fill().await?,
+                Ok(None) => return Ok(None),
                 Err(error) => return Err(self.feed.unusable(error)),
             }
         }
+    }
+
+    /// Whether the last event was [`Event::End`].
+    pub fn is_complete(&self) -> bool {
+        self.parser.finish().is_ok()
     }
 
     /// Chooses how deep to look into the value of the key that was the last event.
@@ -126,7 +159,11 @@ impl Reader {
         self.feed.finish(self.parser.offset(), rest).await
     }
 
-    async fn fill(&mut self) -> Result<(), Error> {
+    /// Reads the next piece of the input. May be dropped midway: nothing is lost.
+    ///
+    /// # Errors
+    /// Those of the feed; `Rdb` when it ends before the RDB does.
+    pub async fn fill(&mut self) -> Result<(), Error> {
         match self.feed.next().await? {
             Some(bytes) => self.parser.feed(&bytes),
             None => self
@@ -157,6 +194,11 @@ impl Reader {
                 self.pass(key, selected)
             }
             Event::ValueEnd | Event::MemberExpiry { .. } if self.skipping => None,
+            // It is not known yet whether the key is wanted.
+            Event::KeyMeta { .. } | Event::KeyFlags { .. } => {
+                self.before_key.push(event);
+                None
+            }
             Event::Function { .. } if !self.filter.selects_functions() => None,
             Event::Aux { ref name, .. }
                 if name == SCRIPT.as_bytes() && !self.filter.selects_functions() =>
@@ -187,8 +229,11 @@ impl Reader {
     fn pass(&mut self, key: Key, selected: bool) -> Option<Event> {
         self.skipping = !selected;
         if selected {
-            return Some(Event::Key(key));
+            self.ready.extend(self.before_key.drain(..));
+            self.ready.push_back(Event::Key(key));
+            return self.ready.pop_front();
         }
+        self.before_key.clear();
         self.left_out += 1;
         self.parser.choose(Altitude::Skip);
         None

@@ -13,26 +13,31 @@ pub enum Altitude {
     /// The body as it stands in the file, for RESTORE: one [`Event::Body`] and nothing else.
     ///
     /// A body longer than `bytes_max` is delivered as [`Altitude::Elements`] from its first
-    /// element on, except for values that have no elements (modules): those are delivered whole
-    /// up to `Limits::module_body_max`, beyond which they are an error. What is inside packed or
-    /// compressed blobs is not looked at.
+    /// element on, except for values without elements ([`ValueType::is_opaque`]): those are
+    /// delivered whole up to `Limits::module_body_max`, beyond which they are an error. A body
+    /// that says nothing by itself ([`ValueType::needs_template`]) always comes as elements.
+    /// What is inside packed or compressed blobs is not looked at.
     Raw {
         /// The longest body, in bytes, that is delivered in one piece.
         bytes_max: usize,
     },
     /// The body as it stands in the file, however long: [`Event::BodyPiece`]s as its bytes
     /// arrive, closed by [`Event::ValueEnd`]. Nothing is gathered; where the pieces end depends on
-    /// how the input was cut. What is inside packed or compressed blobs is not looked at.
+    /// how the input was cut. What is inside packed or compressed blobs is not looked at. A body
+    /// that says nothing by itself ([`ValueType::needs_template`]) comes as elements.
     Pieces,
     /// What is stored: [`Event::Blob`]s where a collection is kept packed, inflated but not
     /// walked, and [`Event::Part`]s of everything else, closed by [`Event::ValueEnd`].
     ///
-    /// The nodes of a stream, which say nothing without each other, come as parts. The value of a
-    /// module has neither: an error.
+    /// The nodes of a stream, which say nothing without each other, come as parts. What has no
+    /// elements has neither: an error.
     Encoded,
     /// The logical content: [`Event::Part`]s, closed by [`Event::ValueEnd`]. The value of a
-    /// module has none: an error.
+    /// module (vector sets excepted) and some of Dragonfly's have none: an error.
     Elements,
+    /// Whatever can be said: [`Altitude::Elements`], or [`Altitude::Pieces`] of a value that has
+    /// none.
+    Content,
     /// How long the body is: one [`Event::Measured`], after which the value is still to be read,
     /// at an altitude that is chosen then.
     ///

@@ -14,7 +14,8 @@ pub struct Limits {
     /// once they are told apart. Servers hold up to 512 MiB unless `proto-max-bulk-len` says
     /// otherwise.
     pub string_bytes_max: u64,
-    /// The longest body of a module's value, which can only be delivered whole.
+    /// The longest body of a value without elements, such as a module's, which can only be
+    /// delivered whole.
     pub module_body_max: u64,
     /// The field names of all hash templates together, which are kept to the end of the file.
     pub template_bytes_max: u64,

@@ -11,10 +11,12 @@
 //! Inside: `opcode` says what stands in a file and how each type is laid out, `walk` finds the
 //! end of a value by that, `value` reads its content, `packed` the blobs that small collections
 //! are kept in, `reading` chooses between them by the altitude that is asked for; `length`, `lzf`
-//! and `crc64` are the primitives.
+//! and `crc64` are the primitives. What only some servers write has files of its own: `template`
+//! (Redis 8.10), `metadata` (8.6), `slots` (Valkey), `keydb`, `dragonfly` and its `section`s.
 //!
 //! The format is defined by what servers write: redis `rdb.c`, `rdb.h`. Measured on Redis 2.8 to
-//! 8.6 and Valkey 7.2 to 9.1.
+//! 8.6 and Valkey 7.2 to 9.1; Redis 8.8 and 8.10, Valkey 9.2, KeyDB, Dragonfly and Redis
+//! Enterprise are read as they are reported to write.
 #![deny(clippy::indexing_slicing)]
 
 mod convert;

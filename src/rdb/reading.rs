@@ -8,9 +8,9 @@ use super::limits::Limits;
 use super::opcode;
 use super::parser::unsupported;
 use super::template::Names;
-use super::value::Value;
 use super::value::stored::Stored;
 use super::value::template_hash::TemplateHash;
+use super::value::{Value, module};
 use super::walk::{Op, Walk, Walked};
 
 /// A value that is being read, from behind its key on.
@@ -93,7 +93,10 @@ impl Reading {
         loop {
             match &mut self.step {
                 Step::Chosen(altitude) => {
-                    let altitude = *altitude;
+                    let altitude = match *altitude {
+                        Altitude::Content => content(self.value_type, cursor)?,
+                        altitude => altitude,
+                    };
                     self.step = match &self.template {
                         None if opcode::brings_names(self.value_type) => {
                             begin_with_names(self.value_type, altitude, cursor)?
@@ -182,10 +185,10 @@ impl Reading {
                 self.step = Step::End;
                 return Ok(Some(Event::Body(body)));
             }
-            (Walked::TooFar, Goal::Raw) if self.value_type.byte == opcode::TYPE_MODULE => {
+            (Walked::TooFar, Goal::Raw) if self.value_type.is_opaque() => {
                 let (size, limit) = (bytes_max.saturating_add(1), *bytes_max);
                 return Err(cursor.bad(ErrorKind::Limit {
-                    what: "the value of a module",
+                    what: "a value without elements",
                     size,
                     limit,
                 }));
@@ -217,7 +220,7 @@ fn begin(
         return Err(cursor.bad(unsupported(value_type.byte, header)));
     };
     Ok(match altitude {
-        Altitude::Raw { .. } if value_type.byte == opcode::TYPE_MODULE => {
+        Altitude::Raw { .. } if value_type.is_opaque() => {
             ahead(Goal::Raw, Walk::new(layout), limits.module_body_max)
         }
         Altitude::Raw { bytes_max } => ahead(Goal::Raw, Walk::new(layout), bytes_max as u64),
@@ -231,7 +234,19 @@ fn begin(
         Altitude::Pieces | Altitude::Converted { .. } => Step::Pieces(Walk::new(layout)),
         Altitude::Skip => Step::Skip(Walk::new(layout)),
         Altitude::Encoded => Step::Encoded(Stored::new(value_type)),
-        Altitude::Elements => Step::Elements(Value::new(value_type)),
+        Altitude::Elements | Altitude::Content => Step::Elements(Value::new(value_type)),
+    })
+}
+
+/// The altitude at which there is something to say; a module's value begins with whose it is.
+fn content(value_type: ValueType, cursor: &Cursor<'_>) -> Result<Altitude, Stop> {
+    let has_parts = match value_type.is_module() {
+        true => module::has_parts(cursor.ahead(0).length()?),
+        false => !value_type.is_opaque(),
+    };
+    Ok(match has_parts {
+        true => Altitude::Elements,
+        false => Altitude::Pieces,
     })
 }
 
@@ -249,7 +264,7 @@ fn begin_with_names(
 ) -> Result<Step, Stop> {
     let value = Value::new(value_type);
     Ok(match altitude {
-        Altitude::Elements | Altitude::Encoded => Step::Elements(value),
+        Altitude::Elements | Altitude::Encoded | Altitude::Content => Step::Elements(value),
         Altitude::Converted { to } if to != value_type => gather(value, value_type, to, cursor)?,
         altitude => Step::Whole(altitude),
     })
@@ -272,9 +287,11 @@ fn begin_template(
         Altitude::Measure { bytes_max } => ahead(Goal::Measure, walk, bytes_max as u64),
         Altitude::Skip => Step::Skip(walk),
         Altitude::Converted { to } => gather(value, value_type, to, cursor)?,
-        Altitude::Raw { .. } | Altitude::Pieces | Altitude::Encoded | Altitude::Elements => {
-            Step::Elements(value)
-        }
+        Altitude::Raw { .. }
+        | Altitude::Pieces
+        | Altitude::Encoded
+        | Altitude::Elements
+        | Altitude::Content => Step::Elements(value),
     })
 }
 

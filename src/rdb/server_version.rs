@@ -4,6 +4,7 @@
 //! and 8.10 load is what they are reported to write.
 
 use std::fmt;
+use std::ops::RangeInclusive;
 use std::str::FromStr;
 
 use super::event::{Family, Header, ValueType};
@@ -34,7 +35,7 @@ pub struct ServerVersion {
 
 /// What does not name a server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("not a server such as `redis-7.0` (from 2.8 on) or `valkey-8.1` (from 7.2 on)")]
+#[error("not a server such as `redis-7.0` (2.8 to 8.10) or `valkey-8.1` (7.2 to 9.2)")]
 pub struct NoSuchServer;
 
 /// The RDB version that each line of Redis writes, the newest first.
@@ -50,8 +51,11 @@ const REDIS_VERSIONS: [((u16, u16), u16); 10] = [
     ((3, 2), 7),
     ((2, 8), 6),
 ];
-/// The oldest lines that are supported.
-const OLDEST: [(Flavor, (u16, u16)); 2] = [(Flavor::Redis, (2, 8)), (Flavor::Valkey, (7, 2))];
+/// The oldest and the newest lines that are known: what later ones load cannot be said.
+const KNOWN: [(Flavor, RangeInclusive<(u16, u16)>); 2] = [
+    (Flavor::Redis, (2, 8)..=(8, 10)),
+    (Flavor::Valkey, (7, 2)..=(9, 2)),
+];
 
 /// The first lines of Redis and of Valkey that load a type.
 struct First {
@@ -263,8 +267,10 @@ impl FromStr for ServerVersion {
         let (major, minor) = release.split_once('.').ok_or(NoSuchServer)?;
         let number = |text: &str| text.parse::<u16>().map_err(|_| NoSuchServer);
         let (major, minor) = (number(major)?, number(minor)?);
-        let known = |(oldest, release)| oldest == flavor && (major, minor) >= release;
-        if !OLDEST.into_iter().any(known) {
+        let known = |(of, lines): (Flavor, RangeInclusive<(u16, u16)>)| {
+            of == flavor && lines.contains(&(major, minor))
+        };
+        if !KNOWN.into_iter().any(known) {
             return Err(NoSuchServer);
         }
         Ok(Self::new(flavor, major, minor))
@@ -287,6 +293,8 @@ mod tests {
             ("Valkey-7.2", Some("Valkey 7.2")),
             ("redis-2.6", None),
             ("valkey-7.0", None),
+            ("redis-99.0", None),
+            ("valkey-10.0", None),
             ("redis-7", None),
             ("redis", None),
             ("redis-7.0.15", None),

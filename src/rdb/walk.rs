@@ -212,8 +212,10 @@ impl Walk {
             None => size,
             Some(left) => {
                 let left = left.checked_sub(size).filter(|_| size > 0);
+                let differ = || cursor.corrupt("pieces of a filter differ from its size");
+                let left = left.ok_or_else(differ)?;
                 self.skip = size;
-                left.ok_or_else(|| cursor.corrupt("pieces of a filter differ from its size"))?
+                left
             }
         };
         self.chunks_left = Some(left);

@@ -13,6 +13,7 @@
 mod support;
 
 mod analyze;
+mod backup;
 mod conflicts;
 mod expiry;
 mod faults;

@@ -142,9 +142,26 @@ fn dragonflys_filters_are_bodies() {
         assert_eq!(raw.end, Ok(()), "{byte}");
         let is_body = |event: &Event| matches!(event, Event::Body(found) if found == &body[..]);
         assert!(raw.events.iter().any(is_body), "{byte}: {:?}", raw.events);
+        // As those of modules, they are delivered whole whatever is asked for.
+        let short = reading(&file, Altitude::Raw { bytes_max: 5 });
+        assert_eq!((short.events, short.end), (raw.events, Ok(())), "{byte}");
         altitudes_agree(&file);
         let opaque = Opaque::Dragonfly(name);
         assert_eq!(error(&file).kind, ErrorKind::NoElements(opaque), "{byte}");
+    }
+}
+
+/// Found by mutation: after a piece that is too long, the walk went on behind it.
+#[test]
+fn pieces_of_filters_that_lie_have_one_place() {
+    let head = b"\x22\x01k\0ggggggggeeeeeeee\x01\x02\x03\x01\x03\x05";
+    for (name, chunks) in [("too long", &b"\x02bi\x3ftss"[..]), ("empty", b"\x02bi\0")] {
+        let file = file(&[DRAGONFLY, head, chunks]);
+        for altitude in [Altitude::Skip, Altitude::Pieces, ALTITUDES[4]] {
+            let error = reading(&file, altitude).end.unwrap_err();
+            let what = "pieces of a filter differ from its size";
+            assert_eq!(error.kind, ErrorKind::Corrupt(what), "{name}, {altitude:?}");
+        }
     }
 }
 

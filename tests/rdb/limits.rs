@@ -122,7 +122,7 @@ fn modules_have_bodies_only() {
         [Event::Body(small.clone().into())]
     );
     let large = [&id[..], b"\x05\x40\x64", &[b'x'; 100], b"\x00"].concat();
-    let what = "the value of a module";
+    let what = "a value without elements";
     assert_eq!(
         kind(&file(7, &large), raw),
         ErrorKind::Limit {

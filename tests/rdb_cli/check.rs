@@ -27,7 +27,10 @@ fn fixtures_are_found_to_be_what_they_are() {
             "ok" | "module" | "duplicate-keys" => {
                 assert_eq!((code, kind), (0, None), "{name}: {report}");
                 let outline = &fixture.json["outline"]["trailing_bytes"];
-                assert_eq!(*outline, report["bytes_behind"], "{name}");
+                assert!(
+                    outline.is_null() || *outline == report["bytes_behind"],
+                    "{name}"
+                );
                 let keys = fixture.json["keys"].as_array();
                 // Servers leave out what has no elements, and have a repeated key once.
                 let is_whole =

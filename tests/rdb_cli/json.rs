@@ -40,7 +40,13 @@ fn hex(value: &Value) -> Value {
 fn keys(lines: &[Value]) -> Vec<Value> {
     let mut keys: Vec<Value> = Vec::new();
     let mut is_open = false;
-    for line in lines.iter().filter(|line| line["kind"] == "key") {
+    for line in lines {
+        if line["kind"] == "member_expiry" {
+            set_expiry(keys.last_mut().unwrap(), line);
+        }
+        if line["kind"] != "key" {
+            continue;
+        }
         if line["part"] == 0 {
             assert!(!is_open, "{line} begins within another key");
             keys.push(line.clone());
@@ -60,6 +66,17 @@ fn keys(lines: &[Value]) -> Vec<Value> {
     }
     assert!(!is_open, "the last key does not end");
     keys
+}
+
+/// Gives a field the expiry that follows its key.
+fn set_expiry(key: &mut Value, line: &Value) {
+    assert_eq!((&key["db"], &key["key"]), (&line["db"], &line["key"]));
+    if key["type"] == "hash" {
+        let fields = key["value"].as_array_mut().unwrap().iter_mut();
+        let mut named = fields.filter(|field| field[0] == line["member"]);
+        let field = named.next().unwrap().as_array_mut().unwrap();
+        field.push(line["expire_at_ms"].clone());
+    }
 }
 
 fn joined(value: Value, more: Value) -> Value {
@@ -105,11 +122,21 @@ fn joined(value: Value, more: Value) -> Value {
 fn value(key: &Value) -> Value {
     let array = |value: &Value| value.as_array().unwrap().clone();
     let mut elements: Vec<Value> = match key["type"].as_str().unwrap() {
-        "string" => return hex(&key["value"]),
+        "string" | "json" => return hex(&key["value"]),
+        "array" => {
+            let elements = array(&key["value"]);
+            let elements = elements.iter().map(|pair| json!([pair[0], hex(&pair[1])]));
+            let elements: Vec<_> = elements.collect();
+            return json!({"insert_cursor": key.get("insert_cursor"), "elements": elements});
+        }
+        "other" if key["value"]["script"].is_string() => return job(&key["value"]),
         "module" => return key["module"].clone(),
         "stream" => return stream(&key["value"]),
         "list" => return array(&key["value"]).iter().map(hex).collect(),
-        "set" => array(&key["value"]).iter().map(hex).collect(),
+        "set" => array(&key["value"])
+            .iter()
+            .map(|member| hex(member.get(0).unwrap_or(member)))
+            .collect(),
         "zset" => array(&key["value"])
             .iter()
             .map(|pair| json!([hex(&pair[0]), score(&pair[1])]))
@@ -122,6 +149,17 @@ fn value(key: &Value) -> Value {
     };
     elements.sort_by_key(Value::to_string);
     elements.into()
+}
+
+fn job(job: &Value) -> Value {
+    let list = |name: &str| -> Vec<Value> {
+        let list = job[name].as_array().into_iter().flatten();
+        list.map(hex).collect()
+    };
+    json!({
+        "script": hex(&job["script"]), "start": job["start_at_ms"], "interval": job["interval_ms"],
+        "keys": list("keys"), "args": list("arguments"),
+    })
 }
 
 /// A score as the number it is; the sign of zero is no difference.
@@ -338,6 +376,39 @@ fn lines_are_as_documented() {
 {"kind":"end","keys":4,"checksum":"absent"}
 "#;
     assert_eq!(shown.stdout, expected);
+}
+
+/// The value of a module that lies across the end of a piece of input.
+#[test]
+fn parts_do_not_depend_on_how_the_input_is_cut() {
+    let id = b"\x81\xbd\xe7\x2d\xa2\xbb\x1e\xb4\x05";
+    let items = b"\x05\x0aabcdefghij".repeat(100);
+    let body = [&id[..], &items, b"\x00"].concat();
+    for before in [262_100, 262_130, 262_144, 263_000] {
+        let padding = [
+            b"\x00\x01p\x80",
+            &u32::to_be_bytes(before)[..],
+            &vec![b'x'; before as usize],
+        ];
+        let file = [
+            b"REDIS0004",
+            &padding.concat()[..],
+            b"\x07\x01m",
+            &body,
+            b"\xff",
+        ]
+        .concat();
+        let shown = rdb_with_stdin(&["json", "-", "--key", "m"], &file);
+        shown.assert_code(0, "json");
+        let lines = shown.lines();
+        assert_eq!(lines.len(), 3, "{before}");
+        let module = &lines[1];
+        assert_eq!(
+            (&module["module"], &module["last"]),
+            (&json!("vectorset"), &json!(true))
+        );
+        assert_eq!(bytes(&module["value"]), body, "{before}");
+    }
 }
 
 #[test]

@@ -219,7 +219,7 @@ impl Checking {
                 counted.expires += u64::from(key.expire_at_ms.is_some());
                 let has_elements = !key.value_type.is_opaque();
                 if !has_elements {
-                    reader.choose(Altitude::Skip);
+                    reader.choose(Altitude::Content);
                 }
                 let seen = self.keys_seen.as_mut();
                 let known = seen.map(|seen| seen.see((self.db.0, &key.key[..])));

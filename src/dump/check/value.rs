@@ -80,7 +80,13 @@ impl ValueCheck {
         let key_type = KeyType::of(key.value_type);
         self.db = db;
         self.is_ordered = is_ordered(key.value_type);
-        self.counts = has_elements && !matches!(key_type, KeyType::String | KeyType::Stream);
+        let has_none = [
+            KeyType::String,
+            KeyType::Stream,
+            KeyType::Json,
+            KeyType::Other,
+        ];
+        self.counts = has_elements && !has_none.contains(&key_type);
         self.elements = 0;
         self.seen.clear();
         self.unsure = false;
@@ -111,7 +117,11 @@ impl ValueCheck {
                 self.element(member, "member", remarks);
                 self.expiry("a member", *expire_at_ms, remarks);
             }
-            Part::ArrayElement { .. } | Part::Json(_) | Part::CronJob { .. } => self.elements += 1,
+            Part::ArrayElement { .. } => self.elements += 1,
+            Part::Vector(vector) => {
+                let name = Element::Bytes(vector.element.clone());
+                self.element(&name, "element", remarks);
+            }
             Part::ZsetMember { member, score } => {
                 self.element(member, "member", remarks);
                 if self.is_ordered {

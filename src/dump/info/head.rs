@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use crate::{
     dump::encoding::string_encoding,
-    rdb::{StringHead, ValueType, module_name, string_head},
+    rdb::{Family, StringHead, ValueType, module_name, string_head},
 };
 
 /// So many bytes tell all that is asked for: the time before a packed hash (8), what begins an
@@ -62,6 +62,9 @@ impl Head {
 
     /// How the value is compressed, if it is one string that is.
     pub(super) fn lzf(&self, value_type: ValueType) -> Option<Lzf> {
+        if value_type.family == Family::Dragonfly && value_type.byte >= 20 {
+            return None;
+        }
         let at = match value_type.byte {
             0 | 9..=13 | 16 | 17 | 20 => 0,
             25 => 8,

@@ -23,8 +23,8 @@ use super::{ByteString, Error, Place, Reader, encoding_name};
 use head::Head;
 
 pub use report::{
-    AuxField, DbInfo, EncodingInfo, ExpiryInfo, FunctionInfo, Info, LargeKey, LzfInfo, ModuleInfo,
-    TypeInfo, Writer,
+    AuxField, DbInfo, EncodingInfo, ExpiryInfo, FunctionInfo, Info, LargeKey, LzfInfo,
+    MetadataInfo, ModuleInfo, SlotImportInfo, SlotsInfo, TypeInfo, Writer,
 };
 
 /// What is counted.
@@ -75,6 +75,7 @@ struct Counting {
     types: BTreeMap<KeyType, Sum>,
     encodings: BTreeMap<(KeyType, u8, &'static str), Sum>,
     modules: BTreeMap<String, Sum>,
+    metadata: BTreeMap<String, u64>,
     /// The smallest of the largest on top.
     largest: BinaryHeap<Reverse<Ranked>>,
     value: Value,
@@ -105,6 +106,8 @@ struct Value {
     value_type: ValueType,
     expires: bool,
     begins_at: u64,
+    /// The bytes of its pieces.
+    bytes: u64,
     head: Head,
     fields: u64,
 }
@@ -118,6 +121,7 @@ impl Counting {
             types: BTreeMap::new(),
             encodings: BTreeMap::new(),
             modules: BTreeMap::new(),
+            metadata: BTreeMap::new(),
             largest: BinaryHeap::new(),
             value: Value {
                 db: Db::default(),
@@ -125,6 +129,7 @@ impl Counting {
                 value_type: ValueType::common(0),
                 expires: false,
                 begins_at: 0,
+                bytes: 0,
                 head: Head::default(),
                 fields: 0,
             },
@@ -134,7 +139,10 @@ impl Counting {
     fn event(&mut self, db: Db, event: Event) {
         let info = &mut self.info;
         match event {
-            Event::BodyPiece(piece) => self.value.head.feed(piece),
+            Event::BodyPiece(piece) => {
+                self.value.bytes += piece.len() as u64;
+                self.value.head.feed(piece);
+            }
             Event::Part(Part::HashField { expire_at_ms, .. }) => {
                 self.value.fields += u64::from(expire_at_ms.is_some());
             }
@@ -151,6 +159,22 @@ impl Counting {
             }
             Event::Function { code } => info.functions.push(function(&code)),
             Event::ModuleAux { module } => info.module_aux.push(module),
+            Event::MemberExpiry { .. } => info.member_expiries += 1,
+            Event::SlotInfo { keys, .. } => {
+                info.slots.slots += 1;
+                info.slots.keys = info.slots.keys.saturating_add(keys);
+            }
+            Event::SlotImport { job, ranges } => info.slot_imports.push(SlotImportInfo {
+                job: ByteString(job),
+                ranges,
+            }),
+            Event::KeyFlags { sticky, .. } => info.sticky_keys += u64::from(sticky),
+            Event::SearchIndex { name } => info.search_indexes.push(ByteString(name)),
+            Event::KeyMeta { classes } => {
+                for class in classes {
+                    *self.metadata.entry(class.name).or_default() += 1;
+                }
+            }
             Event::End(checksum) => info.checksum = checksum.name(),
             _ => {}
         }
@@ -163,8 +187,17 @@ impl Counting {
                 info.scripts += 1;
                 return;
             }
-            // A hint in the midst of the keys, once for every slot.
-            b"slot-info" => return,
+            // A hint in the midst of the keys, once for every slot: slot, keys, ...
+            b"slot-info" => {
+                let text = String::from_utf8_lossy(&value);
+                let keys = text
+                    .split(',')
+                    .nth(1)
+                    .and_then(|keys| keys.parse::<u64>().ok());
+                info.slots.slots += 1;
+                info.slots.keys = info.slots.keys.saturating_add(keys.unwrap_or(0));
+                return;
+            }
             b"ctime" => {
                 let seconds = std::str::from_utf8(&value).ok();
                 let seconds = seconds.and_then(|text| text.parse::<UnixMs>().ok());
@@ -204,6 +237,7 @@ impl Counting {
             value_type: key.value_type,
             expires: key.expire_at_ms.is_some(),
             begins_at,
+            bytes: 0,
             head: Head::default(),
             fields: 0,
         };
@@ -211,7 +245,11 @@ impl Counting {
 
     fn end(&mut self, ends_at: u64) {
         let value = &self.value;
-        let bytes = ends_at.saturating_sub(value.begins_at);
+        let bytes = match value.bytes {
+            0 => ends_at.saturating_sub(value.begins_at),
+            // Also inside of a compressed section, where offsets tell nothing.
+            bytes => bytes,
+        };
         let key_type = KeyType::of(value.value_type);
         let named = encoding_name(value.value_type);
         let encoding = named.or_else(|| value.head.string_encoding());
@@ -296,6 +334,10 @@ impl Counting {
             bytes: sum.bytes,
         });
         info.modules = modules.collect();
+        let metadata = self.metadata.into_iter();
+        info.metadata = metadata
+            .map(|(class, keys)| MetadataInfo { class, keys })
+            .collect();
         let ranked = self.largest.into_sorted_vec().into_iter();
         let largest = ranked.map(|Reverse((bytes, db, key, of, encoding))| LargeKey {
             place: Place {

@@ -59,6 +59,45 @@ pub struct Info {
     pub modules: Vec<ModuleInfo>,
     /// What modules keep beside the keys: their names, once for each record.
     pub module_aux: Vec<String>,
+    /// What modules keep beside single keys (Redis 8.6).
+    pub metadata: Vec<MetadataInfo>,
+    /// Hints about slots, and the keys they tell of.
+    pub slots: SlotsInfo,
+    /// Slots that were being imported (Valkey 9).
+    pub slot_imports: Vec<SlotImportInfo>,
+    /// Members and fields with an expiry of their own, as KeyDB writes them.
+    pub member_expiries: u64,
+    /// Keys that Dragonfly never evicts.
+    pub sticky_keys: u64,
+    /// Indexes of Dragonfly.
+    pub search_indexes: Vec<ByteString>,
+}
+
+/// Metadata of one class.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct MetadataInfo {
+    /// The four characters of its name.
+    pub class: String,
+    /// Keys that have it.
+    pub keys: u64,
+}
+
+/// What a file of a cluster says about its slots.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Default)]
+pub struct SlotsInfo {
+    /// How many slots it tells of.
+    pub slots: u64,
+    /// How many keys it says are in them.
+    pub keys: u64,
+}
+
+/// Slots that were being imported.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct SlotImportInfo {
+    /// The name of the import.
+    pub job: ByteString,
+    /// The first and the last slot of each range.
+    pub ranges: Vec<(u16, u16)>,
 }
 
 /// A server.

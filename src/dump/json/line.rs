@@ -1,6 +1,6 @@
 //! The lines of keys, and their way out.
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 
 use crate::{
     dump::{
@@ -9,17 +9,20 @@ use crate::{
         encoding::{encoding_name, string_encoding},
     },
     keyspace::Db,
-    rdb::{Element, Key, KeyType, Part, module_name},
+    rdb::{Element, Key, KeyType, MetadataClass, Part, module_name},
 };
 
 use super::{
     nest::{Bracket, Nest, ScopeKind},
     string::Cuts,
-    value::{push_element, push_int, push_part},
+    value::{push_element, push_int, push_part, push_vector, push_vector_set},
 };
 
 /// So many bytes are gathered before they are passed on.
 const GATHERED_BYTES: usize = 256 << 10;
+
+/// The shortest part that is made: it holds what a module's value says first, its name.
+const CHUNK_BYTES_MIN: usize = 16;
 
 /// Text on its way out.
 pub(super) struct Lines<'a> {
@@ -74,9 +77,13 @@ pub(super) struct KeyLines {
     head: Vec<u8>,
     /// What the first line has beside it.
     attributes: Vec<u8>,
+    /// What stood before the key and goes there too.
+    before: Vec<u8>,
     key_type: KeyType,
     /// The value comes as its body.
     is_opaque: bool,
+    /// Components of the vectors in a vector set.
+    dimensions: usize,
     part: u64,
     /// Where the value in the line begins, while a line is open.
     value_start: Option<usize>,
@@ -84,25 +91,29 @@ pub(super) struct KeyLines {
     cuts: Cuts,
     /// Bytes of a long string that are still to come.
     string_left: u64,
-    /// The first bytes of a module's value, until they tell its name.
-    module_head: Option<Bytes>,
+    is_module: bool,
+    /// Bytes of a value that has no parts, up to a line of them.
+    body: BytesMut,
 }
 
 impl KeyLines {
     pub(super) fn new(chunk_bytes: usize) -> KeyLines {
         KeyLines {
-            chunk_bytes,
+            chunk_bytes: chunk_bytes.max(CHUNK_BYTES_MIN),
             written: 0,
             head: Vec::new(),
             attributes: Vec::new(),
+            before: Vec::new(),
             key_type: KeyType::String,
             is_opaque: false,
+            dimensions: 0,
             part: 0,
             value_start: None,
             nest: Nest::default(),
             cuts: Cuts::default(),
             string_left: 0,
-            module_head: None,
+            is_module: false,
+            body: BytesMut::new(),
         }
     }
 
@@ -116,7 +127,7 @@ impl KeyLines {
         self.key_type = KeyType::of(key.value_type);
         self.is_opaque = key.value_type.is_opaque();
         self.part = 0;
-        self.module_head = key.value_type.is_module().then(Bytes::new);
+        self.is_module = key.value_type.is_module();
         let head = &mut self.head;
         head.clear();
         head.extend_from_slice(b"{\"kind\":\"key\",\"db\":");
@@ -147,8 +158,24 @@ impl KeyLines {
                 push_int(attributes, value);
             }
         }
-        if key.has_metadata {
-            attributes.extend_from_slice(b",\"metadata\":true");
+        attributes.append(&mut self.before);
+    }
+
+    /// What modules keep beside the next key.
+    pub(super) fn metadata(&mut self, classes: &[MetadataClass]) {
+        let names: Vec<_> = classes.iter().map(|class| class.name.as_str()).collect();
+        self.before.extend_from_slice(b",\"metadata\":");
+        serde_json::to_writer(&mut self.before, &names).expect("a vector takes everything");
+    }
+
+    /// How Dragonfly marks the next key.
+    pub(super) fn flags(&mut self, sticky: bool, memcached_flags: Option<u32>) {
+        if sticky {
+            self.before.extend_from_slice(b",\"sticky\":true");
+        }
+        if let Some(flags) = memcached_flags {
+            self.before.extend_from_slice(b",\"memcached_flags\":");
+            push_int(&mut self.before, flags);
         }
     }
 
@@ -174,6 +201,15 @@ impl KeyLines {
                 self.open(lines);
                 push_bytes(&mut lines.text, &text);
             }
+            Part::VectorSet(set) => {
+                self.is_opaque = false;
+                push_vector_set(&mut self.attributes, &set);
+                self.dimensions = usize::try_from(set.dimensions).unwrap_or(usize::MAX);
+            }
+            Part::Vector(vector) => {
+                self.begin_element(lines);
+                push_vector(&mut self.nest, &mut lines.text, &vector, self.dimensions);
+            }
             Part::ArrayStart { insert_cursor } => {
                 if let Some(index) = insert_cursor {
                     self.attributes.extend_from_slice(b",\"insert_cursor\":");
@@ -181,48 +217,46 @@ impl KeyLines {
                 }
             }
             part => {
-                if self.is_full(lines) {
-                    self.split(lines);
-                } else if self.value_start.is_none() {
-                    self.open(lines);
-                }
+                self.begin_element(lines);
                 push_part(&mut self.nest, &mut lines.text, &part);
             }
         }
         lines.relieve()
     }
 
-    /// The next bytes of a module's value.
+    /// The next bytes of a value that has no parts. They are gathered, so that the parts are the
+    /// same however the input was cut.
     pub(super) fn body_piece(
         &mut self,
         lines: &mut Lines<'_>,
-        bytes: Bytes,
+        bytes: &[u8],
     ) -> Result<(), OutputError> {
-        let bytes = match self.module_head.take() {
-            None => bytes,
-            Some(head) => {
-                let head = Bytes::from([head, bytes].concat());
-                let Some(name) = module_name(&head) else {
-                    self.module_head = Some(head);
-                    return Ok(());
-                };
-                self.attributes.extend_from_slice(b",\"module\":");
-                push_text(&mut self.attributes, &name);
-                head
-            }
-        };
-        for piece in bytes.chunks(self.chunk_bytes.max(1)) {
-            self.piece(lines, piece);
+        self.body.extend_from_slice(bytes);
+        while self.body.len() > self.chunk_bytes {
+            let part = self.body.split_to(self.chunk_bytes).freeze();
+            self.body_part(lines, part);
             lines.relieve()?;
         }
         Ok(())
     }
 
+    fn body_part(&mut self, lines: &mut Lines<'_>, part: Bytes) {
+        if let (true, Some(name)) = (self.is_module && self.part == 0, module_name(&part)) {
+            self.attributes.extend_from_slice(b",\"module\":");
+            push_text(&mut self.attributes, &name);
+        }
+        self.piece(lines, &part);
+    }
+
     /// Ends the value.
     pub(super) fn end(&mut self, lines: &mut Lines<'_>) -> Result<(), OutputError> {
+        if !self.body.is_empty() {
+            let part = self.body.split().freeze();
+            self.body_part(lines, part);
+        }
         if self.value_start.is_none() {
             self.open(lines);
-            if self.key_type == KeyType::String || self.key_type == KeyType::Module {
+            if self.is_text() {
                 lines.text.extend_from_slice(b"\"\"");
             }
         }
@@ -231,6 +265,15 @@ impl KeyLines {
         self.end_line(lines, true);
         self.written += 1;
         lines.relieve()
+    }
+
+    /// Goes to where the next element stands, in a new line where the last one is long enough.
+    fn begin_element(&mut self, lines: &mut Lines<'_>) {
+        if self.is_full(lines) {
+            self.split(lines);
+        } else if self.value_start.is_none() {
+            self.open(lines);
+        }
     }
 
     fn string_encoding(&mut self, name: &str) {
@@ -248,6 +291,11 @@ impl KeyLines {
         push_bytes(&mut lines.text, bytes);
     }
 
+    /// Whether the value is a byte string.
+    fn is_text(&self) -> bool {
+        self.is_opaque || matches!(self.key_type, KeyType::String | KeyType::Json)
+    }
+
     fn is_full(&self, lines: &Lines<'_>) -> bool {
         let start = self.value_start;
         start.is_some_and(|start| lines.position().wrapping_sub(start) >= self.chunk_bytes)
@@ -263,8 +311,7 @@ impl KeyLines {
         self.value_start = Some(lines.position());
         let text = &mut lines.text;
         match self.key_type {
-            KeyType::String | KeyType::Module | KeyType::Json => {}
-            KeyType::Other if self.is_opaque => {}
+            _ if self.is_text() => {}
             KeyType::Other if self.part == 0 => self.nest.begin(text, Bracket::Object),
             _ if self.part > 0 => self.nest.reopen(text),
             KeyType::Stream => {

@@ -14,7 +14,10 @@ mod value;
 
 use bytes::Bytes;
 
-use crate::rdb::{Altitude, Checksum, Event, Header};
+use crate::{
+    keyspace::{Db, UnixMs},
+    rdb::{Altitude, Checksum, Event, Header},
+};
 
 use super::{
     CopyError, Output, Reader,
@@ -51,14 +54,22 @@ pub async fn write_json(
     while let Some(event) = reader.next().await? {
         match event {
             Event::Key(key) => {
-                if key.value_type.is_opaque() {
-                    reader.choose(Altitude::Pieces);
-                }
+                reader.choose(Altitude::Content);
                 keys.begin(reader.db(), key);
             }
             Event::Part(part) => keys.part(&mut lines, part)?,
-            Event::BodyPiece(bytes) => keys.body_piece(&mut lines, bytes)?,
+            Event::BodyPiece(bytes) => keys.body_piece(&mut lines, &bytes)?,
             Event::ValueEnd => keys.end(&mut lines)?,
+            Event::KeyMeta { classes } => keys.metadata(&classes),
+            Event::KeyFlags {
+                sticky,
+                memcached_flags,
+            } => keys.flags(sticky, memcached_flags),
+            Event::MemberExpiry {
+                key,
+                member,
+                expire_at_ms,
+            } => push_member_expiry(lines.text(), reader.db(), [&key, &member], expire_at_ms),
             Event::Header(header) => push_header(lines.text(), header),
             Event::Function { code } => push_function(lines.text(), &code),
             Event::End(checksum) => push_end(lines.text(), keys.written(), checksum),
@@ -86,6 +97,15 @@ fn push_function(json: &mut Vec<u8>, code: &Bytes) {
     json.extend_from_slice(b"}\n");
 }
 
+fn push_member_expiry(json: &mut Vec<u8>, db: Db, [key, member]: [&Bytes; 2], at: UnixMs) {
+    let start = format!("{{\"kind\":\"member_expiry\",\"db\":{db},\"key\":");
+    json.extend_from_slice(start.as_bytes());
+    push_bytes(json, key);
+    json.extend_from_slice(b",\"member\":");
+    push_bytes(json, member);
+    json.extend_from_slice(format!(",\"expire_at_ms\":{at}}}\n").as_bytes());
+}
+
 fn push_end(json: &mut Vec<u8>, keys: u64, checksum: Checksum) {
     let checksum = checksum.name();
     let line = format!("{{\"kind\":\"end\",\"keys\":{keys},\"checksum\":\"{checksum}\"}}\n");
@@ -110,6 +130,26 @@ fn push_aux(json: &mut Vec<u8>, event: &Event) {
         Event::ResizeDb { keys, expires } => {
             let hint = format!("{{\"kind\":\"db_size\",\"keys\":{keys},\"expires\":{expires}");
             json.extend_from_slice(hint.as_bytes());
+        }
+        Event::SlotInfo {
+            slot,
+            keys,
+            expires,
+        } => {
+            let hint = format!(
+                "{{\"kind\":\"slot_info\",\"slot\":{slot},\"keys\":{keys},\"expires\":{expires}"
+            );
+            json.extend_from_slice(hint.as_bytes());
+        }
+        Event::SlotImport { job, ranges } => {
+            json.extend_from_slice(b"{\"kind\":\"slot_import\",\"job\":");
+            push_bytes(json, job);
+            let ranges: Vec<_> = ranges.iter().map(|(a, b)| format!("[{a},{b}]")).collect();
+            json.extend_from_slice(format!(",\"ranges\":[{}]", ranges.join(",")).as_bytes());
+        }
+        Event::SearchIndex { name } => {
+            json.extend_from_slice(b"{\"kind\":\"search_index\",\"name\":");
+            push_bytes(json, name);
         }
         _ => return,
     }

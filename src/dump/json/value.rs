@@ -4,7 +4,8 @@ use crate::{
     dump::byte_string::{push_bytes, push_text},
     keyspace::{StreamId, UnixMs},
     rdb::{
-        Element, Part, StreamConsumer, StreamGroup, StreamIdempotency, StreamMeta, StreamPending,
+        Element, Part, Quantization, StreamConsumer, StreamGroup, StreamIdempotency, StreamMeta,
+        StreamPending, Vector, VectorSet,
     },
 };
 
@@ -179,12 +180,53 @@ pub(super) fn push_part(nest: &mut Nest, json: &mut Vec<u8>, part: &Part) {
         Part::CronArgument(argument) => {
             push_listed(nest, json, ScopeKind::CronArguments, "arguments", argument);
         }
-        // The values of modules come as their body.
+        // Written where lines begin.
         Part::VectorSet(_) | Part::Vector(_) => {}
-        // Written where they begin a line.
         Part::Json(_) | Part::ArrayStart { .. } => {}
         Part::String(_) | Part::StringStart { .. } | Part::StringChunk(_) => {}
     }
+}
+
+/// Appends the settings of a vector set as members of its first line.
+pub(super) fn push_vector_set(json: &mut Vec<u8>, set: &VectorSet) {
+    let quantization = match set.quantization {
+        Quantization::None => "f32",
+        Quantization::Int8 => "int8",
+        Quantization::Binary => "bin",
+    };
+    let (dimensions, links_max) = (set.dimensions, set.links_max);
+    let settings = format!(
+        ",\"module\":\"vectorset\",\"dimensions\":{dimensions},\"quantization\":\"{quantization}\",\"links_max\":{links_max}"
+    );
+    json.extend_from_slice(settings.as_bytes());
+    if let Some(dimensions) = set.input_dimensions {
+        json.extend_from_slice(b",\"input_dimensions\":");
+        push_int(json, dimensions);
+    }
+}
+
+/// Appends an element of a vector set.
+pub(super) fn push_vector(nest: &mut Nest, json: &mut Vec<u8>, vector: &Vector, dimensions: usize) {
+    nest.comma(json);
+    json.push(b'[');
+    push_bytes(json, &vector.element);
+    json.extend_from_slice(b",[");
+    for (n, component) in vector.components(dimensions).enumerate() {
+        if n > 0 {
+            json.push(b',');
+        }
+        match component.is_finite() {
+            true => json.extend_from_slice(ryu::Buffer::new().format_finite(component).as_bytes()),
+            // The product of a component and the length of its vector can be too large.
+            false => json.extend_from_slice(b"null"),
+        }
+    }
+    json.push(b']');
+    if let Some(attributes) = &vector.attributes {
+        json.push(b',');
+        push_bytes(json, attributes);
+    }
+    json.push(b']');
 }
 
 /// Appends an element of a list that is a member of the value and begins with its first element.
@@ -301,7 +343,7 @@ mod tests {
             push_score(&mut pushed, score);
             assert_eq!(String::from_utf8(pushed).unwrap(), json);
             if score.is_finite() {
-                let back: f64 = serde_json::from_str(json).unwrap();
+                let back: f64 = json.parse().unwrap();
                 assert_eq!(back.to_bits(), score.to_bits(), "{json}");
             }
         }

@@ -57,6 +57,11 @@ fn encoding_version(id: u64) -> u64 {
     id & 0x3ff
 }
 
+/// Whether the values of a module type have parts: vector sets, which are built in.
+pub(crate) fn has_parts(id: u64) -> bool {
+    type_name(id) == "vectorset" && encoding_version(id) == 0
+}
+
 /// A value of a module that is being read.
 #[derive(Debug)]
 pub(crate) enum ModuleValue {
@@ -75,9 +80,9 @@ impl ModuleValue {
                 Self::VectorSet(vectors) => return vectors.next(cursor, limits),
                 Self::Start => {
                     let id = cursor.length()?;
-                    let name = type_name(id);
-                    if name != "vectorset" || encoding_version(id) != 0 {
-                        return Err(cursor.bad(ErrorKind::NoElements(Opaque::Module(name))));
+                    if !has_parts(id) {
+                        let opaque = Opaque::Module(type_name(id));
+                        return Err(cursor.bad(ErrorKind::NoElements(opaque)));
                     }
                     *self = Self::VectorSet(Box::new(VectorSetReader::new()));
                     cursor.commit();

@@ -233,6 +233,59 @@ fn streams_keep_groups_consumers_and_pending_entries() {
     assert_eq!(losses, []);
 }
 
+/// As converting the payload does: the first consumer gets them, or one of our own.
+#[test]
+fn entries_that_were_given_back_get_an_owner() {
+    let nacked = |ms| match pending(ms, 100) {
+        Part::StreamPending(pending) => Part::StreamNacked(pending),
+        part => part,
+    };
+    let group_of = |consumers: &[Part]| {
+        let parts = [vec![entry(1), entry(3), group(None)], consumers.to_vec()].concat();
+        let parts = [parts, vec![nacked(3)]].concat();
+        let (found, losses) = rebuilt(&redis(7, 0), Hold::Held, parts);
+        assert_eq!(losses, [Loss::NackedEntry]);
+        found[3..].to_vec()
+    };
+    let claim = |owner| format!("XCLAIM k g {owner} 0 3-0 TIME 100 RETRYCOUNT 2 FORCE JUSTID");
+    assert_eq!(
+        group_of(&[consumer("c1"), pending(1, 50), consumer("c2")]),
+        [
+            "XGROUP CREATECONSUMER k g c1",
+            "XCLAIM k g c1 0 1-0 TIME 50 RETRYCOUNT 2 FORCE JUSTID",
+            "XGROUP CREATECONSUMER k g c2",
+            &claim("c1"),
+        ]
+    );
+    assert_eq!(
+        group_of(&[]),
+        ["XGROUP CREATECONSUMER k g keyferry", &claim("keyferry"),]
+    );
+}
+
+#[test]
+fn what_only_forks_have_is_lost_or_said_otherwise() {
+    let member = Part::ExpiringSetMember {
+        member: element("m"),
+        expire_at_ms: 5,
+    };
+    let json = Part::Json(Bytes::from_static(b"{}"));
+    let array = Part::ArrayStart {
+        insert_cursor: None,
+    };
+    let job = Part::CronKey(Bytes::from_static(b"k"));
+    for (part, lines, loss) in [
+        (member, &["SADD k m"][..], Some(Loss::MemberExpiry)),
+        (json, &["JSON.SET k . {}"], None),
+        (array, &[], Some(Loss::Array)),
+        (job, &[], Some(Loss::CronJob)),
+    ] {
+        let (found, losses) = rebuilt(&redis(8, 6), Hold::Released, vec![part]);
+        assert_eq!(found, lines);
+        assert_eq!(losses, Vec::from_iter(loss));
+    }
+}
+
 #[test]
 fn empty_streams_and_odd_counters_are_written() {
     let empty = vec![meta(0, true), group(None)];
@@ -271,5 +324,19 @@ fn duplicate_detection_is_written_where_it_is_known() {
     assert_eq!(found, lines);
     let (found, losses) = rebuilt(&redis(8, 0), Hold::Held, parts);
     assert_eq!(found, ["XADD k 8-0 f 1 f v"]);
-    assert_eq!(losses, []);
+    assert_eq!(losses, [Loss::StreamIdempotency]);
+}
+
+#[test]
+fn field_expiries_end_where_the_target_takes_no_later_ones() {
+    let field = Part::HashField {
+        field: Element::Bytes("f".into()),
+        value: Element::Bytes("v".into()),
+        expire_at_ms: Some(1 << 50),
+    };
+    let (found, _) = rebuilt(&redis(8, 6), Hold::Released, vec![field.clone()]);
+    let lines = ["HSET k f v", "HPEXPIREAT k 70368744177663 FIELDS 1 f"];
+    assert_eq!(found, lines);
+    let (found, _) = rebuilt(&redis(8, 6), Hold::Held, vec![field]);
+    assert_eq!(found, lines);
 }

@@ -273,6 +273,124 @@ fn a_large_value_is_staged_in_transactions_that_wait_for_each_other() {
 }
 
 #[test]
+fn many_parts_without_content_are_not_held() {
+    let mut writer = ValueWriter::new(target(Flavor::Redis, 6, 0), config());
+    writer.begin(Db(0), key("k", 18), NOW_MS).unwrap();
+    for _ in 0..=GATHERED_PARTS_MAX {
+        writer.take(element("")).unwrap();
+    }
+    let value = writer.value.as_ref().unwrap();
+    assert!(matches!(value.way, Way::Staged(_)), "{:?}", value.way);
+}
+
+#[test]
+fn nothing_is_lost_with_a_key_that_is_left_out() {
+    let past = rdb::Key {
+        expire_at_ms: Some(NOW_MS),
+        has_metadata: true,
+        ..key("k", 2)
+    };
+    let mut writer = ValueWriter::new(target(Flavor::Redis, 7, 0), config());
+    writer.begin(Db(0), past, NOW_MS).unwrap();
+    writer.take(Event::ValueEnd).unwrap();
+    writer.member_expiry(Db(0), &"k".into()).unwrap();
+    assert_eq!((writer.left_out().expired, writer.losses().total()), (1, 0));
+
+    let drops = ValueConfig {
+        on_lossy: OnLossy::Drop,
+        ..config()
+    };
+    let lost = rdb::Key {
+        has_metadata: true,
+        ..key("k", 28)
+    };
+    let mut writer = ValueWriter::new(target(Flavor::Redis, 7, 0), drops);
+    writer.begin(Db(0), lost, NOW_MS).unwrap();
+    writer.take(Event::ValueEnd).unwrap();
+    assert_eq!(writer.losses().total(), 1);
+    writer.begin(Db(0), key("k", 2), NOW_MS).unwrap();
+    writer.member_expiry(Db(0), &"k".into()).unwrap();
+    assert_eq!(writer.losses().total(), 2);
+}
+
+/// Type 24 with one field that expires at this time.
+fn expiring_hash(expire_at_ms: UnixMs) -> Event {
+    let mut body = expire_at_ms.to_le_bytes().to_vec();
+    body.extend_from_slice(b"\x01\x01\x01f\x01v");
+    Event::Body(body.into())
+}
+
+#[test]
+fn a_body_that_would_harm_the_target_is_written_otherwise_or_refused() {
+    let redis = || target(Flavor::Redis, 8, 6);
+    let cut = vec![Event::Body(Bytes::from_static(b"\0\0\0\0\0\0\0\0\x01"))];
+    let error = write(redis(), config(), key("bad", 24), cut).unwrap_err();
+    assert!(matches!(&*error.kind, ErrorKind::Value { key, .. } if key == "bad"));
+
+    let far = vec![expiring_hash(1 << 50)];
+    let batches = write(redis(), config(), key("k", 24), far).unwrap();
+    let min = ((1_i64 << 46) - 1).to_le_bytes().escape_ascii().to_string();
+    let restore = format!("RESTORE k 0 <24:{min}\\x01\\x01\\x01f\\x01v> REPLACE");
+    assert_eq!(batches.concat(), [restore]);
+}
+
+#[test]
+fn a_body_without_elements_is_counted_where_the_target_would_take_it() {
+    let mut writer = ValueWriter::new(target(Flavor::Redis, 6, 0), config());
+    writer.begin(Db(0), key("k", 4), NOW_MS).unwrap();
+    writer.take(Event::Body(Bytes::from_static(b"\0"))).unwrap();
+    writer.flush();
+    assert!(writer.ready().is_none());
+    assert_eq!(writer.left_out().empty, 1);
+}
+
+#[test]
+fn a_hash_of_which_all_fields_have_expired_counts_once() {
+    let redis = || target(Flavor::Redis, 8, 6);
+    let two = || {
+        let mut body = NOW_MS.to_le_bytes().to_vec();
+        body.extend_from_slice(b"\x02\x01\x01f\x01v\x01\x01g\x01v");
+        Event::Body(body.into())
+    };
+    for (byte, events) in [
+        (24, vec![two()]),
+        (
+            22,
+            vec![field(Some(NOW_MS)), field(Some(5)), Event::ValueEnd],
+        ),
+    ] {
+        let mut writer = ValueWriter::new(redis(), config());
+        writer.begin(Db(0), key("k", byte), NOW_MS).unwrap();
+        for event in events {
+            writer.take(event).unwrap();
+        }
+        writer.flush();
+        assert!(writer.ready().is_none());
+        let left_out = LeftOut {
+            expired: 1,
+            empty: 0,
+        };
+        assert_eq!(writer.left_out(), left_out, "type {byte}");
+    }
+}
+
+#[test]
+fn a_hash_that_may_vanish_does_not_need_its_staging_key_to_replace_another() {
+    let config = ValueConfig {
+        restore_bytes_max: 0,
+        ..config()
+    };
+    let fields = vec![field(Some(FAR_MS))];
+    let valkey = target(Flavor::Valkey, 9, 1);
+    let batches = write(valkey, config, key("k", 24), fields).unwrap();
+    let commands = batches.concat();
+    assert_eq!(
+        commands[commands.len() - 3..],
+        ["UNLINK k", "RENAME __keyferry:staging:0 k", "EXEC"]
+    );
+}
+
+#[test]
 fn held_expiries_are_shifted_everywhere() {
     let held = || ValueConfig {
         hold: Hold::Held,
@@ -416,4 +534,66 @@ fn strings_are_gathered_until_the_batch_is_full() {
         count,
     };
     assert_eq!(counts, [keys(64), keys(36)]);
+}
+
+/// A value of a type that the target has not is lost as a whole, or said in another way.
+#[test]
+fn values_of_newer_servers_and_forks_are_written_or_lost() {
+    let redis = |major, minor| target(Flavor::Redis, major, minor);
+    let mut with_json = Target::clone(&redis(7, 2));
+    with_json.modules.push("rejson".into());
+    let with_json = Arc::new(with_json);
+    let (ours, theirs) = (rdb::Family::Redis, rdb::Family::Dragonfly);
+    let body = || vec![Event::Body(Bytes::from_static(b"B"))];
+    let json = vec![Event::Part(Part::Json("{}".into()))];
+    let member = Event::Part(Part::ExpiringSetMember {
+        member: Element::Bytes("m".into()),
+        expire_at_ms: FAR_MS,
+    });
+    let set = "RESTORE k 0 <2:\\x01\\x01m> REPLACE";
+    let lost = Loss::MemberExpiry;
+    for (to, byte, family, events, written, loss) in [
+        (
+            redis(8, 8),
+            28,
+            ours,
+            body(),
+            "RESTORE k 0 <28:B> REPLACE",
+            None,
+        ),
+        (redis(8, 6), 28, ours, vec![], "", Some(Loss::Array)),
+        (redis(8, 8), 64, ours, vec![], "", Some(Loss::CronJob)),
+        (
+            redis(8, 8),
+            33,
+            theirs,
+            vec![],
+            "",
+            Some(Loss::DragonflyValue),
+        ),
+        (redis(8, 8), 20, theirs, vec![], "", Some(Loss::Json)),
+        (with_json, 20, theirs, json, "JSON.SET staged . {}", None),
+        (redis(7, 0), 32, theirs, vec![member], set, Some(lost)),
+    ] {
+        let case = format!("type {byte} to {to}");
+        let key = rdb::Key {
+            value_type: ValueType::of(byte, family),
+            ..key("k", 0)
+        };
+        let failed = write(to.clone(), config(), key.clone(), events.clone());
+        let lossy = failed.err().map(|error| match *error.kind {
+            ErrorKind::Lossy { lossy, .. } => lossy.loss,
+            other => panic!("{case}: {other:?}"),
+        });
+        assert_eq!(lossy, loss, "{case}");
+        let drop = ValueConfig {
+            on_lossy: OnLossy::Drop,
+            ..config()
+        };
+        let staging = String::from_utf8(staging_key(0).to_vec()).unwrap();
+        let batches = write(to, drop, key, events).unwrap();
+        let batches = batches.concat().join("; ").replace(&staging, "staged");
+        assert!(batches.contains(written), "{case}: {batches}");
+        assert_eq!(batches.is_empty(), written.is_empty(), "{case}: {batches}");
+    }
 }

@@ -76,7 +76,7 @@ fn report_args() -> [Arg; 7] {
             .long("html")
             .value_name("PATH")
             .value_parser(value_parser!(PathBuf))
-            .help("Also write the report as one HTML page with a picture to zoom into"),
+            .help("Also write the report as one HTML page with a picture to zoom into; - prints it instead"),
         Arg::new("overwrite")
             .long("overwrite")
             .action(ArgAction::SetTrue)
@@ -111,9 +111,11 @@ pub(super) fn run(task: &Task<'_>) -> Result<Exit, Diagnostic> {
     let matches = task.matches;
     let options = options(matches);
     // A page that cannot be written is said before the work, not behind it.
-    let page = match matches.get_one::<PathBuf>("html") {
-        Some(path) => Some(Output::file(path, matches.get_flag("overwrite"))?),
-        None => None,
+    let html = matches.get_one::<PathBuf>("html");
+    let prints_page = html.is_some_and(|path| path.as_os_str() == "-");
+    let page = match html {
+        Some(path) if !prints_page => Some(Output::file(path, matches.get_flag("overwrite"))?),
+        _ => None,
     };
     let report: Report = task.read(async |reader| Ok(analyze::analyze(reader, options).await?))?;
     if let Some(mut page) = page {
@@ -121,6 +123,7 @@ pub(super) fn run(task: &Task<'_>) -> Result<Exit, Diagnostic> {
         page.finish()?;
     }
     let shown = match (matches.get_flag("csv"), task.talk.json) {
+        _ if prints_page => report.to_html(),
         (true, _) => report.to_csv(),
         (_, true) => report.to_json(),
         _ => report.to_text(),

@@ -165,7 +165,55 @@ fn head(info: &Info) -> Vec<(&'static str, String)> {
     if !info.module_aux.is_empty() {
         head.push(("module aux", info.module_aux.join(" ")));
     }
+    head.extend(rarities(info));
     head
+}
+
+/// What only few files have.
+fn rarities(info: &Info) -> Vec<(&'static str, String)> {
+    let count = |count: u64| HumanCount(count).to_string();
+    let mut rows = Vec::new();
+    for class in &info.metadata {
+        rows.push((
+            "metadata",
+            format!("{} of {} keys", class.class, count(class.keys)),
+        ));
+    }
+    if info.slots.slots > 0 {
+        let (slots, keys) = (count(info.slots.slots), count(info.slots.keys));
+        rows.push((
+            "slots",
+            format!("{slots} with {keys} keys, as the file says"),
+        ));
+    }
+    for import in &info.slot_imports {
+        let ranges = import
+            .ranges
+            .iter()
+            .map(|(first, last)| format!("{first}-{last}"));
+        let ranges: Vec<_> = ranges.collect();
+        rows.push((
+            "import",
+            format!("{}: slots {}", shown(&import.job), ranges.join(" ")),
+        ));
+    }
+    for (name, found) in [
+        ("members", info.member_expiries),
+        ("sticky", info.sticky_keys),
+    ] {
+        if found > 0 {
+            let what = if name == "members" {
+                "members expire"
+            } else {
+                "keys"
+            };
+            rows.push((name, format!("{} {what}", count(found))));
+        }
+    }
+    for index in &info.search_indexes {
+        rows.push(("index", shown(index)));
+    }
+    rows
 }
 
 /// What has a line of its own.
