@@ -9,7 +9,7 @@ pub enum Loss {
     FieldExpiry,
     /// A stream (before Redis 5.0).
     Stream,
-    /// The ids by which a stream recognises repeated XADDs (before Redis 8.6).
+    /// The ids by which a stream recognises repeated XADDs (before Redis 8.6), once a stream.
     StreamIdempotency,
     /// That a pending entry of a stream is owned by no consumer (before Redis 8.8): one gets it.
     NackedEntry,
@@ -84,6 +84,11 @@ impl Losses {
         if count > 0 {
             *self.0.entry(loss).or_default() += count;
         }
+    }
+
+    /// Counts what is lost of a value as a whole.
+    pub(crate) fn add_once(&mut self, loss: Loss) {
+        self.0.insert(loss, 1);
     }
 
     /// Takes one kind out.

@@ -63,6 +63,8 @@ fn files_read_the_same_when_they_are_written_again() {
             for event in &mut events {
                 if let Event::Key(key) = event {
                     key.has_metadata = false;
+                    // What expired before 1970 is written as expired in 1970.
+                    key.expire_at_ms = key.expire_at_ms.map(|at| at.max(0));
                 }
             }
             events

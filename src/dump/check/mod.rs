@@ -28,7 +28,7 @@ use value::ValueCheck;
 /// What is looked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct CheckOptions {
-    /// Keys that are in a db twice. Takes 10 to 20 bytes of memory for every key.
+    /// Keys that are in a db twice. Takes 10 to 30 bytes of memory for every key.
     pub duplicate_keys: bool,
 }
 

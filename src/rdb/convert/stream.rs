@@ -40,8 +40,6 @@ pub(super) struct StreamConversion {
     /// The entries that are pending in the group.
     pending: Pending,
     held: Consumers,
-    /// Ids by which repeated entries were recognised are left out.
-    loses_ids: bool,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -78,7 +76,6 @@ impl StreamConversion {
             producers_left: 0,
             pending: Pending::default(),
             held: Consumers::default(),
-            loses_ids: false,
         })
     }
 
@@ -226,7 +223,9 @@ impl StreamConversion {
                     cursor.count()
                 })?;
                 self.producers_left -= 1;
-                self.loses_ids |= !kept && left > 0;
+                if !kept && left > 0 {
+                    losses.add_once(Loss::StreamIdempotency);
+                }
                 Step::ProducerIds { left }
             }
             Step::ProducerIds { left: 0 } => Step::Producers,
@@ -242,7 +241,6 @@ impl StreamConversion {
                     cursor.length()?;
                     cursor.length()
                 })?;
-                losses.add(Loss::StreamIdempotency, self.loses_ids.into());
                 Step::Done
             }
             // All others were taken care of on the way here.

@@ -42,7 +42,7 @@ pub(super) fn command() -> Command {
             Arg::new("duplicate-keys")
                 .long("duplicate-keys")
                 .action(ArgAction::SetTrue)
-                .help("Look for keys that are there twice; takes 10 to 20 bytes of memory a key"),
+                .help("Look for keys that are there twice; takes 10 to 30 bytes of memory a key"),
         );
     let command = with_input(command).mut_arg("file", |file| {
         file.num_args(0..)
