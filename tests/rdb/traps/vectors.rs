@@ -18,6 +18,7 @@ fn vectors(items: &[&[u8]]) -> Vec<u8> {
 pub(super) fn traps() -> Vec<Trap> {
     // The bits of an infinity.
     let infinite = b"\x02\x01\x02\x80\x7f\x80\0\0";
+    let no_number = b"\x02\x01\x02\x80\x7f\xc0\0\0";
     let number = Corrupt("a vector set has something else in the place of a number");
     let string = Corrupt("a vector set has something else in the place of a string");
     let other = Corrupt("a vector has other dimensions than its set");
@@ -41,6 +42,11 @@ pub(super) fn traps() -> Vec<Trap> {
             "infinite norm, as servers store it",
             vectors(&[HEAD, ELEMENT, infinite, b"\0"]),
             Passes,
+        ),
+        (
+            "norm that is no number",
+            vectors(&[HEAD, ELEMENT, no_number, b"\0"]),
+            Corrupt("impossible norm of a vector"),
         ),
         (
             "quantization 3",
