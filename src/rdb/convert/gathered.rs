@@ -91,6 +91,8 @@ impl Gathered {
         debug_assert!(pushed.is_ok(), "streams are not gathered");
         Ok(Progress::More)
     }
+
+    /// Whether a member or field of a blob stood there before.
     fn came_already(&mut self, part: &Part) -> bool {
         let (
             Some(seen),
