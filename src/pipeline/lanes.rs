@@ -203,6 +203,8 @@ impl Ledger {
         }
         let skipped = confirmed.skipped.len() as u64 + confirmed.skipped_functions;
         progress.count_skipped(SkipReason::Conflict, skipped);
+        progress.count_skipped(SkipReason::Expired, confirmed.expired);
+        progress.count_skipped(SkipReason::Empty, confirmed.empty);
         progress.count_skipped(SkipReason::Lossy, confirmed.lossy.len() as u64);
         for (db, lossy) in &confirmed.lossy {
             tracing::warn!(%db, "the target cannot hold {lossy}");

@@ -83,11 +83,32 @@ enum End {
 
 impl<'a> Run<'a> {
     async fn complete(&self, consent: &Consent) -> Result<Ended, Error> {
-        let mut ready = tokio::select! {
+        let ready = tokio::select! {
             ready = self.ready(consent) => ready?,
             () = self.stop.requested() => return Err(self.stopped()),
         };
         self.progress.enter(Phase::Snapshot);
+        let mut admin = ready.target.admin.clone();
+        let error = match self.write(ready).await {
+            Ok(End::Complete) => {
+                let keys = self.progress.keys_read.get();
+                tracing::info!(keys, "the RDB is on the target");
+                return Ok(Ended::Complete);
+            }
+            Ok(End::Stopped) => self.stopped(),
+            Ok(End::Broken(error)) => self.broken(error),
+            Err(error) => error,
+        };
+        // What was written of a value that is not complete. The next run would remove it, too.
+        if let Err(error) = admin.remove_staging().await {
+            tracing::warn!("a part of a value may be left on the target: {error}");
+        }
+        Err(error)
+    }
+
+    /// Writes what is read until there is no more, and waits until all of it is confirmed. The
+    /// lanes are closed then, also after an error.
+    async fn write(&self, mut ready: Ready<'_>) -> Result<End, Error> {
         let meter = Arc::clone(ready.reader.meter());
         let end = tokio::select! {
             end = self.bring(&mut ready) => end?,
@@ -98,17 +119,7 @@ impl<'a> Run<'a> {
         ready.copy.finish().await?;
         let filtered = ready.reader.left_out();
         self.progress.count_skipped(SkipReason::Filtered, filtered);
-        if let End::Complete = end {
-            let keys = self.progress.keys_read.get();
-            tracing::info!(keys, "the RDB is on the target");
-            return Ok(Ended::Complete);
-        }
-        // What was written of a value that is not complete.
-        ready.target.admin.remove_staging().await?;
-        Err(match end {
-            End::Broken(error) => self.broken(error),
-            _ => self.stopped(),
-        })
+        Ok(end)
     }
 
     /// Opens both sides. May be dropped midway: nothing is written yet, but the target may be

@@ -9,12 +9,7 @@ pub enum Loss {
     FieldExpiry,
     /// A stream (before Redis 5.0).
     Stream,
-    /// The greatest deleted id of a stream, how many entries were ever added to it, or how many a
-    /// group has read, where those do not follow from the rest (before 7.0).
-    StreamCounters,
-    /// When a consumer last got something, where that is not when it last tried to (before 7.2).
-    ConsumerActivity,
-    /// The ids by which a stream recognises repeated XADDs (before Redis 8.6).
+    /// The ids by which a stream recognises repeated XADDs (before Redis 8.6), once a stream.
     StreamIdempotency,
     /// That a pending entry of a stream is owned by no consumer (before Redis 8.8): one gets it.
     NackedEntry,
@@ -45,8 +40,6 @@ impl Loss {
         match self {
             Self::FieldExpiry => "field_expiry",
             Self::Stream => "stream",
-            Self::StreamCounters => "stream_counters",
-            Self::ConsumerActivity => "consumer_activity",
             Self::StreamIdempotency => "stream_idempotency",
             Self::NackedEntry => "nacked_entry",
             Self::MemberExpiry => "member_expiry",
@@ -67,8 +60,6 @@ impl fmt::Display for Loss {
         f.write_str(match self {
             Self::FieldExpiry => "the expiry of a hash field",
             Self::Stream => "a stream",
-            Self::StreamCounters => "a counter of a stream or a consumer group",
-            Self::ConsumerActivity => "the time a consumer was last active",
             Self::StreamIdempotency => "an id by which a stream recognises repeated entries",
             Self::NackedEntry => "a pending stream entry without an owner",
             Self::MemberExpiry => "the expiry of a member",
@@ -93,6 +84,11 @@ impl Losses {
         if count > 0 {
             *self.0.entry(loss).or_default() += count;
         }
+    }
+
+    /// Counts what is lost of a value as a whole.
+    pub(crate) fn add_once(&mut self, loss: Loss) {
+        self.0.insert(loss, 1);
     }
 
     /// Takes one kind out.

@@ -92,28 +92,20 @@ impl Parser {
     pub fn next_event(&mut self) -> Result<Option<Event>, Error> {
         loop {
             self.leave_section();
-            let stepped;
-            let mut cursor;
             match &self.core.state {
                 State::Done => return Ok(None),
                 State::Failed(error) => return Err(error.as_ref().clone()),
                 State::Trailer { checksum } => {
-                    // Everything up to here is covered by the checksum, what follows is not.
-                    self.input.sum();
-                    cursor = self.input.cursor();
-                    stepped = self.input.check(*checksum, &mut cursor).map(|checksum| {
-                        self.core.state = State::Done;
-                        Some(Event::End(checksum))
-                    });
+                    let checksum = *checksum;
+                    return self.trailer(checksum);
                 }
-                _ => {
-                    cursor = match &self.section {
-                        None => self.input.cursor(),
-                        Some(section) => section.cursor(),
-                    };
-                    stepped = self.core.step(&mut cursor);
-                }
+                _ => {}
             }
+            let mut cursor = match &self.section {
+                None => self.input.cursor(),
+                Some(section) => section.cursor(),
+            };
+            let stepped = self.core.step(&mut cursor);
             let (pos, committed) = (cursor.pos(), cursor.committed());
             match stepped {
                 Ok(event) => {
@@ -133,6 +125,23 @@ impl Parser {
                     Stop::Bad { kind, offset } => return Err(self.fail(kind, offset)),
                 },
             }
+        }
+    }
+
+    /// Compares the checksum, if there is one.
+    fn trailer(&mut self, present: bool) -> Result<Option<Event>, Error> {
+        // Everything up to here is covered by the checksum, what follows is not.
+        self.input.sum();
+        let mut cursor = self.input.cursor();
+        match self.input.check(present, &mut cursor) {
+            Ok(checksum) => {
+                let pos = cursor.pos();
+                self.input.take_over(pos);
+                self.core.state = State::Done;
+                Ok(Some(Event::End(checksum)))
+            }
+            Err(Stop::More) => Ok(None),
+            Err(Stop::Bad { kind, offset }) => Err(self.fail(kind, offset)),
         }
     }
 
@@ -202,6 +211,7 @@ impl Parser {
         }
     }
 
+    #[cold]
     fn fail(&mut self, kind: ErrorKind, offset: u64) -> Error {
         let error = self.core.error(kind, offset);
         self.core.state = State::Failed(Box::new(error.clone()));
@@ -310,7 +320,29 @@ impl Core {
     }
 
     /// Takes one step, which may or may not make an event.
+    #[inline]
     fn step(&mut self, cursor: &mut Cursor<'_>) -> Result<Option<Event>, Stop> {
+        match &mut self.state {
+            State::Value(reading) => {
+                let event = reading.next(cursor, &self.limits)?;
+                if event.ends_value() {
+                    self.member_expiry.follow(self.key.take());
+                    self.state = State::Record;
+                }
+                Ok(Some(event))
+            }
+            State::Record => self.record(cursor),
+            State::KeyName(value_type) => {
+                let value_type = *value_type;
+                self.key(value_type, cursor).map(Some)
+            }
+            _ => self.rare_step(cursor),
+        }
+    }
+
+    /// A step that few are, kept out of the way of the others.
+    #[inline(never)]
+    fn rare_step(&mut self, cursor: &mut Cursor<'_>) -> Result<Option<Event>, Stop> {
         let limits = self.limits;
         match &mut self.state {
             State::Header => {
@@ -320,11 +352,6 @@ impl Core {
                 }
                 self.state = State::Record;
                 return Ok(Some(Event::Header(self.header)));
-            }
-            State::Record => return self.record(cursor),
-            State::KeyName(value_type) => {
-                let value_type = *value_type;
-                return self.key(value_type, cursor).map(Some);
             }
             State::AuxValue { name } => {
                 let value = cursor.text(&limits)?;
@@ -375,20 +402,14 @@ impl Core {
                 }
             }
             State::TemplateHash { .. } => self.template_hash(cursor)?,
-            State::Value(reading) => {
-                let event = reading.next(cursor, &limits)?;
-                if event.ends_value() {
-                    self.member_expiry.follow(self.key.take());
-                    self.state = State::Record;
-                }
-                return Ok(Some(event));
-            }
+            State::Record | State::KeyName(_) | State::Value(_) => {}
             State::Trailer { .. } | State::Done | State::Failed(_) => {}
         }
         Ok(None)
     }
 
     /// Reads an opcode with what belongs to it, or the type of a value.
+    #[inline(never)]
     fn record(&mut self, cursor: &mut Cursor<'_>) -> Result<Option<Event>, Stop> {
         self.byte = None;
         let offset = cursor.offset();
@@ -462,6 +483,8 @@ impl Core {
                     });
                 }
                 self.state = State::KeyName(value_type);
+                cursor.commit();
+                return self.key(value_type, cursor).map(Some);
             }
         }
         Ok(None)

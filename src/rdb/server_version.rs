@@ -253,7 +253,26 @@ impl fmt::Display for ServerVersion {
     }
 }
 
-/// `redis-7.0`, `valkey-8.1`.
+impl ServerVersion {
+    /// Reads a release of which is known what it loads, such as `redis-7.0`.
+    ///
+    /// # Errors
+    /// Any other text, also one that names a later release.
+    pub fn known(text: &str) -> Result<ServerVersion, NoSuchServer> {
+        let server: ServerVersion = text.parse()?;
+        let release = (server.major, server.minor);
+        let is_known = |(of, lines): &(Flavor, RangeInclusive<(u16, u16)>)| {
+            *of == server.flavor && lines.contains(&release)
+        };
+        KNOWN
+            .iter()
+            .any(is_known)
+            .then_some(server)
+            .ok_or(NoSuchServer)
+    }
+}
+
+/// `redis-7.0`, `valkey-8.1`, also releases later than those that are known.
 impl FromStr for ServerVersion {
     type Err = NoSuchServer;
 
@@ -267,10 +286,10 @@ impl FromStr for ServerVersion {
         let (major, minor) = release.split_once('.').ok_or(NoSuchServer)?;
         let number = |text: &str| text.parse::<u16>().map_err(|_| NoSuchServer);
         let (major, minor) = (number(major)?, number(minor)?);
-        let known = |(of, lines): (Flavor, RangeInclusive<(u16, u16)>)| {
-            of == flavor && lines.contains(&(major, minor))
+        let old_enough = |(of, lines): &(Flavor, RangeInclusive<(u16, u16)>)| {
+            *of == flavor && (major, minor) >= *lines.start()
         };
-        if !KNOWN.into_iter().any(known) {
+        if !KNOWN.iter().any(old_enough) {
             return Err(NoSuchServer);
         }
         Ok(Self::new(flavor, major, minor))
@@ -300,7 +319,7 @@ mod tests {
             ("redis-7.0.15", None),
             ("keydb-6.3", None),
         ] {
-            let parsed = text.parse::<ServerVersion>().ok();
+            let parsed = ServerVersion::known(text).ok();
             assert_eq!(
                 parsed.map(|server| server.to_string()).as_deref(),
                 shown,

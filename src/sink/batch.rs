@@ -63,6 +63,11 @@ pub(super) enum Shape {
     Transaction,
     /// The same; its last but one command is a RENAMENX that says 0 when the key exists.
     TransactionIfAbsent,
+    /// As [`Shape::Transaction`], of a value whose fields may all have expired before it gets its
+    /// name.
+    ExpiringTransaction,
+    /// As [`Shape::TransactionIfAbsent`], of such a value.
+    ExpiringTransactionIfAbsent,
 }
 
 impl Shape {
@@ -79,6 +84,15 @@ impl Shape {
         match replaces {
             true => Shape::Transaction,
             false => Shape::TransactionIfAbsent,
+        }
+    }
+
+    /// The same for a value that may have expired by then, if it `expires`.
+    pub(super) fn expiring(self, expires: bool) -> Shape {
+        match self {
+            Shape::Transaction if expires => Shape::ExpiringTransaction,
+            Shape::TransactionIfAbsent if expires => Shape::ExpiringTransactionIfAbsent,
+            shape => shape,
         }
     }
 }
@@ -137,7 +151,10 @@ impl Request {
     pub(super) fn replies(&self) -> usize {
         match self.shape {
             Shape::Plain | Shape::IfAbsent => 1,
-            Shape::Transaction | Shape::TransactionIfAbsent => self.commands.len() + 2,
+            Shape::Transaction
+            | Shape::TransactionIfAbsent
+            | Shape::ExpiringTransaction
+            | Shape::ExpiringTransactionIfAbsent => self.commands.len() + 2,
         }
     }
 }

@@ -27,7 +27,23 @@ pub(super) struct Rebuilt {
     /// The commands that write the value, for one transaction; none when nothing can.
     pub(super) commands: Vec<Command>,
     /// What they cannot say.
-    pub(super) lossy: Option<Lossy>,
+    pub(super) lossy: Vec<Lossy>,
+    /// Whether there is nothing to write, since the value has no elements.
+    pub(super) is_empty: bool,
+    /// Whether all fields of the value may expire before it gets its name.
+    pub(super) may_vanish: bool,
+}
+
+impl Rebuilt {
+    /// Nothing at all, since the target has no such value.
+    fn lost(loss: Loss, key: Bytes) -> Rebuilt {
+        Rebuilt {
+            commands: Vec::new(),
+            lossy: vec![Lossy { loss, key }],
+            is_empty: false,
+            may_vanish: false,
+        }
+    }
 }
 
 /// Says `restore`, a RESTORE as this room writes it, with other commands.
@@ -45,38 +61,45 @@ pub(super) fn rebuild(
     if payload.value_type.is_module() {
         // Only the module itself can read it; the one on the target is another version.
         let type_name = rdb::module_name(&payload.body).unwrap_or_default();
-        let loss = Loss::of_module(&type_name);
-        return Ok(Rebuilt {
-            commands: Vec::new(),
-            lossy: Some(Lossy { loss, key }),
-        });
+        return Ok(Rebuilt::lost(Loss::of_module(&type_name), key));
     }
     if payload.value_type == ValueType::common(ARRAY) {
-        let loss = Loss::Array;
-        return Ok(Rebuilt {
-            commands: Vec::new(),
-            lossy: Some(Lossy { loss, key }),
-        });
+        return Ok(Rebuilt::lost(Loss::Array, key));
     }
     let limits = rdb::Limits::default();
     let mut values = ValueParser::new(payload.value_type, payload.body, limits);
     // Expiries of fields stand in the payload as they are to be written.
     let mut rebuild = Rebuild::new(staging.clone(), target, Hold::Released, CHUNK);
     let mut commands = vec![Command::new(vec!["UNLINK".into(), staging.clone()])];
-    let mut lossy = None;
+    let mut lossy = Vec::new();
+    let mut is_empty = true;
     while let Some(event) = values.next_event()? {
-        if let Event::Part(part) = event
-            && let Err(Lossy { loss, .. }) = rebuild.part(part, &mut commands)
-        {
+        let Event::Part(part) = event else { continue };
+        is_empty = false;
+        if let Err(Lossy { loss, .. }) = rebuild.part(part, &mut commands) {
             let key = key.clone();
-            lossy = Some(Lossy { loss, key });
+            lossy.push(Lossy { loss, key });
         }
+    }
+    if is_empty {
+        return Ok(Rebuilt {
+            commands: Vec::new(),
+            lossy,
+            is_empty,
+            may_vanish: false,
+        });
     }
     rebuild.finish(&mut commands);
     let expire_at = restore.args().get(2).filter(|at| *at != "0").cloned();
     let replaces = restore.args().iter().any(|arg| arg == "REPLACE");
-    finish_staging(&mut commands, staging, key, expire_at, replaces);
-    Ok(Rebuilt { commands, lossy })
+    let may_vanish = rebuild.may_vanish();
+    finish_staging(&mut commands, staging, key, expire_at, replaces, may_vanish);
+    Ok(Rebuilt {
+        commands,
+        lossy,
+        is_empty,
+        may_vanish,
+    })
 }
 
 #[cfg(test)]
@@ -121,7 +144,7 @@ mod tests {
             words(&rebuilt.commands),
             ["UNLINK s", "RPUSH s x yy", "RENAME s k", "PEXPIREAT k 500"]
         );
-        assert_eq!(rebuilt.lossy, None);
+        assert_eq!(rebuilt.lossy, []);
 
         args.truncate(4);
         args[2] = "0".into();
@@ -130,6 +153,13 @@ mod tests {
             words(&rebuilt.commands),
             ["UNLINK s", "RPUSH s x yy", "RENAMENX s k", "UNLINK s"]
         );
+
+        let version = target.payload_version(list);
+        let mut payload = vec![1, 0];
+        payload.extend_from_slice(&rdb::payload::footer(1, b"\0", version));
+        args[3] = payload.into();
+        let rebuilt = rebuild(&Command::new(args.clone()), &target, &"s".into()).unwrap();
+        assert!(rebuilt.is_empty && rebuilt.commands.is_empty());
 
         args[3] = "garbage".into();
         assert!(rebuild(&Command::new(args), &target, &"s".into()).is_err());

@@ -9,6 +9,8 @@ use super::batch::{Named, Request, Shape};
 pub(super) enum Verdict {
     /// It is done.
     Done,
+    /// Nothing was written: all fields had expired before the value got its name.
+    Expired,
     /// Nothing was done because the key exists.
     KeyExists,
     /// Nothing was done, and the same bytes may be sent again.
@@ -36,6 +38,8 @@ pub(super) fn judge(request: &Request, replies: &mut Vec<Reply>) -> Verdict {
         },
         Shape::Transaction => transaction(replies, false),
         Shape::TransactionIfAbsent => transaction(replies, true),
+        Shape::ExpiringTransaction => or_expired(transaction(replies, false)),
+        Shape::ExpiringTransactionIfAbsent => or_expired(transaction(replies, true)),
     }
 }
 
@@ -93,6 +97,14 @@ fn executed(results: Vec<Reply>, if_absent: bool) -> Verdict {
         // What stood beside it was executed: the same bytes must not be sent again.
         Some((index, error)) => Verdict::Refused(index, error),
         None => Verdict::Done,
+    }
+}
+
+/// Of the commands that write a hash, only the one that gives it its name says this.
+fn or_expired(verdict: Verdict) -> Verdict {
+    match verdict {
+        Verdict::Refused(_, error) if error.text.contains("no such key") => Verdict::Expired,
+        verdict => verdict,
     }
 }
 
@@ -334,6 +346,34 @@ mod tests {
                     exec(&[zero.clone(), error("ERR no such key"), zero.clone()]),
                 ],
                 refused(1, "ERR no such key"),
+            ),
+            (
+                "all its fields expired",
+                Shape::ExpiringTransactionIfAbsent,
+                vec![
+                    ok(),
+                    queued(),
+                    queued(),
+                    exec(&[zero.clone(), error("ERR no such key"), zero.clone()]),
+                ],
+                Verdict::Expired,
+            ),
+            (
+                "all its fields expired before it replaced another",
+                Shape::ExpiringTransaction,
+                vec![
+                    ok(),
+                    queued(),
+                    queued(),
+                    exec(&[Reply::Int(1), error("ERR no such key")]),
+                ],
+                Verdict::Expired,
+            ),
+            (
+                "refused for another reason",
+                Shape::ExpiringTransaction,
+                vec![ok(), queued(), queued(), exec(&[ok(), error(WRONGTYPE)])],
+                refused(1, WRONGTYPE),
             ),
             (
                 "not renamed",

@@ -107,6 +107,10 @@ pub struct Confirmed {
     pub bytes: u64,
     /// Requests that were refused and will be sent again.
     pub retries: u64,
+    /// Keys that had expired before they were written.
+    pub expired: u64,
+    /// Keys without elements, found when their RESTORE was refused.
+    pub empty: u64,
     /// What could not be said on the target when a refused RESTORE was rebuilt.
     pub lossy: Vec<(Db, Lossy)>,
     /// The stream offset that is applied.
@@ -431,6 +435,7 @@ impl Driver {
         let db = request.db;
         match verdict {
             Verdict::Done => front.done.count(&request.writes),
+            Verdict::Expired => front.done.expired += 1,
             Verdict::KeyExists
                 if self.config.conflict == Conflict::Skip && request.writes == Writes::Function =>
             {
@@ -513,7 +518,10 @@ impl Driver {
                 })
             })?;
         let db = refused.request.db;
-        if let Some(lossy) = rebuilt.lossy {
+        if let Some(front) = self.in_flight.front_mut() {
+            front.done.empty += u64::from(rebuilt.is_empty);
+        }
+        for lossy in rebuilt.lossy {
             if self.config.on_lossy == OnLossy::Fail {
                 return Err(self.fail(ErrorKind::Lossy { lossy, db }));
             }
@@ -528,6 +536,7 @@ impl Driver {
             Shape::IfAbsent => Shape::TransactionIfAbsent,
             _ => Shape::Transaction,
         };
+        let shape = shape.expiring(rebuilt.may_vanish);
         let (segments, request) =
             transaction(&rebuilt.commands, db, &key, shape, refused.request.writes);
         self.refused.push(Refused {

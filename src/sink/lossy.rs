@@ -4,7 +4,7 @@ use std::fmt;
 
 use bytes::Bytes;
 
-use crate::keyspace::Escaped;
+use crate::{keyspace::Escaped, rdb};
 
 /// A kind of thing that cannot be said on a target.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -23,6 +23,9 @@ pub enum Loss {
     ModuleMetadata,
     /// That a pending stream entry has no owner (before Redis 8.8): a consumer gets it.
     NackedEntry,
+    /// The ids by which a stream recognises repeated XADDs (before Redis 8.6, or of entries that
+    /// were deleted), once a stream.
+    StreamIdempotency,
     /// The own expiry of a member of a set or sorted set, or that KeyDB gave to a field.
     MemberExpiry,
     /// An array (elsewhere than on Redis 8.8 or later).
@@ -48,12 +51,23 @@ impl Loss {
             Loss::PendingOfDeletedEntry => "pending_of_deleted_entry",
             Loss::ModuleMetadata => "module_metadata",
             Loss::NackedEntry => "nacked_entry",
+            Loss::StreamIdempotency => "stream_idempotency",
             Loss::MemberExpiry => "member_expiry",
             Loss::Array => "array",
             Loss::Json => "json",
             Loss::CronJob => "cron_job",
             Loss::DragonflyValue => "dragonfly_value",
             Loss::UnknownValue => "unknown_value",
+        }
+    }
+
+    /// What a stream has lost that was written as an older type; `None` for bookkeeping, which is
+    /// approximate everywhere.
+    pub(super) fn of_stream(loss: rdb::Loss) -> Option<Loss> {
+        match loss {
+            rdb::Loss::NackedEntry => Some(Loss::NackedEntry),
+            rdb::Loss::StreamIdempotency => Some(Loss::StreamIdempotency),
+            _ => None,
         }
     }
 
@@ -76,6 +90,7 @@ impl fmt::Display for Loss {
             Loss::PendingOfDeletedEntry => "a pending stream entry that was deleted",
             Loss::ModuleMetadata => "the metadata of a module",
             Loss::NackedEntry => "a pending stream entry without an owner",
+            Loss::StreamIdempotency => "an id by which a stream recognises repeated entries",
             Loss::MemberExpiry => "the expiry of a member",
             Loss::Array => "an array",
             Loss::Json => "a JSON document",

@@ -16,6 +16,7 @@ mod error;
 mod fallback;
 mod gather;
 mod hold;
+mod inspection;
 mod judge;
 mod lane;
 mod line;

@@ -15,8 +15,8 @@
 //! ids, groups, consumers, pending entries with times and counts. What commands cannot say is
 //! reported as [`Lossy`]. Bookkeeping that no command writes is approximate without being
 //! reported: when a consumer was seen or active, the counters of a stream on targets before 7.0
-//! (which have none), and the duplicate detection of Redis 8.6 streams, elsewhere or for entries
-//! that were deleted.
+//! (which have none), and how a stream of Redis 8.6 recognises repeated XADDs, as long as it has
+//! recorded none.
 
 mod entry_ids;
 mod stream;
@@ -57,6 +57,7 @@ pub struct Rebuild {
     hold: Hold,
     limits: ChunkLimits,
     chunk: Chunk,
+    may_vanish: bool,
     /// Where the next chunk of a string goes.
     string_offset: u64,
     stream: StreamRebuild,
@@ -82,6 +83,7 @@ impl Rebuild {
             hold,
             limits,
             chunk: Chunk::default(),
+            may_vanish: false,
             string_offset: 0,
         }
     }
@@ -125,7 +127,7 @@ impl Rebuild {
                 id,
             } => self
                 .stream
-                .idempotent_id(&producer, &idempotent_id, id, out),
+                .idempotent_id(&producer, &idempotent_id, id, out)?,
             // Lifetime counters, which no command sets.
             Part::StreamIdempotencyEnd { .. } => {}
             Part::ExpiringSetMember { member, .. } => {
@@ -149,6 +151,11 @@ impl Rebuild {
     fn lose(&self, loss: Loss) -> Result<(), Lossy> {
         let key = self.key.clone();
         Err(Lossy { loss, key })
+    }
+
+    /// Whether fields of it expire, so that the key may be gone any time.
+    pub(super) fn may_vanish(&self) -> bool {
+        self.may_vanish
     }
 
     /// Appends what is still gathered; the value is complete then.
@@ -235,8 +242,10 @@ impl Rebuild {
         }
         out.push(Command::new(chunk.args));
         for (expire_at_ms, fields) in chunk.expiries {
+            self.may_vanish = true;
             // Servers refuse a negative time here; 0 is as much in the past.
             let written_ms = self.hold.apply_field(expire_at_ms).max(0);
+            let written_ms = self.target.field_expiry_within(written_ms);
             out.push(
                 Line::new("HPEXPIREAT")
                     .arg(&self.key)

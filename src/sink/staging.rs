@@ -52,6 +52,9 @@ pub(super) fn transaction(
 
 /// Appends what gives a complete value its own name and its expiry.
 ///
+/// A value that `may_vanish`, since all its fields may expire before it has its name, replaces
+/// nothing by RENAME then: what it replaces is deleted first.
+///
 /// An expiry that has passed meanwhile deletes the key. So it comes last, where nothing needs the
 /// key any more; but where the key may be another's, it must come before the name.
 pub(super) fn finish_staging(
@@ -60,10 +63,14 @@ pub(super) fn finish_staging(
     key: Bytes,
     expire_at: Option<Bytes>,
     replaces: bool,
+    may_vanish: bool,
 ) {
     let staging = || staging.clone();
     let expire = |key, at| Command::new(vec!["PEXPIREAT".into(), key, at]);
     if replaces {
+        if may_vanish {
+            commands.push(Command::new(vec!["UNLINK".into(), key.clone()]));
+        }
         commands.push(Command::new(vec!["RENAME".into(), staging(), key.clone()]));
         commands.extend(expire_at.map(|at| expire(key, at)));
     } else {

@@ -4,6 +4,7 @@ use std::fmt;
 
 use bytes::Bytes;
 
+use crate::keyspace::UnixMs;
 pub use crate::rdb::Flavor;
 use crate::rdb::{self, Family, FieldExpiry, Limits, ServerVersion, ValueType};
 
@@ -96,6 +97,21 @@ impl Target {
     /// Whether hashes can have fields with their own expiry (HPEXPIREAT).
     pub fn has_field_expiry(&self) -> bool {
         self.server_version().has_field_expiry()
+    }
+
+    /// The field expiry nearest to this one that it takes. Redis ends at 2^46 ms
+    /// (`HFE_MAX_ABS_TIME_MSEC`, redis 7.4 t_hash.c), the year 4199.
+    pub(super) fn field_expiry_within(&self, expire_at_ms: UnixMs) -> UnixMs {
+        const REDIS_MAX_MS: UnixMs = (1 << 46) - 1;
+        match self.flavor {
+            Flavor::Redis => expire_at_ms.min(REDIS_MAX_MS),
+            Flavor::Valkey => expire_at_ms,
+        }
+    }
+
+    /// Whether its RESTORE refuses a value without elements, as servers do from 7.0 on.
+    pub(super) fn refuses_empty_values(&self) -> bool {
+        self.has_common(7, 0)
     }
 
     /// Whether it has function libraries.

@@ -19,7 +19,7 @@ use bytes::Bytes;
 use crate::{
     keyspace::{Db, UnixMs},
     net::Endpoint,
-    rdb::{self, Altitude, Event, Part, PlainEncoder, ValueType},
+    rdb::{self, Altitude, Event, Part, PlainEncoder, ValueParser, ValueType},
     resp::Command,
 };
 
@@ -28,6 +28,7 @@ use super::{
     error::{Error, ErrorKind},
     gather::{BATCH_BYTES, LaneBuffer},
     hold::Hold,
+    inspection::stands_as_is,
     loss_log::LossLog,
     lossy::Loss,
     policy::{Conflict, Expired, OnLossy},
@@ -38,6 +39,8 @@ use super::{
 
 /// Strings from here on get a SET of their own.
 const MSET_VALUE_BYTES_MAX: usize = 16 * 1024;
+/// Parts that are gathered for one RESTORE: each takes memory beside its content, however small.
+const GATHERED_PARTS_MAX: usize = 64 * 1024;
 /// The RDB type of a plain string.
 const STRING: u8 = 0;
 
@@ -77,6 +80,8 @@ pub struct ValueWriter {
     lanes: Vec<LaneBuffer>,
     ready: VecDeque<(usize, Batch)>,
     value: Option<Value>,
+    /// Whether the key that was begun last is written at all.
+    writes_key: bool,
     left_out: LeftOut,
     losses: LossLog,
     /// The time by which fields have expired that are not held.
@@ -92,6 +97,8 @@ struct Value {
     db: Db,
     lane: usize,
     way: Way,
+    /// How many of its fields or members were left out because they had expired.
+    expired: u64,
 }
 
 /// How the value being read is written.
@@ -111,6 +118,15 @@ enum Way {
     Staged(Box<Staged>),
     /// It is complete.
     Written,
+}
+
+impl Way {
+    fn gathered() -> Way {
+        Way::Gathered {
+            parts: Vec::new(),
+            bytes: 0,
+        }
+    }
 }
 
 /// A value that is built under the staging name of its lane.
@@ -133,6 +149,7 @@ impl ValueWriter {
             config,
             ready: VecDeque::new(),
             value: None,
+            writes_key: false,
             left_out: LeftOut::default(),
             losses,
             now_ms: UnixMs::MIN,
@@ -163,16 +180,23 @@ impl ValueWriter {
             }
             _ => self.choose(&key),
         };
-        if let Way::Lost(loss) = way {
-            self.losses.lose(loss, db, &key.key)?;
+        match way {
+            Way::Ignored => {}
+            Way::Lost(loss) => self.losses.lose(loss, db, &key.key)?,
+            _ if key.has_metadata => self.losses.lose(Loss::ModuleMetadata, db, &key.key)?,
+            _ => {}
         }
-        if key.has_metadata {
-            self.losses.lose(Loss::ModuleMetadata, db, &key.key)?;
-        }
+        self.writes_key = !matches!(way, Way::Ignored | Way::Lost(_));
         self.now_ms = now_ms;
         self.held_keys += u64::from(key.expire_at_ms.is_some() && self.config.hold.is_on());
         let lane = lane_of(&key.key, self.lanes.len());
-        self.value = Some(Value { key, db, lane, way });
+        self.value = Some(Value {
+            key,
+            db,
+            lane,
+            way,
+            expired: 0,
+        });
         Ok(altitude)
     }
 
@@ -199,11 +223,7 @@ impl ValueWriter {
             // Written by a command, as are bodies that are too long.
             return (Way::Restore, Altitude::Elements);
         }
-        let gathered = Way::Gathered {
-            parts: Vec::new(),
-            bytes: 0,
-        };
-        (gathered, Altitude::Elements)
+        (Way::gathered(), Altitude::Elements)
     }
 
     /// Takes the next event of the value that was begun: a body, a part, or its end.
@@ -215,7 +235,10 @@ impl ValueWriter {
             return Ok(());
         };
         match event {
-            Event::Body(body) => self.body(&mut value, &body)?,
+            Event::Body(body) => {
+                self.body(&mut value, &body)?;
+                return self.end(value);
+            }
             Event::Part(part) => self.part(&mut value, part)?,
             Event::ValueEnd => return self.end(value),
             // Only those three belong to a value.
@@ -226,8 +249,13 @@ impl ValueWriter {
     }
 
     fn body(&mut self, value: &mut Value, body: &Bytes) -> Result<(), Error> {
-        value.way = Way::Written;
         let value_type = value.key.value_type;
+        if !stands_as_is(&self.target, value_type, body, self.now_ms)
+            .map_err(|source| self.unreadable(value, source))?
+        {
+            return self.parts_of(value, body);
+        }
+        value.way = Way::Written;
         if value_type.is_module() {
             return self.module(value, body);
         }
@@ -236,6 +264,24 @@ impl ValueWriter {
             return Ok(());
         }
         self.older_stream(value, body)
+    }
+
+    /// Writes the parts of a body that the target may not be given as it stands.
+    fn parts_of(&mut self, value: &mut Value, body: &Bytes) -> Result<(), Error> {
+        let value_type = value.key.value_type;
+        if !value_type.is_stream() {
+            value.way = Way::gathered();
+        }
+        let mut parser = ValueParser::new(value_type, body.clone(), rdb::Limits::default());
+        while let Some(event) = parser
+            .next_event()
+            .map_err(|source| self.unreadable(value, source))?
+        {
+            if let Event::Part(part) = event {
+                self.part(value, part)?;
+            }
+        }
+        Ok(())
     }
 
     fn module(&mut self, value: &Value, body: &Bytes) -> Result<(), Error> {
@@ -254,9 +300,12 @@ impl ValueWriter {
         let from = value.key.value_type;
         let converted = rdb::convert(body.clone(), from, to, &rdb::Limits::default())
             .map_err(|source| self.unreadable(value, source))?;
-        for _ in 0..converted.lost(rdb::Loss::NackedEntry) {
-            self.losses
-                .lose(Loss::NackedEntry, value.db, &value.key.key)?;
+        for (loss, count) in &converted.losses {
+            for _ in 0..*count {
+                if let Some(loss) = Loss::of_stream(*loss) {
+                    self.losses.lose(loss, value.db, &value.key.key)?;
+                }
+            }
         }
         self.restore(value, to, &converted.body.into());
         Ok(())
@@ -271,7 +320,7 @@ impl ValueWriter {
         if self.is_expired(&part) {
             match self.config.expired {
                 Expired::LeaveOut => {
-                    self.left_out.expired += 1;
+                    value.expired += 1;
                     return Ok(());
                 }
                 Expired::Persist => part = persist(part),
@@ -289,7 +338,7 @@ impl ValueWriter {
             Way::Gathered { parts, bytes } => {
                 *bytes += part.content_bytes();
                 parts.push(part);
-                if *bytes > self.config.restore_bytes_max {
+                if *bytes > self.config.restore_bytes_max || parts.len() > GATHERED_PARTS_MAX {
                     let parts = std::mem::take(parts);
                     self.stage(value);
                     for part in parts {
@@ -373,19 +422,26 @@ impl ValueWriter {
 
     fn end(&mut self, mut value: Value) -> Result<(), Error> {
         match std::mem::replace(&mut value.way, Way::Written) {
-            Way::Ignored | Way::Lost(_) | Way::Written => Ok(()),
-            Way::String | Way::Restore => {
-                self.left_out.empty += 1;
-                Ok(())
-            }
+            Way::Ignored | Way::Lost(_) | Way::Written => {}
+            Way::String | Way::Restore => self.leave_out(&value),
+            Way::Gathered { parts, .. } if parts.is_empty() => self.leave_out(&value),
             Way::Gathered { parts, .. } => {
+                self.left_out.expired += value.expired;
                 self.restore_plain(&value, parts);
-                Ok(())
             }
             Way::Staged(staged) => {
+                self.left_out.expired += value.expired;
                 self.finish_staged(&value, *staged);
-                Ok(())
             }
+        }
+        Ok(())
+    }
+
+    /// Counts a key of which nothing is left, once.
+    fn leave_out(&mut self, value: &Value) {
+        match value.expired {
+            0 => self.left_out.empty += 1,
+            _ => self.left_out.expired += 1,
         }
     }
 
@@ -403,16 +459,16 @@ impl ValueWriter {
                 ..
             } = &mut part
             {
-                *at = self.config.hold.apply_field(*at);
+                let written_ms = self.config.hold.apply_field(*at);
+                *at = self.target.field_expiry_within(written_ms);
             }
             // Streams, which have no plain encoding, are never gathered.
             if encoder.push(&part).is_err() {
                 return;
             }
         }
-        match encoder.finish() {
-            Some((value_type, body)) => self.restore(value, value_type, &body.into()),
-            None => self.left_out.empty += 1,
+        if let Some((value_type, body)) = encoder.finish() {
+            self.restore(value, value_type, &body.into());
         }
     }
 
@@ -423,8 +479,16 @@ impl ValueWriter {
         let key = value.key.key.clone();
         let expire_at = self.written_expiry(value).map(|at| at.to_string().into());
         let replaces = self.config.conflict.replaces();
-        finish_staging(&mut commands, &staging, key, expire_at, replaces);
-        let shape = Shape::transaction(replaces);
+        let may_vanish = staged.rebuild.may_vanish();
+        finish_staging(
+            &mut commands,
+            &staging,
+            key,
+            expire_at,
+            replaces,
+            may_vanish,
+        );
+        let shape = Shape::transaction(replaces).expiring(may_vanish);
         let writes = Writes::Keys {
             value_type: value.key.value_type,
             count: 1,
@@ -432,12 +496,16 @@ impl ValueWriter {
         self.transaction(value, &commands, shape, writes);
     }
 
-    /// Counts a member whose own expiry no other server has.
+    /// Counts a member of the last key whose own expiry no other server has. Nothing is lost with
+    /// a key that is left out.
     ///
     /// # Errors
     /// [`ErrorKind::Lossy`].
     pub fn member_expiry(&mut self, db: Db, key: &Bytes) -> Result<(), Error> {
-        self.losses.lose(Loss::MemberExpiry, db, key)
+        match self.writes_key {
+            true => self.losses.lose(Loss::MemberExpiry, db, key),
+            false => Ok(()),
+        }
     }
 
     /// Writes a function library.

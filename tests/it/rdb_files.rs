@@ -65,8 +65,6 @@ fn expected_losses(source: Version, target: Version) -> BTreeSet<&'static str> {
             source.has_field_ttls() && !target.has_field_ttls(),
         ),
         ("function", older_than(7, 0)),
-        ("stream_counters", older_than(7, 0)),
-        ("consumer_activity", older_than(7, 2)),
         (
             "stream_idempotency",
             source.is_redis_from(8, 6) && !target.is_redis_from(8, 6),

@@ -8,7 +8,7 @@ use std::{
 };
 
 use crate::support::{
-    client::{Client, bytes, items, text},
+    client::{Client, bytes, items, number, text},
     dataset::{DBS, Dataset},
     keyferry::{Finished, Keyferry},
     oracle::Oracle,
@@ -437,4 +437,85 @@ fn a_live_source_is_restored_from_unless_it_is_the_target() {
     assert_eq!(finished.json()["source"], source.address());
     keep(&source, |_, key, _| !key.starts_with("small:"));
     Oracle::between(&source, &target).assert_equal(&source, &target);
+}
+
+/// A file that holds these bytes.
+fn file_of(bytes: &[u8]) -> tempfile::NamedTempFile {
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    file.write_all(bytes).unwrap();
+    file
+}
+
+#[test]
+fn a_body_that_would_end_the_target_never_reaches_it() {
+    let target = Server::start("redis-8.6");
+    for name in ["hash-ttl-negative", "hash-ttl-not-triples"] {
+        let file = format!("tests/fixtures/rdb/hostile/{name}.rdb");
+        let finished = restore(Path::new(&file), &target, &[]);
+        finished.assert_code(3);
+        assert!(finished.stderr.contains("key \""), "{}", finished.stderr);
+        assert_eq!(target.keys(), 0, "{name}");
+    }
+}
+
+#[test]
+fn a_value_without_elements_is_left_out_by_every_target() {
+    let hash = b"REDIS0011\x04\x01k\0\0\x01o\x01\x6f\xff\0\0\0\0\0\0\0\0";
+    let list = b"REDIS0011\x12\x01k\x01\x02\x07\x07\0\0\0\0\0\xff\xff\0\0\0\0\0\0\0\0";
+    for name in ["redis-6.0", "redis-8.6", "valkey-9.1"] {
+        for (file, keys) in [(&hash[..], 1), (&list[..], 0)] {
+            let target = Server::start(name);
+            let finished = restore(file_of(file).path(), &target, &[]);
+            finished.assert_code(0);
+            assert_eq!(finished.json()["skipped"]["empty"], 1, "{name}");
+            assert_eq!(target.keys(), keys, "{name}");
+            assert_no_staging(&target);
+        }
+    }
+}
+
+#[test]
+fn fields_that_expire_beyond_the_range_of_the_target_are_kept() {
+    // Type 22 of Valkey: h, with a field a that expires in the year 37648.
+    let file = b"VALKEY080\x16\x01h\x01\x01a\x011\0\0\0\0\0\0\x04\0\xff\0\0\0\0\0\0\0\0";
+    for args in [&[][..], &["--restore-bytes-max", "1kb"]] {
+        let target = Server::start("redis-8.6");
+        restore(file_of(file).path(), &target, args).assert_code(0);
+        let mut client = target.client();
+        let expires = client.run(command!["HPEXPIRETIME", "h", "FIELDS", "1", "a"]);
+        assert_eq!(number(&items(&expires)[0]), (1 << 46) - 1);
+    }
+}
+
+#[test]
+fn a_hash_whose_fields_have_all_expired_counts_once() {
+    let redis = b"REDIS0012\x18\x01h\xe8\x03\0\0\0\0\0\0\x02\x01\x01a\x011\x02\x01b\x011\xff\0\0\0\0\0\0\0\0";
+    let valkey = b"VALKEY080\x16\x01h\x01\x01a\x011\xe8\x03\0\0\0\0\0\0\xff\0\0\0\0\0\0\0\0";
+    for file in [&redis[..], valkey] {
+        for name in ["redis-8.6", "valkey-9.1"] {
+            let target = Server::start(name);
+            let finished = restore(file_of(file).path(), &target, &[]);
+            finished.assert_code(0);
+            let summary = finished.json();
+            assert_eq!(summary["skipped"]["expired"], 1, "{summary}");
+            assert_eq!(summary["keys"]["total"], 0, "{summary}");
+            assert_eq!(target.keys(), 0);
+        }
+    }
+}
+
+#[test]
+fn a_restore_that_fails_leaves_no_part_of_a_value() {
+    let source = Server::start("redis-8.6");
+    let mut client = source.client();
+    for field in 0..4000 {
+        client.run(command!["HSET", "h", field.to_string(), "x".repeat(500)]);
+    }
+    client.run(command!["HEXPIRE", "h", "9999", "FIELDS", "1", "7"]);
+    let target = Server::start("redis-6.2");
+    let finished = restore(&source.save(), &target, &["--restore-bytes-max", "1kb"]);
+    finished.assert_code(4);
+    assert!(finished.stderr.contains("the expiry of a hash field"));
+    assert_no_staging(&target);
+    assert_eq!(target.keys(), 0);
 }

@@ -5,12 +5,14 @@
 //! as they stand. The number of entries is counted: some old servers wrote one that is too high,
 //! which Valkey 9.1 refuses.
 //!
+//! Counters, the time a consumer was last active and how a stream recognises repeated XADDs are
+//! bookkeeping: leaving them out is no loss, unless XADDs are recorded.
+//!
 //! An entry that nobody owns because its consumer gave it back goes to the first consumer of its
 //! group, where there is none to one called `keyferry`: servers before 8.8 take no pending entry
 //! without an owner, and one that is not pending is never delivered again. Those entries stand
 //! behind the consumers, so the consumers of such a group are held until then.
 
-use crate::keyspace::StreamId;
 use crate::rdb::cursor::{Cursor, Stop};
 use crate::rdb::event::ValueType;
 use crate::rdb::length::{put_length, put_string};
@@ -91,7 +93,7 @@ impl StreamConversion {
                 Step::Nodes { left: left - 1 }
             }
             Step::Counters => {
-                self.counters(cursor, out, losses)?;
+                self.counters(cursor, out)?;
                 Step::GroupCount
             }
             Step::GroupCount => {
@@ -99,7 +101,7 @@ impl StreamConversion {
                 Step::Groups
             }
             Step::Groups if self.groups_left > 0 => {
-                let left = self.group(cursor, limits, out, losses)?;
+                let left = self.group(cursor, limits, out)?;
                 self.groups_left -= 1;
                 Step::Pending { left }
             }
@@ -124,7 +126,7 @@ impl StreamConversion {
                 Step::Consumers
             }
             Step::Consumers if self.consumers_left > 0 => {
-                let left = self.consumer(cursor, limits, out, losses)?;
+                let left = self.consumer(cursor, limits, out)?;
                 self.consumers_left -= 1;
                 Step::Owned { left }
             }
@@ -190,7 +192,9 @@ impl StreamConversion {
                     cursor.count()
                 })?;
                 self.producers_left -= 1;
-                losses.add(Loss::StreamIdempotency, if kept { 0 } else { left });
+                if !kept && left > 0 {
+                    losses.add_once(Loss::StreamIdempotency);
+                }
                 Step::ProducerIds { left }
             }
             Step::ProducerIds { left: 0 } => Step::Producers,
@@ -230,12 +234,7 @@ impl StreamConversion {
         Ok(())
     }
 
-    fn counters(
-        &self,
-        cursor: &mut Cursor<'_>,
-        out: &mut Vec<u8>,
-        losses: &mut Losses,
-    ) -> Result<(), Stop> {
+    fn counters(&self, cursor: &mut Cursor<'_>, out: &mut Vec<u8>) -> Result<(), Stop> {
         // The number of entries that is stored.
         cursor.length()?;
         put_length(out, self.entries);
@@ -243,13 +242,12 @@ impl StreamConversion {
         if !self.source.counters {
             return Ok(());
         }
-        let (deleted, added) = copy_if(self.target.counters, cursor, out, |cursor| {
-            // The first id, which the entries say themselves.
+        copy_if(self.target.counters, cursor, out, |cursor| {
+            // The first id, the greatest deleted one, how many were ever added.
             id_of_lengths(cursor)?;
-            Ok((id_of_lengths(cursor)?, cursor.length()?))
+            id_of_lengths(cursor)?;
+            cursor.length()
         })?;
-        let follow = deleted == StreamId { ms: 0, seq: 0 } && added == self.entries;
-        losses.add(Loss::StreamCounters, self.counters_lost(!follow));
         Ok(())
     }
 
@@ -259,20 +257,15 @@ impl StreamConversion {
         cursor: &mut Cursor<'_>,
         limits: &Limits,
         out: &mut Vec<u8>,
-        losses: &mut Losses,
     ) -> Result<u64, Stop> {
         copy(cursor, out, |cursor| {
             cursor.pass_string(limits)?;
             id_of_lengths(cursor)
         })?;
-        // Servers store -1 where they do not know how many entries were read.
-        let mut read = u64::MAX;
         if self.source.counters {
-            read = copy_if(self.target.counters, cursor, out, Cursor::length)?;
+            copy_if(self.target.counters, cursor, out, Cursor::length)?;
         }
-        let pending = copy_count(cursor, out)?;
-        losses.add(Loss::StreamCounters, self.counters_lost(read != u64::MAX));
-        Ok(pending)
+        copy_count(cursor, out)
     }
 
     /// Copies a consumer up to the entries it owns, or holds it, and returns how many those are.
@@ -281,16 +274,14 @@ impl StreamConversion {
         cursor: &mut Cursor<'_>,
         limits: &Limits,
         out: &mut Vec<u8>,
-        losses: &mut Losses,
     ) -> Result<u64, Stop> {
         let start = out.len();
-        let seen = copy(cursor, out, |cursor| {
+        copy(cursor, out, |cursor| {
             cursor.pass_string(limits)?;
             cursor.ms()
         })?;
-        let mut active = seen;
         if self.source.active {
-            active = copy_if(self.target.active, cursor, out, Cursor::ms)?;
+            copy_if(self.target.active, cursor, out, Cursor::ms)?;
         }
         let owned = match &self.held {
             None => copy_count(cursor, out)?,
@@ -299,14 +290,7 @@ impl StreamConversion {
         if let Some(held) = &mut self.held {
             held.begin(out.split_off(start), owned);
         }
-        let lost = !self.target.active && active != seen;
-        losses.add(Loss::ConsumerActivity, lost.into());
         Ok(owned)
-    }
-
-    /// One, if what is true of counters is lost.
-    fn counters_lost(&self, say_more: bool) -> u64 {
-        (say_more && !self.target.counters).into()
     }
 }
 

@@ -29,6 +29,8 @@ pub(super) struct StreamRebuild {
     is_7_0: bool,
     has_createconsumer: bool,
     has_duplicate_detection: bool,
+    /// Whether it was reported that ids of its entries are not recorded.
+    idempotency_lost: bool,
     /// The live entries; empty before 7.0, where nothing asks for them.
     live: EntryIds,
     entries: u64,
@@ -56,6 +58,7 @@ impl StreamRebuild {
             is_7_0: target.has_common(7, 0),
             has_createconsumer: target.has_common(6, 2),
             has_duplicate_detection: target.is_redis_from(8, 6),
+            idempotency_lost: false,
             live: EntryIds::default(),
             entries: 0,
             top_id: StreamId::default(),
@@ -202,18 +205,24 @@ impl StreamRebuild {
         }
     }
 
-    /// Redis refuses to record an id for an entry that is not there.
+    /// Redis refuses to record an id for an entry that is not there. Reports that once a stream.
     pub(super) fn idempotent_id(
         &mut self,
         producer: &Bytes,
         idempotent_id: &Bytes,
         id: StreamId,
         out: &mut Vec<Command>,
-    ) {
+    ) -> Result<(), Lossy> {
         if self.has_duplicate_detection && self.live.contains(id) {
             let line = Line::new("XIDMPRECORD").arg(&self.key).arg(producer);
             out.push(line.arg(idempotent_id).text(id).done());
+        } else if !std::mem::replace(&mut self.idempotency_lost, true) {
+            return Err(Lossy {
+                loss: Loss::StreamIdempotency,
+                key: self.key.clone(),
+            });
         }
+        Ok(())
     }
 
     /// Appends the claims that are gathered.

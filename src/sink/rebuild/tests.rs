@@ -324,5 +324,19 @@ fn duplicate_detection_is_written_where_it_is_known() {
     assert_eq!(found, lines);
     let (found, losses) = rebuilt(&redis(8, 0), Hold::Held, parts);
     assert_eq!(found, ["XADD k 8-0 f 1 f v"]);
-    assert_eq!(losses, []);
+    assert_eq!(losses, [Loss::StreamIdempotency]);
+}
+
+#[test]
+fn field_expiries_end_where_the_target_takes_no_later_ones() {
+    let field = Part::HashField {
+        field: Element::Bytes("f".into()),
+        value: Element::Bytes("v".into()),
+        expire_at_ms: Some(1 << 50),
+    };
+    let (found, _) = rebuilt(&redis(8, 6), Hold::Released, vec![field.clone()]);
+    let lines = ["HSET k f v", "HPEXPIREAT k 70368744177663 FIELDS 1 f"];
+    assert_eq!(found, lines);
+    let (found, _) = rebuilt(&redis(8, 6), Hold::Held, vec![field]);
+    assert_eq!(found, lines);
 }

@@ -11,6 +11,7 @@ use crate::{
     resp::Command,
     sink::{
         Loss,
+        inspection::stands_as_is,
         line::Line,
         rebuild::{CHUNK, Rebuild},
     },
@@ -47,6 +48,13 @@ pub(super) fn restore(scene: &Scene<'_>, command: &Command, out: &mut Vec<Comman
     let value_type = payload.value_type;
     if value_type.is_module() {
         return restore_module(scene, &restore, &payload, out);
+    }
+    // What cannot be read must not reach the target: some end it.
+    let Ok(stands) = stands_as_is(scene.target, value_type, &payload.body, UnixMs::MIN) else {
+        return Outcome::Lossy(Loss::UnknownValue);
+    };
+    if !stands {
+        return rebuild(scene, &restore, payload, out);
     }
     let is_held = scene.hold.is_on() && value_type.has_field_expiry();
     if scene.target.restores(value_type) && !is_held {
@@ -175,10 +183,9 @@ fn as_older_stream(scene: &Scene<'_>, payload: &Payload) -> Option<(Bytes, Outco
     let to = ValueType::common(scene.target.newest_stream());
     let limits = Limits::default();
     let converted = rdb::convert(payload.body.clone(), payload.value_type, to, &limits).ok()?;
-    let outcome = match converted.lost(rdb::Loss::NackedEntry) {
-        0 => Outcome::Rewritten,
-        _ => Outcome::Lossy(Loss::NackedEntry),
-    };
+    let mut losses = converted.losses.iter();
+    let loss = losses.find_map(|(loss, _)| Loss::of_stream(*loss));
+    let outcome = loss.map_or(Outcome::Rewritten, Outcome::Lossy);
     Some((assemble(scene, to, &converted.body), outcome))
 }
 

@@ -273,6 +273,124 @@ fn a_large_value_is_staged_in_transactions_that_wait_for_each_other() {
 }
 
 #[test]
+fn many_parts_without_content_are_not_held() {
+    let mut writer = ValueWriter::new(target(Flavor::Redis, 6, 0), config());
+    writer.begin(Db(0), key("k", 18), NOW_MS).unwrap();
+    for _ in 0..=GATHERED_PARTS_MAX {
+        writer.take(element("")).unwrap();
+    }
+    let value = writer.value.as_ref().unwrap();
+    assert!(matches!(value.way, Way::Staged(_)), "{:?}", value.way);
+}
+
+#[test]
+fn nothing_is_lost_with_a_key_that_is_left_out() {
+    let past = rdb::Key {
+        expire_at_ms: Some(NOW_MS),
+        has_metadata: true,
+        ..key("k", 2)
+    };
+    let mut writer = ValueWriter::new(target(Flavor::Redis, 7, 0), config());
+    writer.begin(Db(0), past, NOW_MS).unwrap();
+    writer.take(Event::ValueEnd).unwrap();
+    writer.member_expiry(Db(0), &"k".into()).unwrap();
+    assert_eq!((writer.left_out().expired, writer.losses().total()), (1, 0));
+
+    let drops = ValueConfig {
+        on_lossy: OnLossy::Drop,
+        ..config()
+    };
+    let lost = rdb::Key {
+        has_metadata: true,
+        ..key("k", 28)
+    };
+    let mut writer = ValueWriter::new(target(Flavor::Redis, 7, 0), drops);
+    writer.begin(Db(0), lost, NOW_MS).unwrap();
+    writer.take(Event::ValueEnd).unwrap();
+    assert_eq!(writer.losses().total(), 1);
+    writer.begin(Db(0), key("k", 2), NOW_MS).unwrap();
+    writer.member_expiry(Db(0), &"k".into()).unwrap();
+    assert_eq!(writer.losses().total(), 2);
+}
+
+/// Type 24 with one field that expires at this time.
+fn expiring_hash(expire_at_ms: UnixMs) -> Event {
+    let mut body = expire_at_ms.to_le_bytes().to_vec();
+    body.extend_from_slice(b"\x01\x01\x01f\x01v");
+    Event::Body(body.into())
+}
+
+#[test]
+fn a_body_that_would_harm_the_target_is_written_otherwise_or_refused() {
+    let redis = || target(Flavor::Redis, 8, 6);
+    let cut = vec![Event::Body(Bytes::from_static(b"\0\0\0\0\0\0\0\0\x01"))];
+    let error = write(redis(), config(), key("bad", 24), cut).unwrap_err();
+    assert!(matches!(&*error.kind, ErrorKind::Value { key, .. } if key == "bad"));
+
+    let far = vec![expiring_hash(1 << 50)];
+    let batches = write(redis(), config(), key("k", 24), far).unwrap();
+    let min = ((1_i64 << 46) - 1).to_le_bytes().escape_ascii().to_string();
+    let restore = format!("RESTORE k 0 <24:{min}\\x01\\x01\\x01f\\x01v> REPLACE");
+    assert_eq!(batches.concat(), [restore]);
+}
+
+#[test]
+fn a_body_without_elements_is_counted_where_the_target_would_take_it() {
+    let mut writer = ValueWriter::new(target(Flavor::Redis, 6, 0), config());
+    writer.begin(Db(0), key("k", 4), NOW_MS).unwrap();
+    writer.take(Event::Body(Bytes::from_static(b"\0"))).unwrap();
+    writer.flush();
+    assert!(writer.ready().is_none());
+    assert_eq!(writer.left_out().empty, 1);
+}
+
+#[test]
+fn a_hash_of_which_all_fields_have_expired_counts_once() {
+    let redis = || target(Flavor::Redis, 8, 6);
+    let two = || {
+        let mut body = NOW_MS.to_le_bytes().to_vec();
+        body.extend_from_slice(b"\x02\x01\x01f\x01v\x01\x01g\x01v");
+        Event::Body(body.into())
+    };
+    for (byte, events) in [
+        (24, vec![two()]),
+        (
+            22,
+            vec![field(Some(NOW_MS)), field(Some(5)), Event::ValueEnd],
+        ),
+    ] {
+        let mut writer = ValueWriter::new(redis(), config());
+        writer.begin(Db(0), key("k", byte), NOW_MS).unwrap();
+        for event in events {
+            writer.take(event).unwrap();
+        }
+        writer.flush();
+        assert!(writer.ready().is_none());
+        let left_out = LeftOut {
+            expired: 1,
+            empty: 0,
+        };
+        assert_eq!(writer.left_out(), left_out, "type {byte}");
+    }
+}
+
+#[test]
+fn a_hash_that_may_vanish_does_not_need_its_staging_key_to_replace_another() {
+    let config = ValueConfig {
+        restore_bytes_max: 0,
+        ..config()
+    };
+    let fields = vec![field(Some(FAR_MS))];
+    let valkey = target(Flavor::Valkey, 9, 1);
+    let batches = write(valkey, config, key("k", 24), fields).unwrap();
+    let commands = batches.concat();
+    assert_eq!(
+        commands[commands.len() - 3..],
+        ["UNLINK k", "RENAME __keyferry:staging:0 k", "EXEC"]
+    );
+}
+
+#[test]
 fn held_expiries_are_shifted_everywhere() {
     let held = || ValueConfig {
         hold: Hold::Held,

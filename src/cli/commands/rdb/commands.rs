@@ -2,7 +2,7 @@
 
 use std::io::Write as _;
 
-use clap::{Arg, ArgAction, Command, builder::PossibleValuesParser, value_parser};
+use clap::{Arg, ArgAction, Command, builder::PossibleValuesParser};
 use indicatif::{HumanBytes, HumanCount};
 use tracing_subscriber::fmt::MakeWriter as _;
 
@@ -47,7 +47,7 @@ pub(super) fn command() -> Command {
                 .long("target-version")
                 .value_name("SERVER")
                 .required(true)
-                .value_parser(value_parser!(ServerVersion))
+                .value_parser(ServerVersion::known)
                 .help("The server that shall execute them, such as redis-7.0 or valkey-8.1"),
         )
         .arg(

@@ -2,7 +2,7 @@
 
 use std::{fmt::Write as _, io::Write as _};
 
-use clap::{Arg, ArgAction, Command, value_parser};
+use clap::{Arg, ArgAction, Command};
 use indicatif::{HumanBytes, HumanCount};
 use tracing_subscriber::fmt::MakeWriter as _;
 
@@ -35,7 +35,7 @@ pub(super) fn command() -> Command {
                 .long("to")
                 .value_name("SERVER")
                 .required(true)
-                .value_parser(value_parser!(ServerVersion))
+                .value_parser(ServerVersion::known)
                 .help("The server that shall load it, such as redis-7.0 or valkey-8.1"),
         )
         .arg(
