@@ -584,7 +584,7 @@ pub struct Vector {
     pub blob: Bytes,
     /// How long the vector was; infinite where that is too much for a float, never NaN.
     pub norm: f32,
-    /// What the largest integer of 8 bits stands for; finite, meaningless in other quantizations.
+    /// What the largest integer of 8 bits stands for; finite, 0 in other quantizations.
     pub range: f32,
 }
 

@@ -161,7 +161,11 @@ impl VectorSetReader {
             return Err(cursor.corrupt("a vector has other dimensions than its set"));
         }
         let norm = f32::from_bits(parameter as u32);
-        let range = f32::from_bits((parameter >> 32) as u32);
+        let range = match self.quantization {
+            Quantization::Int8 => f32::from_bits((parameter >> 32) as u32),
+            // Redis 8.0 stores any bits there, NaN among them (measured).
+            Quantization::None | Quantization::Binary => 0.0,
+        };
         // Servers do add vectors whose norm overflows; their components are kept, as zero mostly.
         if norm.is_nan() || !range.is_finite() {
             return Err(cursor.corrupt("impossible norm of a vector"));
@@ -235,6 +239,19 @@ mod tests {
         assert_eq!(vector.element, "e");
         assert_eq!(vector.attributes.as_deref(), Some(&b"{}"[..]));
         assert_eq!(vector.components(2).collect::<Vec<_>>(), [1.0, -1.0]);
+    }
+
+    /// Redis 8.0 stores whatever bits where there is no range.
+    #[test]
+    fn a_range_that_means_nothing_may_be_anything() {
+        let floats = b"\x05\x01e\x05\x08\x9a\x99\x19\x3f\xcd\xcc\x4c\xbf";
+        for range in [0, f32::NAN.to_bits(), f32::INFINITY.to_bits(), u32::MAX] {
+            let last = parameters(5_f32.to_bits(), range);
+            let parts = parts(&[b"\x02\x02\x02\x01\x02\x50\x00\x02\x00", floats, &last]);
+            assert!(parts.is_ok(), "{range:08x}: {parts:?}");
+            let quantized = super::tests::parts(&[HEAD, NAMED, &last]);
+            assert_eq!(quantized.is_ok(), range == 0, "{range:08x}");
+        }
     }
 
     #[test]
