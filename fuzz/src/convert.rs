@@ -108,7 +108,12 @@ fn same_in_pieces(from: ValueType, body: &Bytes, to: ValueType, expected: &Conve
 }
 
 /// What is left of a value in another type.
-fn kept(parts: &[Part], to: ValueType, losses: &mut Vec<(Loss, u64)>) -> Vec<Part> {
+fn kept(
+    parts: &[Part],
+    from: ValueType,
+    to: ValueType,
+    losses: &mut Vec<(Loss, u64)>,
+) -> Vec<Part> {
     let owned = if to.is_stream() && to.byte < 27 {
         with_owners(parts)
     } else {
