@@ -107,6 +107,11 @@ impl Error {
         }
     }
 
+    /// Whether somebody else uses it.
+    pub fn is_in_use(&self) -> bool {
+        matches!(self.kind, ErrorKind::Locked { .. } | ErrorKind::InUse)
+    }
+
     /// Why it failed; empty where the first line says it all.
     pub fn why(&self) -> String {
         match &self.kind {
