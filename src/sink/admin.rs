@@ -66,15 +66,7 @@ impl Admin {
             let Err(error) = asked else {
                 return Ok(());
             };
-            let passing = matches!(
-                error.kind(),
-                redis::ErrorKind::Server(
-                    ServerErrorKind::BusyLoading
-                        | ServerErrorKind::TryAgain
-                        | ServerErrorKind::MasterDown
-                )
-            ) || error.code() == Some("BUSY");
-            if !passing || Instant::now() >= deadline {
+            if !passes(&error) || Instant::now() >= deadline {
                 return Err(self.refused("be asked for its size", error));
             }
             if !std::mem::replace(&mut told, true) {
@@ -207,18 +199,19 @@ impl Admin {
         Ok(Info::parse(&info).get("run_id").map(str::to_owned))
     }
 
-    /// Refuses a target that is a replica by now.
+    /// Refuses a target that is a replica by now, or is not ready.
     ///
     /// # Errors
     /// [`ErrorKind::Replica`], [`ErrorKind::Admin`].
-    pub(super) async fn must_be_primary(&mut self) -> Result<(), Error> {
+    pub(super) async fn must_be_ready(&mut self) -> Result<(), Error> {
         let info: String = self
             .ask("tell what it is", &["INFO", "replication"])
             .await?;
-        match Info::parse(&info).get("role") {
-            Some("slave") => Err(ErrorKind::Replica.at(&self.endpoint)),
-            _ => Ok(()),
+        if Info::parse(&info).get("role") == Some("slave") {
+            return Err(ErrorKind::Replica.at(&self.endpoint));
         }
+        let _: u64 = self.ask("be asked for its size", &["DBSIZE"]).await?;
+        Ok(())
     }
 
     /// Reads a lane's mark in `db`.
@@ -319,6 +312,18 @@ impl Admin {
         let answer = command.query_async(&mut self.connection).await;
         answer.map_err(|source| self.refused(purpose, source))
     }
+}
+
+/// Whether the cause may go away by itself.
+pub(super) fn passes(error: &RedisError) -> bool {
+    let refused_for_now = matches!(
+        error.kind(),
+        redis::ErrorKind::Server(
+            ServerErrorKind::BusyLoading | ServerErrorKind::TryAgain | ServerErrorKind::MasterDown
+        )
+    );
+    let broken = error.is_io_error() || error.is_timeout() || error.is_connection_dropped();
+    refused_for_now || broken || error.code() == Some("BUSY")
 }
 
 /// What a refused administrative command means.

@@ -121,7 +121,7 @@ impl Admin {
     /// [`ErrorKind::TakenOver`] when another process has the claim, [`ErrorKind::Admin`].
     pub(super) async fn standing(&mut self, claim: &Claim) -> Result<Option<u64>, Error> {
         let mut pipe = redis::pipe();
-        pipe.atomic().cmd("SELECT").arg(DB.0).ignore();
+        pipe.cmd("SELECT").arg(DB.0).ignore();
         // The owner went with everything else when the stream emptied the database.
         let key = claim.key();
         pipe.cmd("HMGET").arg(&key[..]).arg(&[OWNER, "offset"]);
@@ -148,7 +148,7 @@ impl Admin {
     ) -> Result<(), Error> {
         let key = claim.key();
         let mut pipe = redis::pipe();
-        pipe.atomic().cmd("SELECT").arg(DB.0).ignore();
+        pipe.cmd("SELECT").arg(DB.0).ignore();
         let write = pipe.cmd("HSET").arg(&key[..]);
         write.arg(OWNER).arg(&*claim.owner);
         for (field, value) in checkpoint.fields() {
@@ -240,7 +240,7 @@ impl Admin {
 
     async fn write_owner(&mut self, claim: &Claim) -> Result<(), Error> {
         let mut pipe = redis::pipe();
-        pipe.atomic().cmd("SELECT").arg(DB.0).ignore();
+        pipe.cmd("SELECT").arg(DB.0).ignore();
         let write = pipe.cmd("HSET").arg(&claim.key()[..]);
         write.arg(OWNER).arg(&*claim.owner).ignore();
         self.run("take the migration over", &pipe).await

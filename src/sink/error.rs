@@ -11,7 +11,9 @@ use crate::{
     resp::{self, ReplyError},
 };
 
-use super::{batch::Named, checkpoint::CheckpointError, lossy::Lossy, translate::Untranslatable};
+use super::{
+    admin, batch::Named, checkpoint::CheckpointError, lossy::Lossy, translate::Untranslatable,
+};
 
 /// A failure on the target's side.
 #[derive(Debug)]
@@ -203,14 +205,7 @@ impl ErrorKind {
     pub(super) fn passes(&self) -> bool {
         match self {
             ErrorKind::Connect(_) | ErrorKind::Replica => true,
-            ErrorKind::Admin { source, .. } => {
-                source.is_io_error()
-                    || source.is_timeout()
-                    || source.is_connection_dropped()
-                    || source
-                        .code()
-                        .is_some_and(|code| ReplyError::parse(code.as_bytes()).kind.passes())
-            }
+            ErrorKind::Admin { source, .. } => admin::passes(source),
             ErrorKind::LaneLogin(reply) => reply.kind.passes(),
             kind => kind.ends_connection(),
         }

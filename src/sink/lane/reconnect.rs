@@ -65,7 +65,7 @@ impl Driver {
     async fn connect_again(&mut self) -> Result<(), Error> {
         let config = &self.config;
         let mut admin = Admin::open(&config.node, config.connect_timeout).await?;
-        admin.must_be_primary().await?;
+        admin.must_be_ready().await?;
         self.close_old(&mut admin).await?;
         let mark = self.read_mark(&mut admin).await?;
         let claim = config.claim.as_ref();
