@@ -100,7 +100,10 @@ impl<'a> Run<'a> {
             None => Ended::Complete,
         };
         if ended == Ended::Complete {
-            sides.keeper.remove(&mut sides.target.admin).await?;
+            sides
+                .keeper
+                .remove(sides.target.admin_again().await?)
+                .await?;
             workdir.clear()?;
         }
         Ok(ended)
@@ -294,7 +297,7 @@ impl<'a> Run<'a> {
             joined.feed.abandon().await;
         }
         let copied = copied?;
-        sides.target.admin.remove_staging().await?;
+        sides.target.admin_again().await?.remove_staging().await?;
         progress.applied_offset.set(joined.offset.get());
         let keys = progress.keys_read.get();
         tracing::info!(keys, "the snapshot is on the target");
@@ -328,7 +331,7 @@ impl<'a> Run<'a> {
             start.skipped.write(&mut journal)?;
         }
         let held = start.held_keys || start.held_fields;
-        let admin = &mut sides.target.admin;
+        let admin = sides.target.admin_again().await?;
         sides
             .keeper
             .snapshot_complete(admin, start.from, feed.replid(), held)

@@ -1,14 +1,21 @@
 //! The target's side of a run: found, prepared, and opened for writing.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use crate::{
     config::TargetConfig,
+    net::Backoff,
     sink::{Admin, Claim, ErrorKind, Expired, Hold, LaneConfig, Marks, Target, ValueConfig},
     sync::ReplOffset,
 };
 
 use super::{Consent, Error, Progress, keeper::Keeper, lanes::Lanes};
+
+const ADMIN_PAUSE_MIN: Duration = Duration::from_millis(50);
+const ADMIN_PAUSE_MAX: Duration = Duration::from_secs(2);
 
 /// A target that takes commands.
 #[derive(Debug)]
@@ -140,6 +147,25 @@ impl TargetSide<'_> {
             began_empty: false,
             run_id: self.run_id.clone(),
         }
+    }
+
+    /// Makes sure that the administrative connection works, and waits for a target that is away.
+    ///
+    /// # Errors
+    /// The last error, when it does not come back in time.
+    pub(super) async fn admin_again(&mut self) -> Result<&mut Admin, Error> {
+        let deadline = Instant::now() + self.config.retry_for;
+        let mut backoff = Backoff::new(ADMIN_PAUSE_MIN, ADMIN_PAUSE_MAX);
+        while let Err(error) = self.admin.must_be_ready().await {
+            if !error.passes() || Instant::now() > deadline {
+                return Err(error.into());
+            }
+            tokio::time::sleep(backoff.pause()).await;
+            if let Ok(admin) = self.open_admin().await {
+                self.admin = admin;
+            }
+        }
+        Ok(&mut self.admin)
     }
 
     /// Opens another administrative connection.

@@ -203,7 +203,7 @@ impl Admin {
     ///
     /// # Errors
     /// [`ErrorKind::Replica`], [`ErrorKind::Admin`].
-    pub(super) async fn must_be_ready(&mut self) -> Result<(), Error> {
+    pub async fn must_be_ready(&mut self) -> Result<(), Error> {
         let info: String = self
             .ask("tell what it is", &["INFO", "replication"])
             .await?;
