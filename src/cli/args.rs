@@ -42,6 +42,7 @@ pub(super) mod rdb;
 pub(super) enum Verb<'a> {
     Sync(&'a ArgMatches),
     Rdb(&'a str, &'a ArgMatches),
+    Checkpoint(&'a str, &'a ArgMatches),
     Config(&'a ArgMatches),
     Completions(Shell),
 }
@@ -73,6 +74,7 @@ pub(super) fn command() -> Command {
                 ),
         ))
         .subcommand(commands::rdb::command())
+        .subcommand(commands::checkpoint::command())
         .subcommand(
             Command::new("completions")
                 .about("Print a completion script for a shell")
@@ -92,6 +94,9 @@ pub(super) fn verb(matches: &ArgMatches) -> Option<Verb<'_>> {
         ("rdb", matches) => matches
             .subcommand()
             .map(|(verb, matches)| Verb::Rdb(verb, matches)),
+        ("checkpoint", matches) => matches
+            .subcommand()
+            .map(|(verb, matches)| Verb::Checkpoint(verb, matches)),
         (_, matches) => matches.get_one("shell").copied().map(Verb::Completions),
     }
 }

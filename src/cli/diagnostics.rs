@@ -30,6 +30,16 @@ impl Diagnostic {
         }
     }
 
+    /// What was asked for cannot be done.
+    pub(super) fn usage(what: &str, why: &str, next: &str) -> Diagnostic {
+        Diagnostic {
+            exit: Exit::Usage,
+            what: what.to_owned(),
+            why: why.to_owned(),
+            next: next.to_owned(),
+        }
+    }
+
     /// A signal ended the run.
     pub(super) fn stopped(signal: &str) -> Diagnostic {
         Diagnostic {
@@ -48,8 +58,7 @@ impl Diagnostic {
             why: report.to_owned(),
             next: format!(
                 "please report it with this text and the version ({}); RUST_BACKTRACE=1 adds \
-                 detail\nthe target holds a part of the data: rerun with --on-conflict replace or \
-                 --flush-target",
+                 detail\nthe target holds a part of the data: the same command goes on where it was",
                 env!("CARGO_PKG_VERSION")
             ),
         }

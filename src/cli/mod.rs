@@ -63,6 +63,9 @@ fn dispatch(crash: &Crash) -> Result<Exit, Diagnostic> {
     match args::verb(&matches) {
         Some(Verb::Sync(matches)) => commands::sync::run(&args::settings(matches)?, crash),
         Some(Verb::Rdb(verb, matches)) => commands::rdb::run(verb, matches, crash),
+        Some(Verb::Checkpoint(verb, matches)) => {
+            commands::checkpoint::run(verb, matches, &args::settings(matches)?)
+        }
         Some(Verb::Config(matches)) => commands::config::run(&args::settings(matches)?),
         Some(Verb::Completions(shell)) => commands::completions::run(shell),
         None => unreachable!("clap requires one of the verbs"),

@@ -146,6 +146,20 @@ fn a_stopped_migration_goes_on_with_the_same_command() {
         keyferry.signal("TERM");
         keyferry.wait(SOON).assert_code(0);
     }
+    let listed = Keyferry::run(
+        &[
+            "checkpoint",
+            "list",
+            "--target",
+            &scene.target.url(),
+            "--json",
+        ],
+        SOON,
+    );
+    listed.assert_code(0);
+    let listed = listed.json();
+    assert_eq!(listed[0]["phase"], "stream", "{listed}");
+    assert_eq!(listed[0]["source"], scene.source.address());
     let keyferry = scene.sync(&["--until-caught-up"]);
     writer.stop();
     keyferry.wait(SOON).assert_code(0);
@@ -154,6 +168,24 @@ fn a_stopped_migration_goes_on_with_the_same_command() {
     // What was finished leaves nothing behind.
     let keys = scene.target.client().run(command!["KEYS", "*keyferry*"]);
     assert_eq!(keys, redis::Value::Array(Vec::new()));
+}
+
+#[test]
+fn a_checkpoint_that_is_dropped_begins_anew() {
+    let scene = Scene::between("redis-7.0", "redis-7.0");
+    let mut keyferry = scene.sync(&["--checkpoint-name", "one"]);
+    keyferry.wait_for_stderr("following", SOON);
+    keyferry.signal("TERM");
+    keyferry.wait(SOON).assert_code(0);
+    let target = scene.target.url();
+    let drop = |name| Keyferry::run(&["checkpoint", "drop", name, "--target", &target], SOON);
+    drop("other").assert_code(2);
+    drop("one").assert_code(0);
+    let list = Keyferry::run(&["checkpoint", "list", "--target", &target], SOON);
+    assert_eq!(list.stdout, "no migration has left a checkpoint there\n");
+    let again = scene.sync(&["--checkpoint-name", "one"]).wait(SOON);
+    again.assert_code(2);
+    assert!(again.stderr.contains("is not empty"), "{}", again.stderr);
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! One file for each verb.
 
+pub(super) mod checkpoint;
 pub(super) mod completions;
 pub(super) mod config;
 pub(super) mod rdb;
