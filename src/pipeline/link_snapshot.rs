@@ -10,7 +10,7 @@ use crate::{
 use super::{
     Error, Phase, Progress,
     queue::Received,
-    snapshot::{Copied, Copy},
+    snapshot::{Copied, SnapshotCopy},
     source::SourceFeed,
 };
 
@@ -29,7 +29,7 @@ pub(super) struct Applied {
 /// dropped midway: the target then holds a part of it.
 pub(super) async fn apply(
     feed: &mut SourceFeed,
-    copy: Copy<'_>,
+    copy: SnapshotCopy<'_>,
     progress: &Progress,
 ) -> Result<Applied, Error> {
     let (framing, first) = framing(feed, progress).await?;
@@ -107,7 +107,7 @@ async fn receive(feed: &mut SourceFeed) -> Result<Received, Error> {
 /// The snapshot between the link and its way to the target.
 struct Snapshot<'a> {
     parser: Parser,
-    copy: Copy<'a>,
+    copy: SnapshotCopy<'a>,
     progress: &'a Progress,
 }
 

@@ -14,7 +14,7 @@ use super::{
     join::{link_config, look_at_source, shown},
     link_snapshot,
     publish::while_published,
-    snapshot::Copy,
+    snapshot::SnapshotCopy,
     source::{OffsetWatch, SourceFeed},
     target::TargetSide,
 };
@@ -103,7 +103,7 @@ impl<'a> Run<'a> {
             false => Hold::Released,
         };
         let lanes = migration.target.lanes;
-        let copy = Copy::new(
+        let copy = SnapshotCopy::new(
             Arc::clone(&target.target),
             target.value_config(hold, Expired::LeaveOut),
             clock,

@@ -19,7 +19,7 @@ use super::{
 };
 
 /// A snapshot on its way from events to lanes.
-pub(super) struct Copy<'a> {
+pub(super) struct SnapshotCopy<'a> {
     writer: ValueWriter,
     clock: ServerClock,
     lanes: Lanes,
@@ -42,7 +42,7 @@ pub(super) struct Copied {
     pub(super) skipped: Skipped,
 }
 
-impl Copy<'_> {
+impl SnapshotCopy<'_> {
     /// Begins before the first event. Keys have expired by `clock`.
     pub(super) fn new(
         target: Arc<Target>,
@@ -50,8 +50,8 @@ impl Copy<'_> {
         clock: ServerClock,
         lanes: Lanes,
         progress: &Progress,
-    ) -> Copy<'_> {
-        Copy {
+    ) -> SnapshotCopy<'_> {
+        SnapshotCopy {
             writer: ValueWriter::new(target, config),
             clock,
             lanes,
