@@ -145,7 +145,6 @@ pub fn small_limits() -> Limits {
     Limits {
         chunk_bytes_max: 64,
         string_bytes_max: 1 << 20,
-        module_body_max: 1 << 12,
         template_bytes_max: 1 << 12,
         section_bytes_max: 1 << 20,
     }

@@ -2,9 +2,8 @@
 
 use bytes::Bytes;
 
-use crate::keyspace::{Db, StreamId, UnixMs};
+use crate::keyspace::{Db, Loss, StreamId, UnixMs};
 
-use super::loss::Loss;
 use super::packed::Encoding;
 
 /// How deep the parser looks into a value; chosen per key, paid for only where asked.
@@ -12,11 +11,10 @@ use super::packed::Encoding;
 pub enum Altitude {
     /// The body as it stands in the file, for RESTORE: one [`Event::Body`] and nothing else.
     ///
-    /// A body longer than `bytes_max` is delivered as [`Altitude::Elements`] from its first
-    /// element on, except for values without elements ([`ValueType::is_opaque`]): those are
-    /// delivered whole up to `Limits::module_body_max`, beyond which they are an error. A body
-    /// that says nothing by itself ([`ValueType::needs_template`]) always comes as elements.
-    /// What is inside packed or compressed blobs is not looked at.
+    /// A body longer than `bytes_max` comes as [`Altitude::Content`], from its first element or, if
+    /// it has none, its first byte on: no more than `bytes_max` is held of any value. A body that
+    /// says nothing by itself ([`ValueType::needs_template`]) always comes as elements. What is
+    /// inside packed or compressed blobs is not looked at.
     Raw {
         /// The longest body, in bytes, that is delivered in one piece.
         bytes_max: usize,
@@ -387,6 +385,9 @@ pub enum Part {
     /// An entry that a consumer of the last group gave back: delivered, not acknowledged, and
     /// owned by nobody (8.8+). These follow the consumers, in the order they were given back.
     StreamNacked(StreamPending),
+    /// An entry that is pending in the last group, that no consumer claims and none gave back: a
+    /// bug of the server that wrote it. These follow all others of the group.
+    StreamUnowned(StreamPending),
     /// The last group is complete.
     StreamGroupEnd(StreamGroupEnd),
     /// How the stream recognises repeated XADDs of the same producer (8.6+), after its groups.
@@ -466,6 +467,7 @@ impl Part {
             | Part::StreamConsumer(_)
             | Part::StreamPending(_)
             | Part::StreamNacked(_)
+            | Part::StreamUnowned(_)
             | Part::StreamGroupEnd(_)
             | Part::StreamIdempotency(_)
             | Part::StreamIdempotentId { .. }
@@ -524,8 +526,8 @@ pub struct StreamPending {
 
 /// What was odd about the pending entries of a group, in files of servers with a bug.
 ///
-/// Such entries are not delivered as [`Part::StreamPending`]: the first consumer that claims an
-/// entry has it, and an entry that no consumer claims, and none gave back, is nobody's.
+/// The first consumer that claims an entry has it. One that nobody claims came as
+/// [`Part::StreamUnowned`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct StreamGroupEnd {
     /// How many entries no consumer claims and none gave back.

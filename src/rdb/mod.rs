@@ -50,6 +50,8 @@ mod value;
 mod walk;
 mod writer;
 
+pub use crate::keyspace::Loss;
+pub(crate) use convert::OWNER_OF_NACKED;
 pub use convert::{Converted, convert};
 pub use error::{Error, ErrorKind, Likeness, Opaque};
 pub use event::{
@@ -60,7 +62,6 @@ pub use event::{
 pub use key_type::KeyType;
 pub use length::{Prefix as StringHead, string_head};
 pub use limits::Limits;
-pub use loss::Loss;
 pub use packed::Encoding;
 pub use parser::Parser;
 pub use plain::{FieldExpiry, NoPlainEncoding, PlainEncoder};

@@ -118,6 +118,7 @@ impl PlainEncoder {
             | Part::StreamIdempotency(_)
             | Part::StreamIdempotentId { .. }
             | Part::StreamNacked(_)
+            | Part::StreamUnowned(_)
             | Part::StreamIdempotencyEnd { .. }
             | Part::ArrayStart { .. }
             | Part::ArrayElement { .. }

@@ -7,9 +7,10 @@ use std::fmt;
 use std::ops::RangeInclusive;
 use std::str::FromStr;
 
+use crate::keyspace::Loss;
+
 use super::event::{Family, Header, ValueType};
 use super::key_type::KeyType;
-use super::loss::Loss;
 use super::opcode::VALKEY_VERSION_MIN;
 use super::plain::FieldExpiry;
 

@@ -37,7 +37,7 @@ use super::{
     batch::{self, Batch, Named, Request, Shape, Writes},
     connect::connect,
     error::{Error, ErrorKind},
-    fallback,
+    fallback::{self, Rebuilding},
     judge::{Verdict, judge, named},
     policy::{Conflict, OnLossy},
     staging::{rebuild_key, transaction},
@@ -155,6 +155,7 @@ impl Lane {
             in_flight_bytes: 0,
             held_back: None,
             refused: Vec::new(),
+            rebuilding: VecDeque::new(),
             retry: None,
             db: Db(0),
             heard_at: Instant::now(),
@@ -217,6 +218,8 @@ struct Driver {
     /// A batch that came from the queue and must wait until all before it is confirmed.
     held_back: Option<Batch>,
     refused: Vec<Refused>,
+    /// Values whose RESTORE was refused, the first of which is under way with other commands.
+    rebuilding: VecDeque<RebuiltRequest>,
     retry: Option<Retrying>,
     /// The db that will be selected once everything outgoing is executed.
     db: Db,
@@ -238,6 +241,15 @@ struct InFlight {
 struct Refused {
     segments: Vec<Bytes>,
     request: Request,
+    applied_offset: Option<u64>,
+}
+
+/// A RESTORE that is said with other commands.
+struct RebuiltRequest {
+    rebuilding: Rebuilding,
+    key: Bytes,
+    db: Db,
+    writes: Writes,
     applied_offset: Option<u64>,
 }
 
@@ -325,7 +337,7 @@ impl Driver {
     }
 
     fn is_confirmed(&self) -> bool {
-        self.in_flight.is_empty() && self.refused.is_empty()
+        self.in_flight.is_empty() && self.refused.is_empty() && self.rebuilding.is_empty()
     }
 
     fn has_room(&self) -> bool {
@@ -419,8 +431,7 @@ impl Driver {
         front.replies.clear();
         front.next += 1;
         self.act_on(verdict)?;
-        self.close_front();
-        Ok(())
+        self.close_front()
     }
 
     /// Acts on the verdict about the request before `next` of the front batch.
@@ -529,55 +540,77 @@ impl Driver {
                 front.done.lossy.push((db, lossy));
             }
         }
-        if rebuilt.commands.is_empty() {
-            return Ok(());
+        if let Some(rebuilding) = rebuilt.rebuilding {
+            self.rebuilding.push_back(RebuiltRequest {
+                rebuilding,
+                key,
+                db,
+                writes: refused.request.writes,
+                applied_offset: refused.applied_offset,
+            });
+            self.retry.get_or_insert_with(Retrying::begin);
         }
-        let shape = match refused.request.shape {
-            Shape::IfAbsent => Shape::TransactionIfAbsent,
-            _ => Shape::Transaction,
-        };
-        let shape = shape.expiring(rebuilt.may_vanish);
-        let (segments, request) =
-            transaction(&rebuilt.commands, db, &key, shape, refused.request.writes);
-        self.refused.push(Refused {
-            segments,
-            request,
-            ..refused
-        });
-        self.retry.get_or_insert_with(Retrying::begin);
+        Ok(())
+    }
+
+    /// Keeps the next transaction of the values that are rebuilt, to be sent on its own.
+    fn rebuild_on(&mut self) -> Result<(), Error> {
+        while let Some(front) = self.rebuilding.front_mut() {
+            let (db, key) = (front.db, front.key.clone());
+            let step = match front.rebuilding.next() {
+                Ok(Some(step)) => step,
+                Ok(None) => {
+                    self.rebuilding.pop_front();
+                    continue;
+                }
+                Err(source) => return Err(self.fail(ErrorKind::Value { key, source })),
+            };
+            let (writes, applied_offset) = match step.is_last {
+                true => (front.writes, front.applied_offset),
+                false => (Writes::Part, None),
+            };
+            let (segments, request) = transaction(&step.commands, db, &key, step.shape, writes);
+            self.refused.push(Refused {
+                segments,
+                request,
+                applied_offset,
+            });
+            self.retry.get_or_insert_with(Retrying::begin);
+            break;
+        }
         Ok(())
     }
 
     /// Reports and drops the front batch once all its replies are in.
-    fn close_front(&mut self) {
+    fn close_front(&mut self) -> Result<(), Error> {
         let complete = |front: &InFlight| front.next == front.batch.requests.len();
         if !self.in_flight.front().is_some_and(complete) {
-            return;
+            return Ok(());
         }
         let Some(mut front) = self.in_flight.pop_front() else {
-            return;
+            return Ok(());
         };
         self.in_flight_bytes -= front.batch.len();
         front.done.bytes = front.batch.len() as u64;
         front.done.applied_offset = front.batch.applied_offset;
         let _ = self.events.send(LaneEvent::Confirmed(front.done));
         if self.in_flight.is_empty() {
-            self.settle();
+            self.settle()?;
         }
+        Ok(())
     }
 
     /// Everything sent has been answered: plans the next try, or goes on.
-    fn settle(&mut self) {
-        let Some(retry) = &mut self.retry else {
-            return;
-        };
+    fn settle(&mut self) -> Result<(), Error> {
         if self.refused.is_empty() {
-            if retry.announced {
+            if self.retry.take().is_some_and(|retry| retry.announced) {
                 let _ = self.events.send(LaneEvent::Recovered);
             }
-            self.retry = None;
-            return;
+            self.rebuild_on()?;
         }
+        let Some(retry) = &mut self.retry else {
+            return Ok(());
+        };
         let pause = match retry.announced {
             true => retry.backoff,
             // Nothing has to pass: a payload was rebuilt.
@@ -585,6 +618,7 @@ impl Driver {
         };
         retry.at = Some(Instant::now() + pause);
         retry.backoff = (retry.backoff * 2).min(BACKOFF_MAX);
+        Ok(())
     }
 
     fn retry_at(&self) -> Option<Instant> {
