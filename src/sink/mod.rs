@@ -43,7 +43,7 @@ pub use loss_log::LossLog;
 pub use lossy::Lossy;
 pub use policy::{Conflict, Expired, OnLossy, Publish};
 pub use release::{Due, Release, ReleaseStep};
-pub use target::{Flavor, OLDEST, Target};
+pub use target::{Flavor, MODULE_BYTES_MAX, OLDEST, Target};
 pub use transaction::TransactionBuilder;
 pub use translate::Translator;
 pub use value::{LeftOut, ValueConfig, ValueWriter};

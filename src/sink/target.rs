@@ -26,7 +26,7 @@ const MODULE_OF_TYPE: [(&str, &str); 9] = [
 pub const OLDEST: (u16, u16) = (6, 0);
 
 /// The longest value of a module, in bytes, that is held to be written by one RESTORE.
-pub(crate) const MODULE_BYTES_MAX: usize = 512 << 20;
+pub const MODULE_BYTES_MAX: usize = 512 << 20;
 
 /// What a server takes in one argument unless told otherwise (`proto-max-bulk-len`).
 pub(super) const BULK_BYTES_MAX_DEFAULT: u64 = 512 * 1024 * 1024;
