@@ -39,6 +39,7 @@ mod metadata;
 mod opcode;
 mod packed;
 mod parser;
+mod part;
 pub mod payload;
 mod plain;
 mod reading;
@@ -47,6 +48,7 @@ mod server_version;
 mod slots;
 mod template;
 mod value;
+mod value_type;
 mod walk;
 mod writer;
 
@@ -54,18 +56,19 @@ pub use crate::keyspace::Loss;
 pub(crate) use convert::OWNER_OF_NACKED;
 pub use convert::{Converted, convert};
 pub use error::{Error, ErrorKind, Likeness, Opaque};
-pub use event::{
-    Altitude, Checksum, Element, Event, Family, Header, Key, MetadataClass, Part, Quantization,
-    StreamConsumer, StreamGroup, StreamGroupEnd, StreamIdempotency, StreamMeta, StreamPending,
-    ValueType, Vector, VectorSet,
-};
+pub use event::{Altitude, Checksum, Event, Header, Key, MetadataClass};
 pub use key_type::KeyType;
 pub use length::{Prefix as StringHead, string_head};
 pub use limits::Limits;
 pub use packed::Encoding;
 pub use parser::Parser;
+pub use part::{
+    Element, Part, Quantization, StreamConsumer, StreamGroup, StreamGroupEnd, StreamIdempotency,
+    StreamMeta, StreamPending, Vector, VectorSet,
+};
 pub use plain::{FieldExpiry, NoPlainEncoding, PlainEncoder};
 pub use server_version::{Flavor, NoSuchServer, ServerVersion};
 pub use value::ValueParser;
 pub use value::module::{ModuleItem, ModuleItems, module_name};
+pub use value_type::{Family, ValueType};
 pub use writer::Writer;

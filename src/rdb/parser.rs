@@ -13,7 +13,7 @@ use crate::keyspace::Db;
 use super::cursor::{Cursor, Stop};
 use super::dragonfly::{Found, Record};
 use super::error::{Error, ErrorKind};
-use super::event::{Altitude, Event, Family, Header, Key, ValueType};
+use super::event::{Altitude, Event, Header, Key};
 use super::header;
 use super::input::Input;
 use super::keydb::MemberExpiry;
@@ -27,6 +27,7 @@ use super::template::{Definition, Templates};
 use super::value::function::PreGaFunction;
 use super::value::module;
 use super::value::template_hash::template_id;
+use super::value_type::{Family, ValueType};
 use super::walk::{Op, Walk};
 
 /// Reads an RDB as it arrives.

@@ -2,7 +2,7 @@
 
 use super::convert::Conversion;
 use super::cursor::{Cursor, Stop};
-use super::event::{Altitude, Event, Family, Header, ValueType};
+use super::event::{Altitude, Event, Header};
 use super::limits::Limits;
 use super::opcode;
 use super::parser::unsupported;
@@ -10,6 +10,7 @@ use super::template::Names;
 use super::value::stored::Stored;
 use super::value::template_hash::TemplateHash;
 use super::value::{Value, module};
+use super::value_type::{Family, ValueType};
 use super::walk::{Op, Walk, Walked};
 
 /// A value that is being read, from behind its key on.

@@ -8,9 +8,9 @@ use bytes::Bytes;
 
 use super::cursor::{Cursor, Stop};
 use super::error::ErrorKind;
-use super::event::Element;
 use super::length::Prefix;
 use super::limits::Limits;
+use super::part::Element;
 
 const NOT_INFLATED: &str = "a compressed section does not inflate";
 const WRONG_SIZE: &str = "a compressed section inflates to another size than it says";

@@ -9,10 +9,11 @@ use std::str::FromStr;
 
 use crate::keyspace::Loss;
 
-use super::event::{Family, Header, ValueType};
+use super::event::Header;
 use super::key_type::KeyType;
 use super::opcode::VALKEY_VERSION_MIN;
 use super::plain::FieldExpiry;
+use super::value_type::{Family, ValueType};
 
 /// Which family of servers one belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -24,10 +24,11 @@ use crate::keyspace::Loss;
 
 use super::cursor::{Cursor, Stop};
 use super::error::{Error, ErrorKind};
-use super::event::{Altitude, Event, ValueType};
+use super::event::{Altitude, Event};
 use super::limits::Limits;
 use super::loss::Losses;
 use super::value::{Value, ValueParser};
+use super::value_type::ValueType;
 
 use gathered::Gathered;
 use hash::HashConversion;

@@ -12,11 +12,11 @@
 use bytes::BufMut;
 
 use crate::rdb::cursor::{Cursor, Stop};
-use crate::rdb::event::ValueType;
 use crate::rdb::length::put_length;
 use crate::rdb::limits::Limits;
 use crate::rdb::value::module::{ITEM_UNSIGNED, has_parts};
 use crate::rdb::value::vector_set::{Head, end, string_item, unsigned};
+use crate::rdb::value_type::ValueType;
 use crate::rdb::walk::{Op, Walk};
 
 use super::Progress;

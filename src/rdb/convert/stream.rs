@@ -16,11 +16,12 @@
 
 use crate::keyspace::{Loss, StreamId};
 use crate::rdb::cursor::{Cursor, Stop};
-use crate::rdb::event::{StreamPending, ValueType};
 use crate::rdb::length::{put_length, put_string};
 use crate::rdb::limits::Limits;
 use crate::rdb::loss::Losses;
+use crate::rdb::part::StreamPending;
 use crate::rdb::value::stream::{Claim, Form, Node, Pending, id_of_lengths};
+use crate::rdb::value_type::ValueType;
 
 use super::Progress;
 

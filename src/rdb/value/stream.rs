@@ -25,11 +25,11 @@ pub(crate) use node::Node;
 
 use crate::keyspace::StreamId;
 use crate::rdb::cursor::{Cursor, Stop};
-use crate::rdb::event::{
-    Family, Part, StreamConsumer, StreamGroup, StreamGroupEnd, StreamIdempotency, StreamMeta,
-    StreamPending, ValueType,
-};
 use crate::rdb::limits::Limits;
+use crate::rdb::part::{
+    Part, StreamConsumer, StreamGroup, StreamGroupEnd, StreamIdempotency, StreamMeta, StreamPending,
+};
+use crate::rdb::value_type::{Family, ValueType};
 
 pub(crate) use pending::{Claim, Pending};
 

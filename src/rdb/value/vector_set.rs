@@ -19,8 +19,8 @@
 use bytes::Bytes;
 
 use crate::rdb::cursor::{Cursor, Stop};
-use crate::rdb::event::{Part, Quantization, Vector, VectorSet};
 use crate::rdb::limits::Limits;
+use crate::rdb::part::{Part, Quantization, Vector, VectorSet};
 use crate::rdb::walk::{Op, Walk};
 
 use super::module::{ITEM_END, ITEM_SIGNED, ITEM_STRING, ITEM_UNSIGNED};

@@ -2,7 +2,7 @@
 
 use crate::keyspace::StreamId;
 use crate::rdb::cursor::Flaw;
-use crate::rdb::event::StreamPending;
+use crate::rdb::part::StreamPending;
 
 /// Pending entries in the order of their ids, and which of them have an owner.
 #[derive(Debug, Default)]
