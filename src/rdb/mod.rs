@@ -8,7 +8,7 @@
 //!   in a form that a server loads.
 //! - [`Writer`] writes a whole RDB.
 //!
-//! Inside: `opcode` says what stands in a file and how each type is laid out, `walk` finds the
+//! Inside: `parser` keeps the bytes and `records` reads them; `opcode` says what stands in a file and how each type is laid out, `walk` finds the
 //! end of a value by that, `value` reads its content, `packed` the blobs that small collections
 //! are kept in, `reading` chooses between them by the altitude that is asked for; `length`, `lzf`
 //! and `crc64` are the primitives. What only some servers write has files of its own: `template`
@@ -43,6 +43,7 @@ mod part;
 pub mod payload;
 mod plain;
 mod reading;
+mod records;
 mod section;
 mod server_version;
 mod slots;

@@ -20,7 +20,6 @@ use super::length::put_string;
 use super::limits::Limits;
 use super::metadata::KeyMeta;
 use super::opcode;
-use super::parser::unsupported;
 use super::value::function::PreGaFunction;
 use super::value_type::ValueType;
 
@@ -132,7 +131,7 @@ fn value_type(cursor: &mut Cursor<'_>, header: Header) -> Result<ValueType, Stop
     }
     let value_type = opcode::payload_type(byte, header.version);
     if !opcode::payload_type_is_known(value_type) {
-        return Err(cursor.bad(unsupported(byte, header)));
+        return Err(cursor.bad(ErrorKind::unsupported(byte, header)));
     }
     Ok(value_type)
 }

@@ -2,10 +2,10 @@
 
 use super::convert::Conversion;
 use super::cursor::{Cursor, Stop};
+use super::error::ErrorKind;
 use super::event::{Altitude, Event, Header};
 use super::limits::Limits;
 use super::opcode;
-use super::parser::unsupported;
 use super::template::Names;
 use super::value::stored::Stored;
 use super::value::template_hash::TemplateHash;
@@ -202,7 +202,7 @@ fn begin(value_type: ValueType, altitude: Altitude, cursor: &Cursor<'_>) -> Resu
             valkey: value_type.family == Family::Valkey,
             version: 0,
         };
-        return Err(cursor.bad(unsupported(value_type.byte, header)));
+        return Err(cursor.bad(ErrorKind::unsupported(value_type.byte, header)));
     };
     Ok(match altitude {
         Altitude::Raw { bytes_max } => ahead(Goal::Raw, Walk::new(layout), bytes_max as u64),
