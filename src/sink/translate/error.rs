@@ -31,6 +31,6 @@ pub enum Untranslatable {
         /// Its key.
         key: Bytes,
         /// What is wrong, at which offset of the value's body.
-        source: rdb::Error,
+        source: Box<rdb::Error>,
     },
 }

@@ -167,7 +167,7 @@ impl Translator {
                 Err(Untranslatable::Unreadable {
                     command: shown_name(&command),
                     key: shown_key(&command),
-                    source,
+                    source: Box::new(source),
                 })
             }
         }
