@@ -3,9 +3,9 @@
 //! Settings come in four layers; each beats the ones below it, setting by setting:
 //!
 //! ```text
-//!  flag          --queue-bytes-max 64mb          layer::Layer made by the command line
-//!  environment   KEYFERRY_QUEUE_BYTES_MAX=64mb   env
-//!  file          queue-bytes-max = "64mb"        file
+//!  flag          --spool-memory 64mb          layer::Layer made by the command line
+//!  environment   KEYFERRY_SPOOL_MEMORY=64mb   env
+//!  file          spool-memory = "64mb"        file
 //!  default                                       setting::SETTINGS
 //!        \____ Settings: text and origin of each ____/
 //!                      |  resolve: parse, check contradictions
@@ -34,7 +34,7 @@ pub use env::from_env;
 pub use error::ConfigError;
 pub use file::from_file;
 pub use layer::{Layer, Origin, Settings};
-pub use migration::{Migration, Mode};
+pub use migration::{CheckpointPlace, Migration, Mode, SpoolConfig};
 pub use resolve::{LogFormat, ProgressStyle, SyncConfig, Talk, on_lossy};
 pub use setting::{Group, Kind, SETTINGS, Setting};
 pub use size::parse as parse_size;

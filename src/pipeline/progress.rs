@@ -175,8 +175,16 @@ pub struct Progress {
     pub errors: Counter,
     /// Commands sent again after a passing error.
     pub retries: Counter,
+    /// Connections to the source or the target that were lost and opened again.
+    pub reconnects: Counter,
+    /// Commands of the stream that found another state on the target than on the source.
+    pub diverged: Counter,
     /// Expiries written held and not released yet.
     pub expiries_held: Counter,
+    /// Bytes of memory that the spools take.
+    pub spool_memory_bytes: Counter,
+    /// Bytes of disk that the spools take.
+    pub spool_disk_bytes: Counter,
     /// The stream was received up to here.
     pub received_offset: OffsetGauge,
     /// The stream was parsed up to here.
@@ -206,7 +214,11 @@ impl Default for Progress {
             bytes_written: Counter::default(),
             errors: Counter::default(),
             retries: Counter::default(),
+            reconnects: Counter::default(),
+            diverged: Counter::default(),
             expiries_held: Counter::default(),
+            spool_memory_bytes: Counter::default(),
+            spool_disk_bytes: Counter::default(),
             received_offset: OffsetGauge::default(),
             parsed_offset: OffsetGauge::default(),
             applied_offset: OffsetGauge::default(),
@@ -276,6 +288,8 @@ impl Progress {
             bytes_written: self.bytes_written.get(),
             errors: self.errors.get(),
             retries: self.retries.get(),
+            reconnects: self.reconnects.get(),
+            diverged: self.diverged.get(),
             expiries_held: self.expiries_held.get(),
             source_offset: lag.source_offset(),
             received_offset: self.received_offset.get(),
@@ -314,6 +328,8 @@ pub struct Sample {
     pub bytes_written: u64,
     pub errors: u64,
     pub retries: u64,
+    pub reconnects: u64,
+    pub diverged: u64,
     pub expiries_held: u64,
     pub source_offset: Option<u64>,
     pub received_offset: Option<u64>,
@@ -350,6 +366,8 @@ impl Sample {
             (telemetry::TARGET_BYTES, self.bytes_written),
             (telemetry::TARGET_ERRORS, self.errors),
             (telemetry::RETRIES, self.retries),
+            (telemetry::RECONNECTS, self.reconnects),
+            (telemetry::DIVERGED, self.diverged),
         ] {
             counter!(name).absolute(n);
         }

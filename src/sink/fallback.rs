@@ -21,8 +21,8 @@ const ARRAY: u8 = 28;
 /// What a RESTORE becomes.
 #[derive(Debug)]
 pub(super) struct Rebuilt {
-    /// The transactions that write the value; `None` when nothing can, or there is nothing.
-    pub(super) rebuilding: Option<Rebuilding>,
+    /// What writes the value; `None` when nothing can, or there is nothing.
+    pub(super) plan: Option<Plan>,
     /// What they cannot say.
     pub(super) lossy: Vec<Lossy>,
     /// Whether there is nothing to write, since the value has no elements.
@@ -45,16 +45,16 @@ pub(super) fn rebuild(
     let key = restore.args().get(1).cloned().unwrap_or_default();
     if let Some(loss) = loses(&payload) {
         return Ok(Rebuilt {
-            rebuilding: None,
+            plan: None,
             lossy: vec![Lossy { loss, key }],
             is_empty: false,
         });
     }
-    let begin = || Rebuilding::new(restore, &payload, target, staging);
-    let mut trial = begin();
+    let plan = Plan::new(restore, payload, target, staging);
+    let mut trial = plan.begin();
     while trial.next()?.is_some() {}
     Ok(Rebuilt {
-        rebuilding: (!trial.is_empty).then(begin),
+        plan: (!trial.is_empty).then_some(plan),
         lossy: trial.lossy,
         is_empty: trial.is_empty,
     })
@@ -68,6 +68,17 @@ fn loses(payload: &Payload) -> Option<Loss> {
         return Some(Loss::of_module(&type_name));
     }
     (payload.value_type == ValueType::common(ARRAY)).then_some(Loss::Array)
+}
+
+/// How a value gets under its name, as often as it has to be begun.
+#[derive(Debug)]
+pub(super) struct Plan {
+    key: Bytes,
+    expire_at: Option<Bytes>,
+    replaces: bool,
+    payload: Payload,
+    target: Target,
+    staging: Bytes,
 }
 
 /// A value on its way under its name, transaction by transaction.
@@ -92,23 +103,40 @@ pub(super) struct Step {
     pub(super) is_last: bool,
 }
 
-impl Rebuilding {
-    fn new(restore: &Command, payload: &Payload, target: &Target, staging: &Bytes) -> Rebuilding {
+impl Plan {
+    fn new(restore: &Command, payload: Payload, target: &Target, staging: &Bytes) -> Plan {
         let args = restore.args();
-        let limits = rdb::Limits::default();
-        // Expiries of fields stand in the payload as they are to be written.
-        let staged = Staged::new(staging.clone(), target, Hold::Released);
-        Rebuilding {
+        Plan {
             key: args.get(1).cloned().unwrap_or_default(),
             expire_at: args.get(2).filter(|at| *at != "0").cloned(),
             replaces: args.iter().skip(4).any(|arg| arg == "REPLACE"),
-            values: ValueParser::new(payload.value_type, payload.body.clone(), limits),
+            payload,
+            target: target.clone(),
+            staging: staging.clone(),
+        }
+    }
+
+    /// Begins with nothing under the staging name.
+    pub(super) fn begin(&self) -> Rebuilding {
+        let Payload {
+            value_type, body, ..
+        } = &self.payload;
+        let limits = rdb::Limits::default();
+        // Expiries of fields stand in the payload as they are to be written.
+        let staged = Staged::new(self.staging.clone(), &self.target, Hold::Released);
+        Rebuilding {
+            key: self.key.clone(),
+            expire_at: self.expire_at.clone(),
+            replaces: self.replaces,
+            values: ValueParser::new(*value_type, body.clone(), limits),
             staged: Some(staged),
             lossy: Vec::new(),
             is_empty: true,
         }
     }
+}
 
+impl Rebuilding {
     /// What to send when all before it is confirmed; `None` after the last.
     ///
     /// # Errors
@@ -182,7 +210,7 @@ mod tests {
     fn said(args: &[Bytes], target: &Target) -> Vec<Vec<String>> {
         let rebuilt = rebuild(&Command::new(args.to_vec()), target, &"s".into()).unwrap();
         assert_eq!(rebuilt.lossy, []);
-        let mut rebuilding = rebuilt.rebuilding.unwrap();
+        let mut rebuilding = rebuilt.plan.unwrap().begin();
         let steps = std::iter::from_fn(|| rebuilding.next().unwrap());
         let steps: Vec<_> = steps
             .map(|step| (words(&step.commands), step.is_last))
@@ -241,7 +269,7 @@ mod tests {
 
         args[3] = payload(b"\0", &target);
         let rebuilt = rebuild(&Command::new(args.clone()), &target, &"s".into()).unwrap();
-        assert!(rebuilt.is_empty && rebuilt.rebuilding.is_none());
+        assert!(rebuilt.is_empty && rebuilt.plan.is_none());
 
         args[3] = "garbage".into();
         assert!(rebuild(&Command::new(args), &target, &"s".into()).is_err());

@@ -162,6 +162,7 @@ impl LaneBuffer {
             commands: vec![named],
             writes,
             db: self.db,
+            mark: None,
         });
     }
 

@@ -9,7 +9,7 @@ use crate::{keyspace::Db, resp::Command};
 use super::{
     batch::{Batch, Shape, Writes},
     gather::LaneBuffer,
-    staging::transaction,
+    staging::{mark_key, transaction},
 };
 
 /// Gathers for each lane, and keeps the batches that are ready, in order.
@@ -17,6 +17,8 @@ use super::{
 pub(super) struct Outbox {
     lanes: Vec<LaneBuffer>,
     ready: VecDeque<(usize, Batch)>,
+    /// How many transactions were made.
+    marks: u64,
 }
 
 impl Outbox {
@@ -24,6 +26,7 @@ impl Outbox {
         Outbox {
             lanes: (0..lanes).map(|_| LaneBuffer::default()).collect(),
             ready: VecDeque::new(),
+            marks: 0,
         }
     }
 
@@ -61,17 +64,23 @@ impl Outbox {
 
     /// Hands over what the lane has gathered, then `commands`, which serve `key`, as one
     /// transaction that waits until everything before it is confirmed: nothing may be executed out
-    /// of its order when a chunk is refused.
+    /// of its order when a chunk is refused. It leaves a mark: a chunk must not be written twice.
     pub(super) fn transaction(
         &mut self,
         lane: usize,
         (db, key): (Db, &Bytes),
-        commands: &[Command],
+        mut commands: Vec<Command>,
         shape: Shape,
         writes: Writes,
     ) {
         self.hand_over(lane);
-        let (segments, request) = transaction(commands, db, key, shape, writes);
+        self.marks += 1;
+        let mark = self.marks.to_string().into();
+        let mark = Command::new(vec!["SET".into(), mark_key(lane), mark]);
+        // Of what stands last the replies are looked at by their place.
+        commands.insert(0, mark);
+        let (segments, mut request) = transaction(&commands, db, key, shape, writes);
+        request.mark = Some(self.marks);
         let batch = Batch {
             segments,
             requests: vec![request],

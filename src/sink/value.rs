@@ -217,6 +217,11 @@ impl ValueWriter {
         (Way::gathered(), Altitude::Elements)
     }
 
+    /// Whether the key that was begun last is written, as far as that is known.
+    pub fn writes_key(&self) -> bool {
+        self.writes_key
+    }
+
     /// Takes the next event of the value that was begun: a body, a part, or its end.
     ///
     /// # Errors
@@ -405,7 +410,7 @@ impl ValueWriter {
         if let Some(commands) = staged.take_full() {
             let (shape, writes) = (Shape::Transaction, Writes::Part);
             self.outbox
-                .transaction(value.lane, (db, key), &commands, shape, writes);
+                .transaction(value.lane, (db, key), commands, shape, writes);
         }
         match lossy {
             Ok(()) => Ok(()),
@@ -475,7 +480,7 @@ impl ValueWriter {
             count: 1,
         };
         self.outbox
-            .transaction(value.lane, (db, key), &commands, shape, writes);
+            .transaction(value.lane, (db, key), commands, shape, writes);
     }
 
     /// Counts a member of the last key whose own expiry no other server has. Nothing is lost with

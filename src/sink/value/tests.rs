@@ -229,6 +229,7 @@ fn a_key_that_exists_is_left_alone_in_every_way_of_writing() {
             vec![element(long)],
             vec![
                 "MULTI".to_string(),
+                "SET __keyferry:mark:0 1".to_string(),
                 "UNLINK __keyferry:staging:0".to_string(),
                 format!("RPUSH __keyferry:staging:0 {long}"),
                 "PEXPIREAT __keyferry:staging:0 4102444800000".to_string(),
