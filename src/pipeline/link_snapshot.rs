@@ -7,7 +7,7 @@ use crate::{
 
 use super::{
     Error, Phase, Progress,
-    snapshot::{Copied, Copy},
+    snapshot::{Copied, SnapshotCopy},
     source::SourceFeed,
 };
 
@@ -17,7 +17,7 @@ use super::{
 /// dropped midway: the target then holds a part of it.
 pub(super) async fn apply(
     feed: &mut SourceFeed,
-    copy: Copy<'_>,
+    copy: SnapshotCopy<'_>,
     progress: &Progress,
 ) -> Result<Copied, Error> {
     let framing = feed.framing().await?;
@@ -53,7 +53,7 @@ async fn end(feed: &mut SourceFeed, framing: Framing, parser: &mut Parser) -> Re
 /// The snapshot between the link and its way to the target.
 struct Snapshot<'a> {
     parser: Parser,
-    copy: Copy<'a>,
+    copy: SnapshotCopy<'a>,
     progress: &'a Progress,
 }
 

@@ -16,7 +16,7 @@ use super::{
     clock::ServerClock,
     join::{look_at_source, shown},
     publish::while_published,
-    snapshot::Copy,
+    snapshot::SnapshotCopy,
     target::TargetSide,
 };
 
@@ -67,7 +67,7 @@ struct Run<'a> {
 /// Both sides, ready: what is read, and where it is written.
 struct Ready<'a> {
     target: TargetSide<'a>,
-    copy: Copy<'a>,
+    copy: SnapshotCopy<'a>,
     reader: Reader,
 }
 
@@ -153,7 +153,7 @@ impl<'a> Run<'a> {
         target.flush_if_asked().await?;
 
         let clock = ServerClock::new(Some(target.admin.time().await?));
-        let mut copy = Copy::new(
+        let mut copy = SnapshotCopy::new(
             Arc::clone(&target.target),
             target.value_config(Hold::Released, restoration.expired),
             clock,
@@ -223,7 +223,7 @@ impl<'a> Run<'a> {
     }
 }
 
-async fn take(copy: &mut Copy<'_>, reader: &mut Reader, event: Event) -> Result<(), Error> {
+async fn take(copy: &mut SnapshotCopy<'_>, reader: &mut Reader, event: Event) -> Result<(), Error> {
     if let Some(altitude) = copy.take(event)? {
         reader.choose(altitude);
     }

@@ -27,7 +27,7 @@ use super::{
     link_snapshot,
     offset_watch::OffsetWatch,
     publish::while_published,
-    snapshot::Copy,
+    snapshot::SnapshotCopy,
     source::SourceFeed,
     source_side::SourceSide,
     target::TargetSide,
@@ -284,7 +284,7 @@ impl<'a> Run<'a> {
             .target
             .snapshot_lanes(incremental, claim, began_empty, &progress)
             .await?;
-        let copy = Copy::new(
+        let copy = SnapshotCopy::new(
             Arc::clone(&sides.target.target),
             sides.target.value_config(hold, Expired::LeaveOut),
             sides.source.clock,

@@ -20,7 +20,7 @@ use super::{
 };
 
 /// A snapshot on its way from events to lanes.
-pub(super) struct Copy<'a> {
+pub(super) struct SnapshotCopy<'a> {
     writer: ValueWriter,
     clock: ServerClock,
     lanes: Lanes,
@@ -45,7 +45,7 @@ pub(super) struct Copied {
     pub(super) skipped: Skipped,
 }
 
-impl Copy<'_> {
+impl SnapshotCopy<'_> {
     /// Begins before the first event. Keys have expired by `clock`.
     pub(super) fn new(
         target: Arc<Target>,
@@ -54,8 +54,8 @@ impl Copy<'_> {
         lanes: Lanes,
         written: Option<Written>,
         progress: &Progress,
-    ) -> Copy<'_> {
-        Copy {
+    ) -> SnapshotCopy<'_> {
+        SnapshotCopy {
             writer: ValueWriter::new(target, config),
             clock,
             lanes,

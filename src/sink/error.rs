@@ -5,7 +5,7 @@ use std::{error::Error as _, fmt, io, time::Duration};
 use bytes::Bytes;
 
 use crate::{
-    keyspace::{Db, Escaped},
+    keyspace::{Db, Escaped, Loss},
     net::Endpoint,
     rdb,
     resp::{self, ReplyError},
@@ -314,6 +314,13 @@ impl Error {
             ErrorKind::KeyExists { .. } => {
                 "run again with --on-conflict replace or skip, or with --flush-target"
             }
+            ErrorKind::Lossy { lossy, .. } if lossy.loss == Loss::PendingOfDeletedEntry => {
+                "raise --restore-bytes-max, since only RESTORE of the whole stream says that, or run again with --on-lossy drop to leave that out"
+            }
+            ErrorKind::Untranslatable {
+                error: Untranslatable::Unreadable { .. },
+                ..
+            } => "check the source: DUMP and MEMORY USAGE of that key",
             ErrorKind::Lossy { .. } | ErrorKind::Untranslatable { .. } => {
                 "run again with --on-lossy drop to leave that out, or use a target that has it"
             }

@@ -23,7 +23,7 @@ use super::{
         batch::{self, Batch, Named, Request, Shape, Writes},
         connect::{Connected, connect},
         error::{Error, ErrorKind},
-        fallback,
+        fallback::{self, Plan, Rebuilding},
         judge::{Verdict, judge, named},
         policy::{Conflict, OnLossy},
         staging::{rebuild_key, transaction},
@@ -62,6 +62,8 @@ pub(super) struct Driver {
     /// A batch that came from the queue and must wait until all before it is confirmed.
     held_back: Option<Batch>,
     refused: Vec<Refused>,
+    /// Values whose RESTORE was refused, the first of which is under way with other commands.
+    rebuilding: VecDeque<Rebuilt>,
     retry: Option<Retrying>,
     /// The db that will be selected once everything outgoing is executed; of the stream's batches,
     /// which select by themselves, once everything confirmed is.
@@ -88,6 +90,20 @@ pub(super) struct InFlight {
 struct Refused {
     segments: Vec<Bytes>,
     request: Request,
+    applied_offset: Option<u64>,
+    resent: bool,
+}
+
+/// A RESTORE that is said with other commands.
+struct Rebuilt {
+    plan: Plan,
+    /// `None` until its first transaction is sent.
+    begun: Option<Rebuilding>,
+    /// It was begun before, on a connection that was lost.
+    resent: bool,
+    key: Bytes,
+    db: Db,
+    writes: Writes,
     applied_offset: Option<u64>,
 }
 
@@ -153,6 +169,7 @@ impl InFlight {
         Some(Refused {
             segments: batch::slice(&self.batch.segments, start, request.end),
             applied_offset: self.batch.applied_offset.take(),
+            resent: self.resent,
             request: Request {
                 end: request.end - start,
                 shape: request.shape,
@@ -194,6 +211,7 @@ impl Driver {
             open: true,
             held_back: None,
             refused: Vec::new(),
+            rebuilding: VecDeque::new(),
             retry: None,
             db: Db(0),
             confirmed_mark,
@@ -257,6 +275,7 @@ impl Driver {
         self.inbound.clear();
         self.outgoing.clear();
         self.heard();
+        self.begin_again();
         let unconfirmed = std::mem::take(&mut self.in_flight);
         self.in_flight_bytes = 0;
         self.send(single(
@@ -270,12 +289,24 @@ impl Driver {
         }
     }
 
+    /// Begins the value anew that is being rebuilt: its transactions leave no mark. Nothing else is
+    /// under way then, and what there is of it goes with the first.
+    fn begin_again(&mut self) {
+        if let Some(front) = self.rebuilding.front_mut()
+            && front.begun.take().is_some()
+        {
+            front.resent = true;
+            self.refused.clear();
+            self.in_flight.clear();
+        }
+    }
+
     fn is_idle(&self) -> bool {
         self.is_confirmed() && self.held_back.is_none()
     }
 
     fn is_confirmed(&self) -> bool {
-        self.in_flight.is_empty() && self.refused.is_empty()
+        self.in_flight.is_empty() && self.refused.is_empty() && self.rebuilding.is_empty()
     }
 
     fn has_room(&self) -> bool {
@@ -370,8 +401,7 @@ impl Driver {
         front.replies.clear();
         front.next += 1;
         self.act_on(verdict)?;
-        self.close_front();
-        Ok(())
+        self.close_front()
     }
 
     /// Acts on the verdict about the request before `next` of the front batch.
@@ -448,14 +478,14 @@ impl Driver {
     }
 
     /// Takes the next request of the front batch as executed, though its replies were lost.
-    pub(super) fn confirm_front(&mut self) {
+    pub(super) fn confirm_front(&mut self) -> Result<(), Error> {
         let Some(front) = self.in_flight.front_mut() else {
-            return;
+            return Ok(());
         };
         let index = front.next;
         front.next += 1;
         self.count_done(index);
-        self.close_front();
+        self.close_front()
     }
 
     /// Takes request `index` out of the front batch, to be sent on its own.
@@ -522,55 +552,81 @@ impl Driver {
                 front.done.lossy.push((db, lossy));
             }
         }
-        if rebuilt.commands.is_empty() {
-            return Ok(());
+        if let Some(plan) = rebuilt.plan {
+            self.rebuilding.push_back(Rebuilt {
+                plan,
+                begun: None,
+                resent: refused.resent,
+                key,
+                db,
+                writes: refused.request.writes,
+                applied_offset: refused.applied_offset,
+            });
+            self.retry.get_or_insert_with(Retrying::begin);
         }
-        let shape = match refused.request.shape {
-            Shape::IfAbsent => Shape::TransactionIfAbsent,
-            _ => Shape::Transaction,
-        };
-        let shape = shape.expiring(rebuilt.may_vanish);
-        let (segments, request) =
-            transaction(&rebuilt.commands, db, &key, shape, refused.request.writes);
-        self.refused.push(Refused {
-            segments,
-            request,
-            ..refused
-        });
-        self.retry.get_or_insert_with(Retrying::begin);
+        Ok(())
+    }
+
+    /// Keeps the next transaction of the values that are rebuilt, to be sent on its own.
+    fn rebuild_on(&mut self) -> Result<(), Error> {
+        while let Some(front) = self.rebuilding.front_mut() {
+            let (db, key) = (front.db, front.key.clone());
+            let rebuilding = front.begun.get_or_insert_with(|| front.plan.begin());
+            let step = match rebuilding.next() {
+                Ok(Some(step)) => step,
+                Ok(None) => {
+                    self.rebuilding.pop_front();
+                    continue;
+                }
+                Err(source) => return Err(self.fail(ErrorKind::Value { key, source })),
+            };
+            let (writes, applied_offset) = match step.is_last {
+                true => (front.writes, front.applied_offset),
+                false => (Writes::Part, None),
+            };
+            let (segments, request) = transaction(&step.commands, db, &key, step.shape, writes);
+            self.refused.push(Refused {
+                segments,
+                request,
+                applied_offset,
+                resent: front.resent,
+            });
+            self.retry.get_or_insert_with(Retrying::begin);
+            break;
+        }
         Ok(())
     }
 
     /// Reports and drops the front batch once all its replies are in.
-    fn close_front(&mut self) {
+    fn close_front(&mut self) -> Result<(), Error> {
         let complete = |front: &InFlight| front.next == front.batch.requests.len();
         if !self.in_flight.front().is_some_and(complete) {
-            return;
+            return Ok(());
         }
         let Some(mut front) = self.in_flight.pop_front() else {
-            return;
+            return Ok(());
         };
         self.in_flight_bytes -= front.batch.len();
         front.done.bytes = front.batch.len() as u64;
         front.done.applied_offset = front.batch.applied_offset;
         let _ = self.events.send(LaneEvent::Confirmed(front.done));
         if self.in_flight.is_empty() {
-            self.settle();
+            self.settle()?;
         }
+        Ok(())
     }
 
     /// Everything sent has been answered: plans the next try, or goes on.
-    fn settle(&mut self) {
-        let Some(retry) = &mut self.retry else {
-            return;
-        };
+    fn settle(&mut self) -> Result<(), Error> {
         if self.refused.is_empty() {
-            if retry.announced {
+            if self.retry.take().is_some_and(|retry| retry.announced) {
                 let _ = self.events.send(LaneEvent::Recovered);
             }
-            self.retry = None;
-            return;
+            self.rebuild_on()?;
         }
+        let Some(retry) = &mut self.retry else {
+            return Ok(());
+        };
         let pause = match retry.announced {
             true => retry.backoff,
             // Nothing has to pass: a payload was rebuilt.
@@ -578,6 +634,7 @@ impl Driver {
         };
         retry.at = Some(Instant::now() + pause);
         retry.backoff = (retry.backoff * 2).min(BACKOFF_MAX);
+        Ok(())
     }
 
     fn retry_at(&self) -> Option<Instant> {
@@ -597,6 +654,9 @@ impl Driver {
                 after_confirmed: false,
                 applied_offset: refused.applied_offset,
             });
+            if let Some(sent) = self.in_flight.back_mut() {
+                sent.resent = refused.resent;
+            }
         }
     }
 

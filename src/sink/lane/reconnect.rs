@@ -133,7 +133,7 @@ impl Driver {
                 let (command, db) = (named(request, 0), request.db);
                 return Err(self.fail(ErrorKind::Undecided { command, db }));
             }
-            self.confirm_front();
+            self.confirm_front()?;
         }
         Ok(())
     }

@@ -7,7 +7,7 @@ use crate::{
     cli::{
         Exit,
         args::{
-            rdb::{SOURCE_SETTINGS, TARGET_SETTINGS, with_filter, with_input},
+            rdb::{SOURCE_SETTINGS, TARGET_SETTINGS, with_filter, with_known_input},
             with_some_settings,
         },
         consent,
@@ -37,7 +37,7 @@ pub(super) fn command() -> Command {
                 .help_heading("Writing to the target"),
         );
     let settings = [&SOURCE_SETTINGS[..], &TARGET_SETTINGS, &["json"]].concat();
-    with_some_settings(with_filter(with_input(command)), &settings)
+    with_some_settings(with_filter(with_known_input(command)), &settings)
 }
 
 pub(super) fn run(task: &Task<'_>) -> Result<Exit, Diagnostic> {
