@@ -12,7 +12,8 @@
 //! 5. [`sink`]: writing to the target.
 //! 6. [`dump`]: RDB files, read, reported on, converted.
 //! 7. [`pipeline`]: joins reading and writing, bounds what is in flight, counts what was done.
-//! 8. [`config`] and [`cli`]: what was asked for, and what is shown.
+//! 8. [`status`]: shows from outside what a migration is doing.
+//! 9. [`config`] and [`cli`]: what was asked for, and what is shown.
 //!
 //! A room imports only from rooms above it in this list; `rdb` and `resp` never meet, nor do
 //! `sync` and `sink`. `tests/doors.rs` holds this true.
@@ -29,6 +30,8 @@ pub mod sync;
 
 pub mod dump;
 pub mod pipeline;
+
+pub mod status;
 
 pub mod telemetry;
 

@@ -1,7 +1,7 @@
 //! The one-way doors of the house: which room of `src/` may import which.
 //!
 //! ```text
-//! keyspace, net <- rdb, resp <- sync, sink <- dump <- pipeline, verify <- daemon <- cli <- main
+//! keyspace, net <- rdb, resp <- sync, sink <- dump <- pipeline, verify <- status <- daemon <- cli <- main
 //! ```
 //!
 //! Paths are read from the source text: `use crate::...` with its braces, `super::` that leaves a
@@ -20,7 +20,7 @@ use std::{
 };
 
 /// A room, and the rooms it may import beside itself.
-const DOORS: [(&str, &[&str]); 13] = [
+const DOORS: [(&str, &[&str]); 14] = [
     ("keyspace", &[]),
     ("net", &["keyspace", "telemetry"]),
     ("telemetry", &["keyspace"]),
@@ -60,6 +60,10 @@ const DOORS: [(&str, &[&str]); 13] = [
         &["keyspace", "net", "rdb", "resp", "config", "telemetry"],
     ),
     (
+        "status",
+        &["keyspace", "net", "config", "pipeline", "telemetry"],
+    ),
+    (
         "daemon",
         &[
             "keyspace",
@@ -68,6 +72,7 @@ const DOORS: [(&str, &[&str]); 13] = [
             "sink",
             "pipeline",
             "verify",
+            "status",
             "config",
             "telemetry",
         ],
@@ -83,6 +88,7 @@ const DOORS: [(&str, &[&str]); 13] = [
             "dump",
             "pipeline",
             "verify",
+            "status",
             "daemon",
             "config",
             "telemetry",

@@ -30,6 +30,16 @@ impl Diagnostic {
         }
     }
 
+    /// An address cannot be listened on.
+    pub(super) fn listen(address: std::net::SocketAddr, why: &std::io::Error) -> Diagnostic {
+        Diagnostic {
+            exit: Exit::Local,
+            what: format!("{address} cannot be listened on"),
+            why: why.to_string(),
+            next: "give an address of this machine that nobody else listens on".to_owned(),
+        }
+    }
+
     /// A signal ended the run.
     pub(super) fn stopped(signal: &str) -> Diagnostic {
         Diagnostic {

@@ -1,5 +1,7 @@
 //! One migration: from where, to where, and how far.
 
+use std::time::Duration;
+
 use super::{SourceConfig, TargetConfig};
 use crate::sink::Publish;
 
@@ -27,4 +29,13 @@ pub struct Migration {
     pub publish: Publish,
     /// Bytes received from the source and not parsed yet, at the most.
     pub queue_bytes_max: usize,
+}
+
+/// How a migration is shown to those who look at its status.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Showing {
+    /// What it is called.
+    pub name: Option<String>,
+    /// How long the target must have kept up before it is ready.
+    pub ready_hold: Duration,
 }

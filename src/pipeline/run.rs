@@ -137,6 +137,8 @@ impl<'a> Run<'a> {
         let offset = match start {
             Start::FullResync(position) | Start::Continue(position) => {
                 self.replid = Some(position.replid.to_string());
+                let replid = self.replid.clone();
+                self.progress.learn(|servers| servers.replid = replid);
                 position.offset
             }
             Start::Sync => {

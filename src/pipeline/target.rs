@@ -34,6 +34,7 @@ impl TargetSide<'_> {
         progress.wait_because(None);
         let found = admin.probe().await?;
         tracing::info!(target = %config.node.endpoint, is = %found, "found the target");
+        progress.learn(|servers| servers.target_version = Some(found.to_string()));
         Ok(TargetSide {
             config,
             admin,
@@ -97,6 +98,7 @@ impl TargetSide<'_> {
             node: self.config.node.clone(),
             connect_timeout: self.config.connect_timeout,
             window_bytes_max: self.config.window_bytes_max,
+            window: Arc::clone(&progress.window),
             retry_for: self.config.retry_for,
             conflict: self.config.conflict(),
             target: Arc::clone(&self.target),

@@ -41,6 +41,7 @@ use super::{
     judge::{Verdict, judge, named},
     policy::{Conflict, OnLossy},
     staging::{rebuild_key, transaction},
+    window::{Share, Window},
 };
 
 /// Batches that wait for room in the window. Two keep the lane busy while the next is built.
@@ -67,6 +68,8 @@ pub struct LaneConfig {
     pub connect_timeout: Duration,
     /// Bytes sent and not confirmed, at the most.
     pub window_bytes_max: usize,
+    /// Where what is in flight is counted.
+    pub window: Arc<Window>,
     /// How long passing refusals are waited out.
     pub retry_for: Duration,
     /// What to do when a key exists.
@@ -227,6 +230,8 @@ struct Driver {
 
 /// A batch that was sent, and how far its replies have come.
 struct InFlight {
+    /// Its part of the window, counted until it is confirmed or the lane has ended.
+    _share: Share,
     batch: Batch,
     /// The request whose replies come next.
     next: usize,
@@ -358,6 +363,7 @@ impl Driver {
         self.outgoing.extend(batch.segments.iter().cloned());
         self.in_flight_bytes += batch.len();
         self.in_flight.push_back(InFlight {
+            _share: self.config.window.share(&batch),
             batch,
             next: 0,
             replies: Vec::new(),

@@ -28,6 +28,7 @@ mod staging;
 mod target;
 mod transaction;
 mod value;
+mod window;
 
 pub mod rebuild;
 pub mod translate;
@@ -45,3 +46,4 @@ pub use target::{Flavor, OLDEST, Target};
 pub use transaction::TransactionBuilder;
 pub use translate::Translator;
 pub use value::{LeftOut, ValueConfig, ValueWriter};
+pub use window::Window;

@@ -24,4 +24,5 @@ mod rdb_files;
 mod restore;
 mod restore_commands;
 mod restored;
+mod status;
 mod sync;
