@@ -13,7 +13,8 @@
 //! 6. [`dump`]: RDB files, read, reported on, converted.
 //! 7. [`pipeline`]: joins reading and writing, bounds what is in flight, counts what was done.
 //! 8. [`status`]: shows from outside what a migration is doing.
-//! 9. [`config`] and [`cli`]: what was asked for, and what is shown.
+//! 9. [`daemon`]: runs many migrations.
+//! 10. [`config`] and [`cli`]: what was asked for, and what is shown.
 //!
 //! A room imports only from rooms above it in this list; `rdb` and `resp` never meet, nor do
 //! `sync` and `sink`. `tests/doors.rs` holds this true.
@@ -31,6 +32,7 @@ pub mod sync;
 pub mod dump;
 pub mod pipeline;
 
+pub mod daemon;
 pub mod status;
 
 pub mod telemetry;

@@ -12,9 +12,13 @@
 //!       SyncConfig, SourceConfig, TargetConfig
 //! ```
 //!
+//! A daemon's file declares many migrations (`declared`): each table is a layer of its own above
+//! what the file says for all of them, and no variable or flag stands above those.
+//!
 //! [`SETTINGS`] is the one table of names, help and defaults; flags, variables and keys of the
 //! file are all read from it. Error texts never hold a password.
 
+mod declared;
 mod duration;
 mod env;
 mod error;
@@ -30,6 +34,7 @@ mod size;
 mod source;
 mod target;
 
+pub use declared::{Declared, declared};
 pub use duration::parse as parse_duration;
 pub use env::from_env;
 pub use error::ConfigError;

@@ -147,6 +147,44 @@ pub enum ErrorKind {
 }
 
 impl ErrorKind {
+    /// Whether the same run, begun again later, may succeed although nobody has done anything.
+    #[deny(clippy::wildcard_enum_match_arm)]
+    pub fn may_pass(&self) -> bool {
+        match self {
+            ErrorKind::Connect(_) | ErrorKind::Lost { .. } | ErrorKind::RefusedTooLong { .. } => {
+                true
+            }
+            ErrorKind::Admin { source, .. } => {
+                let passing = matches!(
+                    source.kind(),
+                    redis::ErrorKind::Server(
+                        redis::ServerErrorKind::BusyLoading
+                            | redis::ServerErrorKind::TryAgain
+                            | redis::ServerErrorKind::MasterDown
+                    )
+                );
+                passing
+                    || source.is_io_error()
+                    || source.is_timeout()
+                    || source.code() == Some("BUSY")
+            }
+            ErrorKind::Answer(_)
+            | ErrorKind::TooOld(_)
+            | ErrorKind::Replica
+            | ErrorKind::NotEmpty { .. }
+            | ErrorKind::NoSuchDb { .. }
+            | ErrorKind::Login(_)
+            | ErrorKind::LaneLogin(_)
+            | ErrorKind::Refused { .. }
+            | ErrorKind::KeyExists { .. }
+            | ErrorKind::Lossy { .. }
+            | ErrorKind::Untranslatable { .. }
+            | ErrorKind::Reply(_)
+            | ErrorKind::Value { .. }
+            | ErrorKind::MixedSkip { .. } => false,
+        }
+    }
+
     /// Adds where it happened.
     pub fn at(self, endpoint: &Endpoint) -> Error {
         Error {

@@ -18,7 +18,7 @@ mod systemd;
 mod watched;
 
 pub use ready::{Obstacle, Readiness, SourceOffset, Standing, Verdict};
-pub use report::{Counts, ServerReport, Spool, Status, Window};
+pub use report::{Counts, ServerReport, Spool, Status, Window, rfc3339, to_json};
 pub use server::{Board, Server};
 pub use systemd::{Service, State};
 pub use watched::Watched;

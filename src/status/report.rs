@@ -124,14 +124,14 @@ impl Status {
     pub fn of(name: Option<&str>, route: &Route, sample: &Sample, verdict: Verdict) -> Status {
         let servers = &sample.servers;
         let (ready_since, not_ready_because) = match verdict {
-            Verdict::Ready { since } => (Some(text_of(sample.started_at + since)), None),
+            Verdict::Ready { since } => (Some(rfc3339(sample.started_at + since)), None),
             Verdict::NotReady(obstacle) => (None, Some(obstacle.to_string())),
         };
         Status {
             name: name.map(str::to_owned),
             mode: route.mode,
             phase: sample.phase.name(),
-            started_at: text_of(sample.started_at),
+            started_at: rfc3339(sample.started_at),
             elapsed_ms: millis(sample.elapsed),
             ready: ready_since.is_some(),
             ready_since,
@@ -170,7 +170,7 @@ impl Status {
 
     /// The object as text.
     pub fn to_json(&self) -> String {
-        serde_json::to_string(self).expect("names and numbers can always be written as JSON")
+        to_json(self)
     }
 
     /// One line for people.
@@ -208,8 +208,16 @@ impl Counts {
     }
 }
 
+/// A document of texts and numbers as JSON.
+///
+/// # Panics
+/// When a key of a map in it is no text.
+pub fn to_json(document: &impl Serialize) -> String {
+    serde_json::to_string(document).expect("texts and numbers can always be written as JSON")
+}
+
 /// A time as RFC 3339 in UTC, to the millisecond.
-fn text_of(time: SystemTime) -> String {
+pub fn rfc3339(time: SystemTime) -> String {
     humantime::format_rfc3339_millis(time).to_string()
 }
 
