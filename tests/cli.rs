@@ -231,6 +231,7 @@ fn help_and_version_go_to_stdout() {
         (&["--help"][..], "Usage: keyferry <COMMAND>"),
         (&["sync", "--help"], "Usage: keyferry sync [OPTIONS]"),
         (&["config", "-h"], "Usage: keyferry config [OPTIONS]"),
+        (&["daemon", "--help"], "Usage: keyferry daemon [OPTIONS]"),
         (
             &["--version"],
             concat!("keyferry ", env!("CARGO_PKG_VERSION")),

@@ -24,7 +24,7 @@ use axum::{
 use metrics_exporter_prometheus::PrometheusHandle;
 use subtle::ConstantTimeEq;
 
-use super::recorder;
+use super::{listener::Bounded, recorder};
 use crate::{config::Listen, net::Secret, telemetry};
 
 /// The content type of the text format of Prometheus.
@@ -80,7 +80,7 @@ impl Server {
         let served = match listener {
             Ok(listener) => {
                 let router = router(board, self.token, self.metrics);
-                axum::serve(listener, router).await
+                axum::serve(Bounded::new(listener), router).await
             }
             Err(error) => Err(error),
         };
