@@ -125,6 +125,17 @@ mod tests {
     use super::*;
 
     #[test]
+    fn every_metric_is_documented() {
+        let docs = include_str!("../docs/status.md");
+        for name in NAMES {
+            assert!(
+                docs.contains(&format!("`{name}`")),
+                "docs/status.md lacks {name}"
+            );
+        }
+    }
+
+    #[test]
     fn names_carry_prefix_and_unit() {
         for name in NAMES {
             assert!(name.starts_with("keyferry_"), "{name}");

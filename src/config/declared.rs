@@ -286,7 +286,7 @@ mod tests {
                 "contradict",
             ),
         ] {
-            let error_found = declared(&text, "k.toml").err().expect(name).to_string();
+            let error_found = declared(&text, "k.toml").expect_err(name).to_string();
             assert!(error_found.contains(error), "{name}: {error_found}");
         }
     }
