@@ -147,6 +147,7 @@ impl Supervised {
             () = watched.watch() => unreachable!("it is watched until the end"),
             () = self.look_on(&watched) => unreachable!("it is looked on until the end"),
         };
+        watched.end();
         self.ended(outcome)
     }
 

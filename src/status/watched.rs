@@ -1,7 +1,10 @@
 //! A migration that is looked at while it runs.
 
 use std::{
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
     time::Duration,
 };
 
@@ -23,6 +26,8 @@ pub struct Watched {
     route: Route,
     progress: Arc<Progress>,
     readiness: Mutex<Readiness>,
+    /// The run has ended, in whatever phase.
+    over: AtomicBool,
 }
 
 impl Watched {
@@ -33,6 +38,7 @@ impl Watched {
             route,
             progress,
             readiness: Mutex::new(Readiness::new(ready_hold)),
+            over: AtomicBool::new(false),
         }
     }
 
@@ -56,11 +62,21 @@ impl Watched {
         period.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             period.tick().await;
-            let (_, verdict) = self.observe();
-            let ready = matches!(verdict, Verdict::Ready { .. });
-            let labels = telemetry::labels_of(self.progress.name());
-            gauge!(telemetry::READY, labels).set(f64::from(u8::from(ready)));
+            self.publish();
         }
+    }
+
+    /// Says that the run has ended: its target is ready no more, whatever was seen last.
+    pub fn end(&self) {
+        self.over.store(true, Relaxed);
+        self.publish();
+    }
+
+    fn publish(&self) {
+        let (_, verdict) = self.observe();
+        let ready = matches!(verdict, Verdict::Ready { .. });
+        let labels = telemetry::labels_of(self.progress.name());
+        gauge!(telemetry::READY, labels).set(f64::from(u8::from(ready)));
     }
 
     fn observe(&self) -> (Sample, Verdict) {
@@ -70,15 +86,16 @@ impl Watched {
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
         let sample = self.progress.sample();
-        let verdict = readiness.observe(sample.elapsed, standing(&sample));
+        let over = self.over.load(Relaxed);
+        let verdict = readiness.observe(sample.elapsed, standing(&sample, over));
         (sample, verdict)
     }
 }
 
-fn standing(sample: &Sample) -> Standing {
+fn standing(sample: &Sample, over: bool) -> Standing {
     let source = sample.source_offset.zip(sample.source_offset_age);
     Standing {
-        following: sample.phase == Phase::Following,
+        following: sample.phase == Phase::Following && !over,
         waiting: sample.waiting.is_some(),
         source: source.map(|(offset, age)| SourceOffset {
             offset,
@@ -113,6 +130,23 @@ mod tests {
         progress.wait_because(None);
         assert!(watched.status().ready);
         progress.enter(Phase::Draining);
+        assert!(!watched.status().ready);
+    }
+
+    #[test]
+    fn a_run_that_has_ended_is_not_ready_whatever_was_seen_last() {
+        let progress = Arc::new(Progress::default());
+        let route = Route {
+            source: "a".into(),
+            target: "b".into(),
+            mode: "full+incremental",
+        };
+        let watched = Watched::new(route, Arc::clone(&progress), Duration::ZERO);
+        progress.enter(Phase::Following);
+        progress.observe_source_offset(100);
+        progress.applied_offset.set(100);
+        assert!(watched.status().ready);
+        watched.end();
         assert!(!watched.status().ready);
     }
 }
