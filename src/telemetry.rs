@@ -88,6 +88,8 @@ metrics! {
         "Commands sent again after a passing error.";
     RECONNECTS = "keyferry_reconnects_total", describe_counter, Count,
         "Connections to the source or the target that were lost and opened again.";
+    DIVERGED = "keyferry_diverged_total", describe_counter, Count,
+        "Commands of the stream that found another state on the target than on the source.";
     OFFSET_SOURCE = "keyferry_source_offset_bytes", describe_gauge, Bytes,
         "The last known replication offset of the source.";
     OFFSET_RECEIVED = "keyferry_received_offset_bytes", describe_gauge, Bytes,

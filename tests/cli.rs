@@ -153,7 +153,7 @@ fn usage_errors_exit_2_and_leave_stdout_alone() {
         ),
         (
             "zero size",
-            with_servers("sync", &["--queue-bytes-max", "0"]),
+            with_servers("sync", &["--spool-memory", "0"]),
             "0 is out of range",
             "give 65536 to",
         ),
@@ -300,8 +300,8 @@ fn what_is_wrong_with_a_file_is_told_by_key_and_line() {
     for (name, text, errors) in [
         (
             "unknown key",
-            "lanes = 1\nqueue_bytes_max = 1\n",
-            ["line 2: unknown key `queue_bytes_max`", "`queue-bytes-max`"],
+            "lanes = 1\nspool_memory = 1\n",
+            ["line 2: unknown key `spool_memory`", "`spool-memory`"],
         ),
         (
             "wrong type",

@@ -15,8 +15,8 @@ use crate::config::{
 
 /// What stands below the flags of `sync` and `config`.
 const SETTINGS_HELP: &str = "\
-Every flag can also be set in the environment (--queue-bytes-max as KEYFERRY_QUEUE_BYTES_MAX) and
-in the file given by --config (queue-bytes-max = \"64mb\"). A flag beats the environment, the
+Every flag can also be set in the environment (--spool-memory as KEYFERRY_SPOOL_MEMORY) and
+in the file given by --config (spool-memory = \"64mb\"). A flag beats the environment, the
 environment beats the file. Passwords: KEYFERRY_SOURCE_PASSWORD and KEYFERRY_TARGET_PASSWORD, or
 the files, keep them out of `ps`.
 

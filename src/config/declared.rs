@@ -178,6 +178,19 @@ fn refuse_twice(
             "give one of them another name",
         ));
     }
+    let keeps = |d: &Declared| d.migration.name.clone();
+    if let Some(other) = others.iter().find(|o| keeps(o) == keeps(declared))
+        && servers(other) != servers(declared)
+    {
+        return Err(ConfigError::new(
+            format!(
+                "{at}: `{}` and `{}` have the same checkpoint-name",
+                other.name, declared.name
+            ),
+            "a checkpoint says how far one migration is",
+            "give each its own, or leave it out",
+        ));
+    }
     match others.iter().find(|o| servers(o) == servers(declared)) {
         Some(other) => Err(ConfigError::new(
             format!("{at}: `{}` does what `{}` does", declared.name, other.name),
@@ -274,6 +287,14 @@ mod tests {
                 "the same twice",
                 format!("{ORDERS}{}", ORDERS.replace("orders", "again")),
                 "line 5: `again` does what `orders` does",
+            ),
+            (
+                "one checkpoint for two",
+                format!(
+                    "checkpoint-name = 'c'\n{ORDERS}{}",
+                    ORDERS.replace("orders", "x").replace("//a", "//c")
+                ),
+                "`orders` and `x` have the same checkpoint-name",
             ),
             (
                 "a masked password",

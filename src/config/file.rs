@@ -143,7 +143,7 @@ mod tests {
     #[test]
     fn reads_every_type_a_setting_can_have() {
         let layer = from_file(
-            "# moves db 1\nsource = \"redis://a\"\nlanes = 4\nqueue-bytes-max = 1_000_000\n\
+            "# moves db 1\nsource = \"redis://a\"\nlanes = 4\nspool-memory = 1_000_000\n\
              window-bytes-max = '4mb'\nuntil-caught-up = true\nretry-for = \"5m\"\n",
             "k.toml",
         )
@@ -151,7 +151,7 @@ mod tests {
         for (name, text) in [
             ("source", "redis://a"),
             ("lanes", "4"),
-            ("queue-bytes-max", "1000000"),
+            ("spool-memory", "1000000"),
             ("window-bytes-max", "4mb"),
             ("until-caught-up", "true"),
             ("retry-for", "5m"),
@@ -183,7 +183,7 @@ mod tests {
             ("no unit", "retry-for = 30", "expected a duration in quotes"),
             ("text for switch", "yes = 1", "expected true or false"),
             ("array", "lanes = [1]", "found array"),
-            ("float", "queue-bytes-max = 1.5", "found float"),
+            ("float", "spool-memory = 1.5", "found float"),
             (
                 "no TOML",
                 "\nsource-password = \"hunter2",

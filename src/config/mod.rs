@@ -3,9 +3,9 @@
 //! Settings come in four layers; each beats the ones below it, setting by setting:
 //!
 //! ```text
-//!  flag          --queue-bytes-max 64mb          layer::Layer made by the command line
-//!  environment   KEYFERRY_QUEUE_BYTES_MAX=64mb   env
-//!  file          queue-bytes-max = "64mb"        file
+//!  flag          --spool-memory 64mb          layer::Layer made by the command line
+//!  environment   KEYFERRY_SPOOL_MEMORY=64mb   env
+//!  file          spool-memory = "64mb"        file
 //!  default                                       setting::SETTINGS
 //!        \____ Settings: text and origin of each ____/
 //!                      |  resolve: parse, check contradictions
@@ -41,7 +41,7 @@ pub use error::ConfigError;
 pub use file::from_file;
 pub use layer::{Layer, Origin, Settings};
 pub use listen::{Listen, ListenText};
-pub use migration::{Migration, Mode, Showing};
+pub use migration::{CheckpointPlace, Migration, Mode, Showing, SpoolConfig};
 pub use resolve::{LogFormat, ProgressStyle, SyncConfig, Talk, on_lossy};
 pub use setting::{Group, Kind, SETTINGS, Setting};
 pub use size::parse as parse_size;

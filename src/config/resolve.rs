@@ -8,8 +8,8 @@ use crate::{
 };
 
 use super::{
-    ConfigError, Kind, Listen, ListenText, Migration, Mode, Settings, Showing, SourceConfig,
-    TargetConfig, duration,
+    CheckpointPlace, ConfigError, Kind, Listen, ListenText, Migration, Mode, Settings, Showing,
+    SourceConfig, SpoolConfig, TargetConfig, duration,
     layer::{Given, Origin},
     password::{self, MASK},
     setting, size,
@@ -161,6 +161,7 @@ impl TargetConfig {
             window_bytes_max: settings.number("window-bytes-max")?,
             retry_for: settings.duration("retry-for")?,
             connect_timeout: settings.duration("connect-timeout")?,
+            silence_max: settings.duration("target-timeout")?,
         };
         if config.flush && config.on_conflict.is_some() {
             return Err(ConfigError::new(
@@ -258,9 +259,12 @@ fn status(settings: &Settings) -> Result<Option<Listen>, ConfigError> {
 }
 
 fn migration(settings: &Settings) -> Result<Migration, ConfigError> {
+    let source = SourceConfig::of(settings)?;
+    let target = TargetConfig::of(settings)?;
     Ok(Migration {
-        source: SourceConfig::of(settings)?,
-        target: TargetConfig::of(settings)?,
+        name: name(settings, &source, &target)?,
+        source,
+        target,
         mode: match settings.choice("mode")? {
             Some("full") => Mode::Full,
             _ => Mode::FullIncremental,
@@ -270,8 +274,43 @@ fn migration(settings: &Settings) -> Result<Migration, ConfigError> {
             Some("drop") => Publish::Drop,
             _ => Publish::Forward,
         },
-        queue_bytes_max: settings.number("queue-bytes-max")?,
+        spool: SpoolConfig {
+            memory_bytes_max: settings.number("spool-memory")?,
+            disk_bytes_max: settings.number("spool-disk")?,
+            dir: settings
+                .given("spool-dir")
+                .map(|given| (&given.text).into()),
+        },
+        checkpoint: match settings.choice("checkpoint")? {
+            Some("file") => CheckpointPlace::File,
+            _ => CheckpointPlace::Target,
+        },
+        allow_full_resync: settings.switch("allow-full-resync")?,
+        drain_timeout: settings.duration("drain-timeout")?,
     })
+}
+
+/// What the migration is called. It is a part of names of keys, connections and directories.
+fn name(
+    settings: &Settings,
+    source: &SourceConfig,
+    target: &TargetConfig,
+) -> Result<String, ConfigError> {
+    const LEN_MAX: usize = 200;
+    let is_plain = |c: char| c.is_ascii_graphic() && c != '/';
+    let Some(given) = settings.given("checkpoint-name") else {
+        let both = format!("{}-to-{}", source.node.endpoint, target.node.endpoint);
+        let plain = |c| if is_plain(c) { c } else { '_' };
+        return Ok(both.chars().map(plain).collect());
+    };
+    match given.text.chars().all(is_plain) && given.text.len() <= LEN_MAX && !given.text.starts_with('.') {
+        true => Ok(given.text.clone()),
+        false => Err(settings.unusable(
+            "checkpoint-name",
+            "it is a part of names of keys and directories",
+            "write letters, digits and signs without spaces, slashes or a leading dot, 200 at the most",
+        )),
+    }
 }
 
 fn contradictions(settings: &Settings, migration: &Migration) -> Result<(), ConfigError> {
@@ -480,7 +519,7 @@ mod tests {
         assert_eq!(migration.publish, Publish::Forward);
         assert_eq!((target.lanes, source.announce_port), (2, 0));
         assert_eq!(target.restore_bytes_max, 1 << 20);
-        assert_eq!(migration.queue_bytes_max, 32 << 20);
+        assert_eq!(migration.spool.memory_bytes_max, 128 << 20);
         assert_eq!(target.window_bytes_max, 4 << 20);
         assert_eq!(source.retry_for, Duration::from_secs(60));
         assert_eq!(target.connect_timeout, Duration::from_secs(5));
@@ -522,7 +561,7 @@ mod tests {
                 &[("restore-bytes-max", "0")],
                 "out of range",
             ),
-            ("no queue", &[("queue-bytes-max", "0")], "out of range"),
+            ("no spool", &[("spool-memory", "0")], "out of range"),
             ("no window", &[("window-bytes-max", "0kb")], "out of range"),
             ("size", &[("window-bytes-max", "4xb")], "a size is"),
             ("port", &[("announce-port", "65536")], "out of range"),

@@ -14,6 +14,8 @@ pub enum Group {
     Writing,
     /// Memory, connections and patience.
     Limits,
+    /// Faults, and going on after them.
+    Faults,
     /// How we appear at the source.
     Announcing,
     /// Where it is shown from outside what is going on.
@@ -30,6 +32,7 @@ impl Group {
             Group::Extent => "How far it goes",
             Group::Writing => "Writing to the target",
             Group::Limits => "Limits and patience",
+            Group::Faults => "Faults, and going on after them",
             Group::Announcing => "How the source sees us",
             Group::Status => "Status",
             Group::Output => "Output",
@@ -283,14 +286,6 @@ pub const SETTINGS: &[Setting] = &[
     .default("1mb"),
     setting(
         Group::Limits,
-        "queue-bytes-max",
-        Kind::Size { min: 64 << 10, max: SIZE_MAX },
-        "SIZE",
-        "Memory for bytes received and not parsed yet; when it is full the source is read no further",
-    )
-    .default("32mb"),
-    setting(
-        Group::Limits,
         "window-bytes-max",
         Kind::Size { min: 64 << 10, max: SIZE_MAX },
         "SIZE",
@@ -302,9 +297,9 @@ pub const SETTINGS: &[Setting] = &[
         "retry-for",
         Kind::Duration { zero: true },
         "TIME",
-        "How long passing errors of the target (LOADING, OOM, BUSY...) are waited out; 0 never waits",
+        "How long passing troubles are waited out: a lost connection, LOADING, OOM, BUSY...; 0 never waits",
     )
-    .default("60s"),
+    .default("5m"),
     setting(
         Group::Limits,
         "connect-timeout",
@@ -321,6 +316,70 @@ pub const SETTINGS: &[Setting] = &[
         "How long the source may be silent; keep it above its repl-ping-replica-period (10 s)",
     )
     .default("60s"),
+    setting(
+        Group::Limits,
+        "target-timeout",
+        Kind::Duration { zero: false },
+        "TIME",
+        "How long the target may leave commands unanswered before it is connected to anew",
+    )
+    .default("60s"),
+    setting(
+        Group::Faults,
+        "spool-memory",
+        Kind::Size { min: 64 << 10, max: SIZE_MAX },
+        "SIZE",
+        "Memory for bytes received and not applied yet; what does not fit goes to the disk",
+    )
+    .default("128mb"),
+    setting(
+        Group::Faults,
+        "spool-dir",
+        Kind::Path,
+        "DIR",
+        "Where bytes received, the names of written keys and checkpoint files are kept, in a directory of their own",
+    )
+    .unset("keyferry in $STATE_DIRECTORY, $XDG_STATE_HOME or ~/.local/state"),
+    setting(
+        Group::Faults,
+        "spool-disk",
+        Kind::Size { min: 0, max: 1 << 50 },
+        "SIZE",
+        "Disk space for bytes received and not applied yet; when it is full the source is read no further",
+    )
+    .default("16gb"),
+    setting(
+        Group::Faults,
+        "checkpoint",
+        Kind::Choice(&["target", "file"]),
+        "target|file",
+        "Where it is kept how far the stream is applied. target: with the data, exactly once; file: commands may be applied twice after a crash",
+    )
+    .default("target"),
+    setting(
+        Group::Faults,
+        "checkpoint-name",
+        Kind::Text,
+        "NAME",
+        "What the migration is called; the same name goes on with it",
+    )
+    .unset("the addresses of source and target"),
+    setting(
+        Group::Faults,
+        "allow-full-resync",
+        Kind::Switch,
+        "BOOL",
+        "When the source cannot continue the stream, empty the target and copy everything again, instead of stopping",
+    )
+    .default("false"),
+    setting(
+        Group::Faults,
+        "drain-timeout",
+        Kind::Duration { zero: true },
+        "TIME",
+        "How long a stop waits until what was received is applied; the rest stays for the next run",
+    )
+    .default("10s"),
     setting(
         Group::Announcing,
         "announce-ip",

@@ -191,6 +191,8 @@ pub struct Progress {
     pub retries: Counter,
     /// Connections to the source or the target that were lost and opened again.
     pub reconnects: Counter,
+    /// Commands of the stream that found another state on the target than on the source.
+    pub diverged: Counter,
     /// Expiries written held and not released yet.
     pub expiries_held: Counter,
     /// Memory that bytes of the stream take which wait to be applied.
@@ -232,6 +234,7 @@ impl Default for Progress {
             errors: Counter::default(),
             retries: Counter::default(),
             reconnects: Counter::default(),
+            diverged: Counter::default(),
             expiries_held: Counter::default(),
             spool_memory_bytes: Counter::default(),
             spool_disk_bytes: Counter::default(),
@@ -326,6 +329,7 @@ impl Progress {
             errors: self.errors.get(),
             retries: self.retries.get(),
             reconnects: self.reconnects.get(),
+            diverged: self.diverged.get(),
             expiries_held: self.expiries_held.get(),
             spool_memory_bytes: self.spool_memory_bytes.get(),
             spool_disk_bytes: self.spool_disk_bytes.get(),
@@ -373,6 +377,7 @@ pub struct Sample {
     pub errors: u64,
     pub retries: u64,
     pub reconnects: u64,
+    pub diverged: u64,
     pub expiries_held: u64,
     pub spool_memory_bytes: u64,
     pub spool_disk_bytes: u64,

@@ -73,6 +73,7 @@ impl Publisher {
             (telemetry::TARGET_ERRORS, sample.errors),
             (telemetry::RETRIES, sample.retries),
             (telemetry::RECONNECTS, sample.reconnects),
+            (telemetry::DIVERGED, sample.diverged),
         ] {
             self.count(name, None, n);
         }

@@ -142,7 +142,7 @@ impl<'a> Run<'a> {
             let mut side = Side::open(&node, link.connect_timeout).await;
             look_at_source(&mut side, &mut target.admin, progress).await?;
         }
-        target.prepare(consent).await?;
+        let began_empty = target.prepare(consent).await?;
         let feed = match opened {
             Some(feed) => feed,
             None => self.open().await?,
@@ -158,8 +158,9 @@ impl<'a> Run<'a> {
             target.value_config(Hold::Released, restoration.expired),
             clock,
             target
-                .lanes(restoration.target.lanes, false, progress)
+                .snapshot_lanes(false, None, began_empty, progress)
                 .await?,
+            None,
             progress,
         );
         if let Some(first) = first {

@@ -104,6 +104,7 @@ impl LaneBuffer {
             commands: vec![named],
             writes,
             db: self.db,
+            mark: None,
         });
     }
 

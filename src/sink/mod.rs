@@ -11,6 +11,8 @@
 
 mod admin;
 mod batch;
+mod checkpoint;
+mod claim;
 mod connect;
 mod error;
 mod fallback;
@@ -35,9 +37,11 @@ pub mod translate;
 
 pub use admin::Admin;
 pub use batch::{Batch, Named};
+pub use checkpoint::{Checkpoint, CheckpointError, CheckpointPhase};
+pub use claim::{Claim, Listed};
 pub use error::{Error, ErrorKind};
 pub use hold::Hold;
-pub use lane::{Confirmed, Lane, LaneConfig, LaneEnded, LaneEvent};
+pub use lane::{Confirmed, Lane, LaneConfig, LaneEnded, LaneEvent, Marks};
 pub use loss_log::LossLog;
 pub use lossy::{Loss, Lossy};
 pub use policy::{Conflict, Expired, OnLossy, Publish};

@@ -21,6 +21,11 @@ pub(super) fn rebuild_key(lane: usize) -> Bytes {
     format!("__keyferry:rebuild:{lane}").into()
 }
 
+/// The name under which `lane` marks which of its transactions were executed last.
+pub(super) fn mark_key(lane: usize) -> Bytes {
+    format!("__keyferry:mark:{lane}").into()
+}
+
 /// Puts `commands`, all of which serve `key`, into one transaction.
 pub(super) fn transaction(
     commands: &[Command],
@@ -46,6 +51,7 @@ pub(super) fn transaction(
         commands: named.collect(),
         writes,
         db,
+        mark: None,
     };
     (encoder.take(), request)
 }

@@ -33,7 +33,7 @@ use super::{
     lossy::Loss,
     policy::{Conflict, Expired, OnLossy},
     rebuild::{CHUNK, Rebuild},
-    staging::{finish_staging, staging_key, transaction},
+    staging::{finish_staging, mark_key, staging_key, transaction},
     target::Target,
 };
 
@@ -88,6 +88,8 @@ pub struct ValueWriter {
     now_ms: UnixMs,
     held_keys: u64,
     held_fields: bool,
+    /// How many transactions were made.
+    marks: u64,
 }
 
 /// The key whose value is being read.
@@ -155,6 +157,7 @@ impl ValueWriter {
             now_ms: UnixMs::MIN,
             held_keys: 0,
             held_fields: false,
+            marks: 0,
         }
     }
 
@@ -224,6 +227,11 @@ impl ValueWriter {
             return (Way::Restore, Altitude::Elements);
         }
         (Way::gathered(), Altitude::Elements)
+    }
+
+    /// Whether the key that was begun last is written, as far as that is known.
+    pub fn writes_key(&self) -> bool {
+        self.writes_key
     }
 
     /// Takes the next event of the value that was begun: a body, a part, or its end.
@@ -412,7 +420,7 @@ impl ValueWriter {
         if staged.bytes >= BATCH_BYTES {
             let commands = std::mem::take(&mut staged.commands);
             (staged.counted, staged.bytes) = (0, 0);
-            self.transaction(value, &commands, Shape::Transaction, Writes::Part);
+            self.transaction(value, commands, Shape::Transaction, Writes::Part);
         }
         match lossy {
             Ok(()) => Ok(()),
@@ -493,7 +501,7 @@ impl ValueWriter {
             value_type: value.key.value_type,
             count: 1,
         };
-        self.transaction(value, &commands, shape, writes);
+        self.transaction(value, commands, shape, writes);
     }
 
     /// Counts a member of the last key whose own expiry no other server has. Nothing is lost with
@@ -611,10 +619,23 @@ impl ValueWriter {
 
     /// Hands over what the lane has gathered, then `commands` as one transaction that waits
     /// until everything before it is confirmed: nothing may be executed out of its order when
-    /// a chunk is refused.
-    fn transaction(&mut self, value: &Value, commands: &[Command], shape: Shape, writes: Writes) {
+    /// a chunk is refused. It leaves a mark: a chunk must not be written twice.
+    fn transaction(
+        &mut self,
+        value: &Value,
+        mut commands: Vec<Command>,
+        shape: Shape,
+        writes: Writes,
+    ) {
         self.hand_over(value.lane);
-        let (segments, request) = transaction(commands, value.db, &value.key.key, shape, writes);
+        self.marks += 1;
+        let mark = self.marks.to_string().into();
+        let mark = Command::new(vec!["SET".into(), mark_key(value.lane), mark]);
+        // Of what stands last the replies are looked at by their place.
+        commands.insert(0, mark);
+        let key = &value.key.key;
+        let (segments, mut request) = transaction(&commands, value.db, key, shape, writes);
+        request.mark = Some(self.marks);
         let batch = Batch {
             segments,
             requests: vec![request],

@@ -13,7 +13,7 @@ use crate::{
     resp::Info,
 };
 
-use super::ReplOffset;
+use super::{Backlog, ReplOffset};
 
 /// A side connection to the source.
 #[derive(Debug, Clone)]
@@ -57,6 +57,12 @@ impl Side {
         let info = self.info("replication").await?;
         let offset = Info::parse(&info).number("master_repl_offset");
         offset.map(ReplOffset::new).ok_or(SideError::Refused)
+    }
+
+    /// What the source can continue; `None` when it does not tell.
+    pub async fn backlog(&mut self) -> Option<Backlog> {
+        let info = self.info("replication").await.ok()?;
+        Backlog::of(&Info::parse(&info))
     }
 
     /// How many keys the source has in all databases; `None` when that may not be read.

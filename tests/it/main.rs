@@ -25,5 +25,6 @@ mod rdb_files;
 mod restore;
 mod restore_commands;
 mod restored;
+mod resume;
 mod status;
 mod sync;
