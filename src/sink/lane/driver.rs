@@ -3,6 +3,7 @@
 use std::{
     collections::VecDeque,
     io,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -27,6 +28,7 @@ use super::{
         judge::{Verdict, judge, named},
         policy::{Conflict, OnLossy},
         staging::{rebuild_key, transaction},
+        window::{Share, Window},
     },
     Confirmed, LaneConfig, LaneEvent, Marks,
 };
@@ -82,6 +84,8 @@ pub(super) struct InFlight {
     next: usize,
     replies: Vec<Reply>,
     pub(super) done: Confirmed,
+    /// Its part of the window, counted until it is confirmed or the lane has ended.
+    _share: Share,
     /// It was sent before, on a connection that was lost.
     resent: bool,
 }
@@ -128,8 +132,9 @@ impl Retrying {
 }
 
 impl InFlight {
-    fn new(batch: Batch) -> InFlight {
+    fn new(batch: Batch, window: &Arc<Window>) -> InFlight {
         InFlight {
+            _share: window.share(&batch),
             batch,
             next: 0,
             replies: Vec::new(),
@@ -338,7 +343,8 @@ impl Driver {
         }
         self.outgoing.extend(batch.segments.iter().cloned());
         self.in_flight_bytes += batch.len();
-        self.in_flight.push_back(InFlight::new(batch));
+        self.in_flight
+            .push_back(InFlight::new(batch, &self.config.window));
     }
 
     fn heard(&mut self) {
