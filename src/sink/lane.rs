@@ -19,6 +19,7 @@
 
 mod driver;
 mod reconnect;
+mod unconfirmed;
 
 use std::{sync::Arc, time::Duration};
 
