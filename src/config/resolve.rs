@@ -521,7 +521,7 @@ mod tests {
         assert_eq!(target.restore_bytes_max, 1 << 20);
         assert_eq!(migration.spool.memory_bytes_max, 128 << 20);
         assert_eq!(target.window_bytes_max, 4 << 20);
-        assert_eq!(source.retry_for, Duration::from_secs(60));
+        assert_eq!(source.retry_for, Duration::from_secs(300));
         assert_eq!(target.connect_timeout, Duration::from_secs(5));
         assert_eq!(source.source_timeout, Duration::from_secs(60));
         assert!(!target.yes && !target.flush && !migration.until_caught_up);

@@ -61,6 +61,8 @@ pub struct Status {
     pub retries: u64,
     /// Connections that were lost and opened again.
     pub reconnects: u64,
+    /// Commands of the stream that found another state on the target than on the source.
+    pub diverged: u64,
     /// What was done so far; the names are those of the summary.
     pub counts: Counts,
 }
@@ -164,6 +166,7 @@ impl Status {
             expiries_held: sample.expiries_held,
             retries: sample.retries,
             reconnects: sample.reconnects,
+            diverged: sample.diverged,
             counts: Counts::of(sample),
         }
     }
