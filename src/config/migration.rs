@@ -58,3 +58,12 @@ pub struct SpoolConfig {
     /// The directory given for what is kept on disk.
     pub dir: Option<PathBuf>,
 }
+
+/// How a migration is shown to those who look at its status.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Showing {
+    /// What it is called.
+    pub name: Option<String>,
+    /// How long the target must have kept up before it is ready.
+    pub ready_hold: Duration,
+}

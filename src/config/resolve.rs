@@ -8,8 +8,8 @@ use crate::{
 };
 
 use super::{
-    CheckpointPlace, ConfigError, Kind, Migration, Mode, Settings, SourceConfig, SpoolConfig,
-    TargetConfig, duration,
+    CheckpointPlace, ConfigError, Kind, Listen, ListenText, Migration, Mode, Settings, Showing,
+    SourceConfig, SpoolConfig, TargetConfig, duration,
     layer::{Given, Origin},
     password::{self, MASK},
     setting, size,
@@ -17,6 +17,9 @@ use super::{
 
 /// Nothing is waited for longer than this; clocks of the system end somewhere.
 const PATIENCE_MAX: Duration = Duration::from_secs(366 * 86_400);
+
+/// The longest name of a migration, in bytes.
+const NAME_BYTES_MAX: usize = 64;
 
 /// When progress is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,6 +57,10 @@ pub struct Talk {
 pub struct SyncConfig {
     /// What is moved.
     pub migration: Migration,
+    /// How it is shown to those who look at its status.
+    pub showing: Showing,
+    /// Where its status is served, if it is.
+    pub status: Option<Listen>,
     /// How the program talks.
     pub talk: Talk,
 }
@@ -64,10 +71,11 @@ impl SyncConfig {
     /// # Errors
     /// The first setting that cannot be parsed, or settings that contradict each other.
     pub fn of(settings: &Settings) -> Result<SyncConfig, ConfigError> {
-        let migration = migration(settings)?;
-        contradictions(settings, &migration)?;
+        let (migration, showing) = Migration::of(settings)?;
         Ok(SyncConfig {
             migration,
+            showing,
+            status: status(settings)?,
             talk: Talk::of(settings)?,
         })
     }
@@ -77,8 +85,32 @@ impl SyncConfig {
     /// # Errors
     /// A password is `***`.
     pub fn refuse_masked(&self) -> Result<(), ConfigError> {
-        self.migration.source.refuse_masked()?;
-        self.migration.target.refuse_masked()
+        self.migration.refuse_masked()
+    }
+}
+
+impl Migration {
+    /// Makes a migration of the settings that are about one, and how it is shown.
+    ///
+    /// # Errors
+    /// The first setting that cannot be parsed, or settings that contradict each other.
+    pub fn of(settings: &Settings) -> Result<(Migration, Showing), ConfigError> {
+        let migration = migration(settings)?;
+        contradictions(settings, &migration)?;
+        let showing = Showing {
+            name: settings.name()?,
+            ready_hold: settings.duration("ready-hold")?,
+        };
+        Ok((migration, showing))
+    }
+
+    /// Refuses passwords that `keyferry config` has masked.
+    ///
+    /// # Errors
+    /// A password is `***`.
+    pub fn refuse_masked(&self) -> Result<(), ConfigError> {
+        self.source.refuse_masked()?;
+        self.target.refuse_masked()
     }
 }
 
@@ -210,6 +242,20 @@ fn refuse_masked(side: &str, node: &Node) -> Result<(), ConfigError> {
         ));
     }
     Ok(())
+}
+
+fn status(settings: &Settings) -> Result<Option<Listen>, ConfigError> {
+    let Some(address) = settings.given("status-listen") else {
+        return Ok(None);
+    };
+    let token_file = settings.given("status-token-file");
+    let listen = Listen::of(ListenText {
+        address_label: &settings.label("status-listen"),
+        address: &address.text,
+        token_label: &settings.label("status-token-file"),
+        token_file: token_file.map(|given| given.text.as_str()),
+    });
+    listen.map(Some)
 }
 
 fn migration(settings: &Settings) -> Result<Migration, ConfigError> {
@@ -387,6 +433,20 @@ impl Settings {
         }
     }
 
+    /// What can stand in a path and in a label: a short word.
+    fn name(&self) -> Result<Option<String>, ConfigError> {
+        let Some(given) = self.given("name") else {
+            return Ok(None);
+        };
+        let text = &given.text;
+        let is_known = |b: u8| b.is_ascii_alphanumeric() || b"._-".contains(&b);
+        if text.is_empty() || text.len() > NAME_BYTES_MAX || !text.bytes().all(is_known) {
+            let why = "it is empty, too long, or holds others than letters, digits, `.`, `_`, `-`";
+            return Err(self.unusable("name", why, "give a short word, such as orders-eu"));
+        }
+        Ok(Some(text.clone()))
+    }
+
     /// What `REPLCONF ip-address` takes: a short word.
     fn announce_ip(&self) -> Result<Option<String>, ConfigError> {
         let Some(given) = self.given("announce-ip") else {
@@ -461,7 +521,7 @@ mod tests {
         assert_eq!(target.restore_bytes_max, 1 << 20);
         assert_eq!(migration.spool.memory_bytes_max, 128 << 20);
         assert_eq!(target.window_bytes_max, 4 << 20);
-        assert_eq!(source.retry_for, Duration::from_secs(60));
+        assert_eq!(source.retry_for, Duration::from_secs(300));
         assert_eq!(target.connect_timeout, Duration::from_secs(5));
         assert_eq!(source.source_timeout, Duration::from_secs(60));
         assert!(!target.yes && !target.flush && !migration.until_caught_up);
@@ -520,6 +580,18 @@ mod tests {
                 "announce-ip",
                 &[("announce-ip", "a b")],
                 "--announce-ip cannot be used",
+            ),
+            ("name", &[("name", "a b")], "--name cannot be used"),
+            ("no name", &[("name", "")], "--name cannot be used"),
+            (
+                "a name that is a path",
+                &[("name", "../a")],
+                "--name cannot be used",
+            ),
+            (
+                "status for all",
+                &[("status-listen", "0.0.0.0:1")],
+                "--status-listen 0.0.0.0:1 needs --status-token-file",
             ),
             (
                 "url",

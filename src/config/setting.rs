@@ -18,6 +18,8 @@ pub enum Group {
     Faults,
     /// How we appear at the source.
     Announcing,
+    /// Where it is shown from outside what is going on.
+    Status,
     /// What is shown.
     Output,
 }
@@ -32,6 +34,7 @@ impl Group {
             Group::Limits => "Limits and patience",
             Group::Faults => "Faults, and going on after them",
             Group::Announcing => "How the source sees us",
+            Group::Status => "Status",
             Group::Output => "Output",
         }
     }
@@ -109,6 +112,8 @@ pub struct Setting {
     pub on_command_line: bool,
     /// It may stand in the file.
     pub in_file: bool,
+    /// It is about the process and not about one migration: a daemon's file has no place for it.
+    pub of_process: bool,
 }
 
 impl Setting {
@@ -119,6 +124,11 @@ impl Setting {
 
     const fn default(mut self, default: &'static str) -> Setting {
         self.default = Some(default);
+        self
+    }
+
+    const fn of_process(mut self) -> Setting {
+        self.of_process = true;
         self
     }
 
@@ -150,6 +160,7 @@ const fn setting(
         unset: "not set",
         on_command_line: !matches!(kind, Kind::Secret),
         in_file: true,
+        of_process: false,
     }
 }
 
@@ -385,8 +396,41 @@ pub const SETTINGS: &[Setting] = &[
         "The port that INFO and Sentinel show for us; never the port of a real server",
     )
     .default("0"),
+    setting(
+        Group::Status,
+        "name",
+        Kind::Text,
+        "NAME",
+        "What the migration is called in its status and its metrics: letters, digits, `.`, `_`, `-`",
+    )
+    .unset("no name"),
+    setting(
+        Group::Status,
+        "ready-hold",
+        Kind::Duration { zero: true },
+        "TIME",
+        "How long the target must have kept up with the source before the status says `ready`",
+    )
+    .default("5s"),
+    setting(
+        Group::Status,
+        "status-listen",
+        Kind::Text,
+        "ADDR",
+        "Serve /status (JSON), /metrics (Prometheus) and /healthz on this address, such as 127.0.0.1:9121",
+    )
+    .of_process(),
+    setting(
+        Group::Status,
+        "status-token-file",
+        Kind::Path,
+        "FILE",
+        "Ask for the bearer token in the first line of FILE; needed where the address is not loopback",
+    )
+    .of_process(),
     Setting {
         in_file: false,
+        of_process: true,
         ..setting(
             Group::Output,
             "config",
@@ -402,7 +446,8 @@ pub const SETTINGS: &[Setting] = &[
         "BOOL",
         "Print the summary as one JSON object instead of a table",
     )
-    .default("false"),
+    .default("false")
+    .of_process(),
     setting(
         Group::Output,
         "progress",
@@ -410,7 +455,8 @@ pub const SETTINGS: &[Setting] = &[
         "auto|never",
         "auto: bars on a terminal, else a log line every 5 s",
     )
-    .default("auto"),
+    .default("auto")
+    .of_process(),
     setting(
         Group::Output,
         "log-format",
@@ -418,7 +464,8 @@ pub const SETTINGS: &[Setting] = &[
         "text|json",
         "The form of log lines and errors on stderr",
     )
-    .default("text"),
+    .default("text")
+    .of_process(),
     setting(
         Group::Output,
         "log-level",
@@ -426,7 +473,8 @@ pub const SETTINGS: &[Setting] = &[
         "LEVEL",
         "How much is logged; -v is debug, -vv is trace",
     )
-    .default("info"),
+    .default("info")
+    .of_process(),
 ];
 
 #[cfg(test)]

@@ -135,6 +135,31 @@ impl Error {
         }
     }
 
+    /// Whether the same run, begun again later, may succeed although nobody has done anything.
+    #[deny(clippy::wildcard_enum_match_arm)]
+    pub fn may_pass(&self) -> bool {
+        let passes = |error: &sync::Error| error.kind.recovery() != sync::Recovery::Never;
+        match self {
+            Error::Source(error) => passes(error),
+            Error::Snapshot { link, .. } => link.as_deref().is_some_and(passes),
+            Error::Target(error) => error.kind.may_pass(),
+            Error::Spool(error) => error.kind.may_pass(),
+            Error::CheckpointFile { .. }
+            | Error::NoDirectory
+            | Error::InStream
+            | Error::NotContinuable
+            | Error::NotUndoable
+            | Error::SkippedMoved
+            | Error::Input { .. }
+            | Error::StoppedWithin { .. }
+            | Error::SkippedTooMany { .. }
+            | Error::Interrupted
+            | Error::SameServer
+            | Error::Aborted
+            | Error::FlushDeclined => false,
+        }
+    }
+
     /// Why it failed; may be empty.
     pub fn why(&self) -> String {
         match self {
@@ -222,6 +247,48 @@ impl Error {
             Error::FlushDeclined => {
                 "run again without --flush-target, with --on-conflict if the target keeps its keys".into()
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::resp::ReplyError;
+
+    #[test]
+    fn only_what_goes_away_by_itself_may_pass() {
+        let endpoint: Endpoint = "redis://a".parse::<crate::net::Node>().unwrap().endpoint;
+        let source = |kind| Error::Source(sync::Error::new(&endpoint, kind));
+        let target = |kind: sink::ErrorKind| Error::Target(kind.at(&endpoint));
+        let refused = std::io::Error::other("Connection refused");
+        let login = ReplyError::parse(b"WRONGPASS no");
+        for (error, passes) in [
+            (source(sync::ErrorKind::Unreachable), true),
+            (source(sync::ErrorKind::Loading), true),
+            (source(sync::ErrorKind::ClosedInStream), true),
+            (source(sync::ErrorKind::NoAuth), false),
+            (
+                source(sync::ErrorKind::CannotContinue {
+                    replid: None,
+                    gap: None,
+                }),
+                false,
+            ),
+            (target(sink::ErrorKind::Connect(refused)), true),
+            (
+                target(sink::ErrorKind::Lost {
+                    unconfirmed: 1,
+                    source: None,
+                }),
+                true,
+            ),
+            (target(sink::ErrorKind::NotEmpty { keys: 1 }), false),
+            (target(sink::ErrorKind::LaneLogin(login)), false),
+            (Error::Interrupted, false),
+            (Error::SameServer, false),
+        ] {
+            assert_eq!(error.may_pass(), passes, "{error}");
         }
     }
 }

@@ -85,6 +85,7 @@ impl SourceFeed {
             requests: 0,
             wanted: None,
         });
+        show_replid(&side.progress, replid);
         let (replid_sender, replid) = watch::channel(replid);
         let (framing_sender, framing) = oneshot::channel();
         let (snapshot_writer, snapshot) = spools.snapshot.unzip();
@@ -260,6 +261,10 @@ impl SourceFeed {
     }
 }
 
+fn show_replid(progress: &Progress, replid: Option<Replid>) {
+    progress.learn(|servers| servers.replid = replid.map(|replid| replid.to_string()));
+}
+
 impl Drop for SourceFeed {
     fn drop(&mut self) {
         if let Some(task) = &self.task {
@@ -405,6 +410,7 @@ impl Reading {
             from.offset
         );
         self.replid.send_replace(Some(position.replid));
+        show_replid(&self.side.progress, Some(position.replid));
         self.stream.set_origin(origin(Some(position.replid)));
         Ok(link)
     }

@@ -45,6 +45,7 @@ impl TargetSide<'_> {
         let found = admin.probe().await?;
         let run_id = admin.run_id().await?;
         tracing::info!(target = %config.node.endpoint, is = %found, "found the target");
+        progress.learn(|servers| servers.target_version = Some(found.to_string()));
         Ok(TargetSide {
             config,
             admin,
@@ -111,7 +112,7 @@ impl TargetSide<'_> {
         let config = LaneConfig {
             claim: claim.cloned(),
             began_empty,
-            ..self.lane_config(Marks::Lane)
+            ..self.lane_config(Marks::Lane, progress)
         };
         let progress = Arc::clone(progress);
         Ok(Lanes::open(&config, self.config.lanes, remembers_skipped, progress).await?)
@@ -127,16 +128,17 @@ impl TargetSide<'_> {
         let config = LaneConfig {
             claim: keeper.claim().cloned(),
             began_empty: keeper.began_empty(),
-            ..self.lane_config(keeper.marks(offset))
+            ..self.lane_config(keeper.marks(offset), progress)
         };
         Ok(Lanes::open(&config, 1, false, Arc::clone(progress)).await?)
     }
 
-    fn lane_config(&self, marks: Marks) -> LaneConfig {
+    fn lane_config(&self, marks: Marks, progress: &Progress) -> LaneConfig {
         LaneConfig {
             node: self.config.node.clone(),
             connect_timeout: self.config.connect_timeout,
             window_bytes_max: self.config.window_bytes_max,
+            window: Arc::clone(&progress.window),
             retry_for: self.config.retry_for,
             conflict: self.config.conflict(),
             target: Arc::clone(&self.target),

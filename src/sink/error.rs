@@ -211,6 +211,40 @@ impl ErrorKind {
         }
     }
 
+    /// Whether another run, begun later, may succeed although nobody has done anything.
+    #[deny(clippy::wildcard_enum_match_arm)]
+    pub fn may_pass(&self) -> bool {
+        match self {
+            ErrorKind::Connect(_)
+            | ErrorKind::Replica
+            | ErrorKind::Lost { .. }
+            | ErrorKind::Silent(_)
+            | ErrorKind::Demoted { .. }
+            | ErrorKind::RefusedTooLong { .. }
+            | ErrorKind::Restarted
+            | ErrorKind::WentBack { .. } => true,
+            ErrorKind::Admin { source, .. } => admin::passes(source),
+            ErrorKind::LaneLogin(reply) => reply.kind.passes(),
+            ErrorKind::Answer(_)
+            | ErrorKind::TooOld(_)
+            | ErrorKind::NotEmpty { .. }
+            | ErrorKind::NoSuchDb { .. }
+            | ErrorKind::Login(_)
+            | ErrorKind::Refused { .. }
+            | ErrorKind::KeyExists { .. }
+            | ErrorKind::Lossy { .. }
+            | ErrorKind::Untranslatable { .. }
+            // Two that write for one migration would take it from each other for ever.
+            | ErrorKind::TakenOver { .. }
+            | ErrorKind::Checkpoint(_)
+            | ErrorKind::CheckpointGone
+            | ErrorKind::Undecided { .. }
+            | ErrorKind::Reply(_)
+            | ErrorKind::Value { .. }
+            | ErrorKind::MixedSkip { .. } => false,
+        }
+    }
+
     /// Adds where it happened.
     pub fn at(self, endpoint: &Endpoint) -> Error {
         Error {

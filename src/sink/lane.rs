@@ -19,6 +19,7 @@
 
 mod driver;
 mod reconnect;
+mod unconfirmed;
 
 use std::{sync::Arc, time::Duration};
 
@@ -32,6 +33,7 @@ use super::{
     batch::{Batch, Named, Writes},
     error::Error,
     policy::{Conflict, OnLossy},
+    window::Window,
 };
 
 use driver::Driver;
@@ -48,6 +50,8 @@ pub struct LaneConfig {
     pub connect_timeout: Duration,
     /// Bytes sent and not confirmed, at the most.
     pub window_bytes_max: usize,
+    /// Where what is in flight is counted.
+    pub window: Arc<Window>,
     /// How long passing refusals are waited out.
     pub retry_for: Duration,
     /// What to do when a key exists.

@@ -31,6 +31,7 @@ mod staging;
 mod target;
 mod transaction;
 mod value;
+mod window;
 
 pub mod rebuild;
 pub mod translate;
@@ -51,3 +52,4 @@ pub use target::{Flavor, MODULE_BYTES_MAX, OLDEST, Target};
 pub use transaction::TransactionBuilder;
 pub use translate::Translator;
 pub use value::{LeftOut, ValueConfig, ValueWriter};
+pub use window::Window;

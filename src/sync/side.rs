@@ -78,6 +78,14 @@ impl Side {
         Info::parse(&info).get("run_id").map(str::to_owned)
     }
 
+    /// What the source is, such as `Valkey 8.1.1`; `None` when it may not be read.
+    pub async fn version(&mut self) -> Option<String> {
+        let info = self.info("server").await.ok()?;
+        let info = Info::parse(&info);
+        let valkey = info.get("valkey_version").map(|v| format!("Valkey {v}"));
+        valkey.or_else(|| Some(format!("Redis {}", info.get("redis_version")?)))
+    }
+
     /// The source's clock; `None` when it may not be read.
     pub async fn time(&mut self) -> Option<UnixMs> {
         let connection = self.connection.as_mut()?;

@@ -3,6 +3,7 @@
 use std::{
     collections::VecDeque,
     io,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -15,20 +16,21 @@ use tokio::{
 use crate::{
     keyspace::{Db, Escaped},
     net::Connection,
-    resp::{self, CommandDecoder, Encoder, Reply, ReplyDecoder, ReplyError, ReplyErrorKind},
+    resp::{self, CommandDecoder, Reply, ReplyDecoder, ReplyError, ReplyErrorKind},
 };
 
 use super::{
     super::{
-        batch::{self, Batch, Named, Request, Shape, Writes},
+        batch::{Batch, Named, Request, Shape, Writes},
         connect::{Connected, connect},
         error::{Error, ErrorKind},
         fallback::{self, Plan, Rebuilding},
-        judge::{Verdict, judge, named},
+        judge::{Verdict, named},
         policy::{Conflict, OnLossy},
         staging::{rebuild_key, transaction},
     },
-    Confirmed, LaneConfig, LaneEvent, Marks,
+    LaneConfig, LaneEvent, Marks,
+    unconfirmed::{Refused, Unasked, Unconfirmed, single},
 };
 
 /// Room that a read of replies gets.
@@ -55,8 +57,7 @@ pub(super) struct Driver {
     decoder: ReplyDecoder,
     inbound: BytesMut,
     outgoing: VecDeque<Bytes>,
-    pub(super) in_flight: VecDeque<InFlight>,
-    in_flight_bytes: usize,
+    pub(super) unconfirmed: Unconfirmed,
     /// More batches may come.
     open: bool,
     /// A batch that came from the queue and must wait until all before it is confirmed.
@@ -65,33 +66,9 @@ pub(super) struct Driver {
     /// Values whose RESTORE was refused, the first of which is under way with other commands.
     rebuilding: VecDeque<Rebuilt>,
     retry: Option<Retrying>,
-    /// The db that will be selected once everything outgoing is executed; of the stream's batches,
-    /// which select by themselves, once everything confirmed is.
-    pub(super) db: Db,
-    /// The mark of the last transaction that was confirmed.
-    pub(super) confirmed_mark: u64,
     /// When the target last answered, or the lane last had nothing to wait for.
     heard_at: Instant,
     silence_told: bool,
-}
-
-/// A batch that was sent, and how far its replies have come.
-pub(super) struct InFlight {
-    pub(super) batch: Batch,
-    /// The request whose replies come next.
-    next: usize,
-    replies: Vec<Reply>,
-    pub(super) done: Confirmed,
-    /// It was sent before, on a connection that was lost.
-    resent: bool,
-}
-
-/// A request to be sent again.
-struct Refused {
-    segments: Vec<Bytes>,
-    request: Request,
-    applied_offset: Option<u64>,
-    resent: bool,
 }
 
 /// A RESTORE that is said with other commands.
@@ -127,61 +104,6 @@ impl Retrying {
     }
 }
 
-impl InFlight {
-    fn new(batch: Batch) -> InFlight {
-        InFlight {
-            batch,
-            next: 0,
-            replies: Vec::new(),
-            done: Confirmed::default(),
-            resent: false,
-        }
-    }
-
-    /// Where the bytes of request `index` begin.
-    fn start_of(&self, index: usize) -> usize {
-        index
-            .checked_sub(1)
-            .and_then(|before| self.batch.requests.get(before))
-            .map_or(0, |before| before.end)
-    }
-
-    /// The request whose replies come next.
-    pub(super) fn request(&self) -> Option<&Request> {
-        self.batch.requests.get(self.next)
-    }
-
-    /// Forgets the replies that are not complete; returns what has to be sent again.
-    fn again(&mut self) -> Vec<Bytes> {
-        self.replies.clear();
-        self.resent = true;
-        batch::slice(
-            &self.batch.segments,
-            self.start_of(self.next),
-            self.batch.len(),
-        )
-    }
-
-    /// Takes request `index` out of the batch; what is left of it counts nothing.
-    fn take(&mut self, index: usize) -> Option<Refused> {
-        let start = self.start_of(index);
-        let request = self.batch.requests.get_mut(index)?;
-        Some(Refused {
-            segments: batch::slice(&self.batch.segments, start, request.end),
-            applied_offset: self.batch.applied_offset.take(),
-            resent: self.resent,
-            request: Request {
-                end: request.end - start,
-                shape: request.shape,
-                commands: std::mem::take(&mut request.commands),
-                writes: std::mem::replace(&mut request.writes, Writes::Part),
-                db: request.db,
-                mark: request.mark,
-            },
-        })
-    }
-}
-
 impl Driver {
     /// Connects lane `index`, which has a staging name of its own.
     pub(super) async fn open(
@@ -196,6 +118,7 @@ impl Driver {
             Marks::Checkpoint(offset) => offset,
             Marks::Lane | Marks::None => 0,
         };
+        let window = Arc::clone(&config.window);
         Ok(Driver {
             index,
             config,
@@ -206,15 +129,12 @@ impl Driver {
             decoder: ReplyDecoder::new(resp::Limits::default()),
             inbound: BytesMut::new(),
             outgoing: VecDeque::new(),
-            in_flight: VecDeque::new(),
-            in_flight_bytes: 0,
+            unconfirmed: Unconfirmed::new(confirmed_mark, window),
             open: true,
             held_back: None,
             refused: Vec::new(),
             rebuilding: VecDeque::new(),
             retry: None,
-            db: Db(0),
-            confirmed_mark,
             heard_at: Instant::now(),
             silence_told: false,
         })
@@ -276,17 +196,7 @@ impl Driver {
         self.outgoing.clear();
         self.heard();
         self.begin_again();
-        let unconfirmed = std::mem::take(&mut self.in_flight);
-        self.in_flight_bytes = 0;
-        self.send(single(
-            &[b"SELECT", self.db.to_string().as_bytes()],
-            self.db,
-        ));
-        for mut sent in unconfirmed {
-            self.outgoing.extend(sent.again());
-            self.in_flight_bytes += sent.batch.len();
-            self.in_flight.push_back(sent);
-        }
+        self.outgoing.extend(self.unconfirmed.again());
     }
 
     /// Begins the value anew that is being rebuilt: its transactions leave no mark. Nothing else is
@@ -297,7 +207,7 @@ impl Driver {
         {
             front.resent = true;
             self.refused.clear();
-            self.in_flight.clear();
+            self.unconfirmed.clear();
         }
     }
 
@@ -306,11 +216,11 @@ impl Driver {
     }
 
     fn is_confirmed(&self) -> bool {
-        self.in_flight.is_empty() && self.refused.is_empty() && self.rebuilding.is_empty()
+        self.unconfirmed.is_empty() && self.refused.is_empty() && self.rebuilding.is_empty()
     }
 
     fn has_room(&self) -> bool {
-        self.retry.is_none() && self.in_flight_bytes < self.config.window_bytes_max
+        self.retry.is_none() && self.unconfirmed.bytes() < self.config.window_bytes_max
     }
 
     fn send_held_back(&mut self) {
@@ -319,10 +229,10 @@ impl Driver {
         };
         let ready = self.retry.is_none() && (!batch.after_confirmed || self.is_confirmed());
         match batch.db {
-            Some(db) if db != self.db => {
+            Some(db) if db != self.unconfirmed.db() => {
                 if ready && self.is_confirmed() {
-                    self.send(single(&[b"SELECT", db.to_string().as_bytes()], db));
-                    self.db = db;
+                    let select = self.unconfirmed.select(db);
+                    self.send(select);
                     batch.after_confirmed = true;
                 }
                 self.held_back = Some(batch);
@@ -337,8 +247,7 @@ impl Driver {
             self.heard();
         }
         self.outgoing.extend(batch.segments.iter().cloned());
-        self.in_flight_bytes += batch.len();
-        self.in_flight.push_back(InFlight::new(batch));
+        self.unconfirmed.push(batch, false);
     }
 
     fn heard(&mut self) {
@@ -350,7 +259,7 @@ impl Driver {
 
     /// Until when silence is no reason to do anything.
     fn quiet_until(&self) -> Option<Instant> {
-        let quiet_for = match self.in_flight.is_empty() {
+        let quiet_for = match self.unconfirmed.is_empty() {
             true => KEEPALIVE,
             false if self.silence_told => self.config.silence_max,
             false => SILENCE.min(self.config.silence_max),
@@ -361,8 +270,8 @@ impl Driver {
     /// Says PING on an idle connection; tells somebody when an answer is overdue, and gives the
     /// connection up when it has been for too long.
     fn break_silence(&mut self) -> Result<(), Error> {
-        if self.in_flight.is_empty() {
-            self.send(single(&[b"PING"], self.db));
+        if self.unconfirmed.is_empty() {
+            self.send(single(&[b"PING"], self.unconfirmed.db()));
             return Ok(());
         }
         if self.heard_at.elapsed() >= self.config.silence_max {
@@ -387,41 +296,32 @@ impl Driver {
     }
 
     fn take_reply(&mut self, reply: Reply) -> Result<(), Error> {
-        let Some(front) = self.in_flight.front_mut() else {
-            return Err(self.fail(ErrorKind::Reply(None)));
-        };
-        front.replies.push(reply);
-        let Some(request) = front.batch.requests.get(front.next) else {
-            return Err(self.fail(ErrorKind::Reply(None)));
-        };
-        if front.replies.len() < request.replies() {
-            return Ok(());
+        match self.unconfirmed.reply(reply) {
+            Ok(Some((index, verdict))) => self.act_on(index, verdict)?,
+            Ok(None) => return Ok(()),
+            Err(Unasked) => return Err(self.fail(ErrorKind::Reply(None))),
         }
-        let verdict = judge(request, &mut front.replies);
-        front.replies.clear();
-        front.next += 1;
-        self.act_on(verdict)?;
         self.close_front()
     }
 
-    /// Acts on the verdict about the request before `next` of the front batch.
-    fn act_on(&mut self, verdict: Verdict) -> Result<(), Error> {
-        let Some(front) = self.in_flight.front_mut() else {
+    /// Acts on the verdict about request `index` of the front batch.
+    fn act_on(&mut self, index: usize, verdict: Verdict) -> Result<(), Error> {
+        let Some(front) = self.unconfirmed.front_mut() else {
             return Ok(());
         };
-        let index = front.next - 1;
+        let resent = front.resent;
         let Some(request) = front.batch.requests.get(index) else {
             return Ok(());
         };
         let db = request.db;
         match verdict {
-            Verdict::Done => self.count_done(index),
+            Verdict::Done => self.unconfirmed.done(index),
             Verdict::Expired => front.done.expired += 1,
             // Nobody else had keys there: it was written before the connection was lost.
-            Verdict::KeyExists if front.resent && self.config.began_empty => {
-                self.count_done(index);
+            Verdict::KeyExists if resent && self.config.began_empty => {
+                self.unconfirmed.done(index);
             }
-            Verdict::KeyExists if front.resent => {
+            Verdict::KeyExists if resent => {
                 let command = named(request, 0);
                 return Err(self.fail(ErrorKind::Undecided { command, db }));
             }
@@ -443,9 +343,8 @@ impl Driver {
                 self.refuse(index, reply)?;
             }
             Verdict::Refused(at, reply) if is_demotion(&reply) => {
-                // It was not executed: its replies come again.
-                front.next = index;
                 let command = named(request, at);
+                self.unconfirmed.not_executed(index);
                 return Err(self.fail(ErrorKind::Demoted { command, reply }));
             }
             Verdict::Refused(_, reply) if is_refused_payload(request, &reply) => {
@@ -460,43 +359,9 @@ impl Driver {
         Ok(())
     }
 
-    /// Counts request `index` of the front batch as executed.
-    fn count_done(&mut self, index: usize) {
-        let Some(front) = self.in_flight.front_mut() else {
-            return;
-        };
-        let Some(request) = front.batch.requests.get(index) else {
-            return;
-        };
-        front.done.count(&request.writes);
-        if let Some(mark) = request.mark {
-            self.confirmed_mark = mark;
-        }
-        if let Writes::Commands(_) = request.writes {
-            self.db = request.db;
-        }
-    }
-
-    /// Takes the next request of the front batch as executed, though its replies were lost.
-    pub(super) fn confirm_front(&mut self) -> Result<(), Error> {
-        let Some(front) = self.in_flight.front_mut() else {
-            return Ok(());
-        };
-        let index = front.next;
-        front.next += 1;
-        self.count_done(index);
-        self.close_front()
-    }
-
-    /// Takes request `index` out of the front batch, to be sent on its own.
-    fn take_out(&mut self, index: usize) -> Option<Refused> {
-        let front = self.in_flight.front_mut()?;
-        front.take(index)
-    }
-
     /// Keeps request `index` of the front batch for another try.
     fn refuse(&mut self, index: usize, reply: ReplyError) -> Result<(), Error> {
-        let Some(refused) = self.take_out(index) else {
+        let Some(refused) = self.unconfirmed.take_out(index) else {
             return Ok(());
         };
         let command = named(&refused.request, 0);
@@ -520,7 +385,7 @@ impl Driver {
     /// Keeps what request `index` of the front batch, a RESTORE that was refused, becomes when
     /// it is said with other commands.
     fn rebuild(&mut self, index: usize) -> Result<(), Error> {
-        let Some(refused) = self.take_out(index) else {
+        let Some(refused) = self.unconfirmed.take_out(index) else {
             return Ok(());
         };
         let Named { key, .. } = named(&refused.request, 0);
@@ -541,14 +406,14 @@ impl Driver {
                 })
             })?;
         let db = refused.request.db;
-        if let Some(front) = self.in_flight.front_mut() {
+        if let Some(front) = self.unconfirmed.front_mut() {
             front.done.empty += u64::from(rebuilt.is_empty);
         }
         for lossy in rebuilt.lossy {
             if self.config.on_lossy == OnLossy::Fail {
                 return Err(self.fail(ErrorKind::Lossy { lossy, db }));
             }
-            if let Some(front) = self.in_flight.front_mut() {
+            if let Some(front) = self.unconfirmed.front_mut() {
                 front.done.lossy.push((db, lossy));
             }
         }
@@ -598,19 +463,12 @@ impl Driver {
     }
 
     /// Reports and drops the front batch once all its replies are in.
-    fn close_front(&mut self) -> Result<(), Error> {
-        let complete = |front: &InFlight| front.next == front.batch.requests.len();
-        if !self.in_flight.front().is_some_and(complete) {
-            return Ok(());
-        }
-        let Some(mut front) = self.in_flight.pop_front() else {
+    pub(super) fn close_front(&mut self) -> Result<(), Error> {
+        let Some(done) = self.unconfirmed.close_front() else {
             return Ok(());
         };
-        self.in_flight_bytes -= front.batch.len();
-        front.done.bytes = front.batch.len() as u64;
-        front.done.applied_offset = front.batch.applied_offset;
-        let _ = self.events.send(LaneEvent::Confirmed(front.done));
-        if self.in_flight.is_empty() {
+        let _ = self.events.send(LaneEvent::Confirmed(done));
+        if self.unconfirmed.is_empty() {
             self.settle()?;
         }
         Ok(())
@@ -647,22 +505,21 @@ impl Driver {
             retry.at = None;
         }
         for refused in std::mem::take(&mut self.refused) {
-            self.send(Batch {
+            let batch = Batch {
                 segments: refused.segments,
                 requests: vec![refused.request],
                 db: None,
                 after_confirmed: false,
                 applied_offset: refused.applied_offset,
-            });
-            if let Some(sent) = self.in_flight.back_mut() {
-                sent.resent = refused.resent;
-            }
+            };
+            self.outgoing.extend(batch.segments.iter().cloned());
+            self.unconfirmed.push(batch, refused.resent);
         }
     }
 
     fn lost(&self, source: Option<io::Error>) -> Error {
         self.fail(ErrorKind::Lost {
-            unconfirmed: self.in_flight_bytes,
+            unconfirmed: self.unconfirmed.bytes(),
             source,
         })
     }
@@ -688,31 +545,6 @@ fn is_refused_payload(request: &Request, reply: &ReplyError) -> bool {
         .is_some_and(|named| named.command == "RESTORE");
     let is_single = matches!(request.shape, Shape::Plain | Shape::IfAbsent);
     is_single && is_restore && reply.kind == ReplyErrorKind::BadPayload
-}
-
-/// A batch of one small command that writes nothing.
-fn single(words: &[&[u8]], db: Db) -> Batch {
-    let mut encoder = Encoder::default();
-    encoder.words(words);
-    let request = Request {
-        end: encoder.len(),
-        shape: Shape::Plain,
-        commands: vec![Named {
-            command: Bytes::copy_from_slice(words.first().unwrap_or(&&b""[..])),
-            key: Bytes::new(),
-            offset: None,
-        }],
-        writes: Writes::Part,
-        db,
-        mark: None,
-    };
-    Batch {
-        segments: encoder.take(),
-        requests: vec![request],
-        db: None,
-        after_confirmed: false,
-        applied_offset: None,
-    }
 }
 
 /// Writes what the socket takes. May be dropped midway: nothing is written then.

@@ -103,12 +103,14 @@ impl Driver {
                 if run_id != self.config.run_id {
                     return Err(self.fail(ErrorKind::Restarted));
                 }
-                admin.mark(self.db, &mark_key(self.index)).await
+                admin
+                    .mark(self.unconfirmed.db(), &mark_key(self.index))
+                    .await
             }
             Marks::Checkpoint(_) => match offset {
                 None => Err(self.fail(ErrorKind::CheckpointGone)),
-                Some(offset) if offset < self.confirmed_mark => {
-                    let confirmed = self.confirmed_mark;
+                Some(offset) if offset < self.unconfirmed.confirmed_mark() => {
+                    let confirmed = self.unconfirmed.confirmed_mark();
                     Err(self.fail(ErrorKind::WentBack { offset, confirmed }))
                 }
                 Some(offset) => Ok(Some(offset)),
@@ -118,23 +120,25 @@ impl Driver {
 
     /// Confirms the transactions that `mark` says were executed.
     fn forget_executed(&mut self, mark: Option<u64>) -> Result<(), Error> {
-        while let Some(sent) = self.in_flight.front()
-            && let Some(request) = sent.request()
-            && request.mark.is_some_and(|own| mark >= Some(own))
-        {
-            let may_have_left_alone = matches!(
-                request.shape,
-                Shape::TransactionIfAbsent | Shape::ExpiringTransactionIfAbsent
-            );
-            if may_have_left_alone
+        self.unconfirmed.lost();
+        loop {
+            let undecided = self.unconfirmed.next_request().and_then(|request| {
+                let may_have_left_alone = matches!(
+                    request.shape,
+                    Shape::TransactionIfAbsent | Shape::ExpiringTransactionIfAbsent
+                );
+                may_have_left_alone.then(|| (named(request, 0), request.db))
+            });
+            if !self.unconfirmed.confirm_by(mark) {
+                return Ok(());
+            }
+            if let Some((command, db)) = undecided
                 && self.config.conflict != Conflict::Replace
                 && !self.config.began_empty
             {
-                let (command, db) = (named(request, 0), request.db);
                 return Err(self.fail(ErrorKind::Undecided { command, db }));
             }
-            self.confirm_front()?;
+            self.close_front()?;
         }
-        Ok(())
     }
 }

@@ -1,5 +1,7 @@
 //! `keyferry rdb restore`.
 
+use std::sync::Arc;
+
 use clap::{Arg, ArgAction, Command};
 
 use super::Task;
@@ -58,11 +60,12 @@ pub(super) fn run(task: &Task<'_>) -> Result<Exit, Diagnostic> {
         target,
     };
     let route = Route::restored(&restoration.input, &restoration.target);
+    let shown = (route, Arc::default());
     to_its_end(
         &task.talk,
         &task.screen,
         task.crash,
-        route,
+        shown,
         |progress, stop| pipeline::restore(&restoration, progress, stop, consent),
     )
 }
