@@ -1,7 +1,7 @@
 # The doors of the repository: what a person or CI runs. `make` alone lists them.
 # A clean machine needs Rust (with rustfmt and clippy) and apt. Root, or sudo without a password, is needed only
 # when a linker or certificates are missing: scripts/tools then installs them by apt-get.
-.PHONY: help tools servers test lint demo bench fuzz
+.PHONY: help tools servers test soak lint demo bench fuzz
 
 FUZZ_SECONDS ?= 60
 
@@ -16,6 +16,9 @@ servers: tools ## bring the real servers of the tests into .servers/ (cached)
 
 test: servers ## unit, doc, property and real-server tests
 	cargo test --locked --workspace
+
+soak: servers ## a hundred kills under load, some minutes
+	cargo test --locked --release --test it -- --ignored --nocapture a_hundred_kills
 
 lint: tools ## format, clippy, docs, licences and advisories
 	cargo fmt --check

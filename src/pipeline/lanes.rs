@@ -18,6 +18,8 @@ use super::{Error, Progress, SkipReason, written::name};
 /// The memory that the names of skipped keys may take: what the conflict policy left alone in
 /// the snapshot must be left alone in the stream.
 const SKIPPED_BYTES_MAX: usize = 256 * 1024 * 1024;
+/// Commands that found nothing to do and are named in the log; all are counted.
+const DIVERGED_NAMED_MAX: u64 = 100;
 /// Names are kept so many at once.
 const NAMES_AT_ONCE: usize = 1000;
 /// What a name costs in the set beside its bytes.
@@ -240,9 +242,21 @@ impl Ledger {
             tracing::warn!(%db, "the target cannot hold {lossy}");
         }
         for command in &confirmed.diverged {
-            tracing::warn!("the target was not as the source was: {command} found nothing to do");
+            progress.diverged.add(1);
+            match progress.diverged.get() {
+                n if n <= DIVERGED_NAMED_MAX => {
+                    tracing::warn!(
+                        "the target was not as the source: {command} found nothing to do"
+                    );
+                }
+                n if n == DIVERGED_NAMED_MAX + 1 => {
+                    tracing::warn!(
+                        "more commands found nothing to do; they are counted, not named"
+                    );
+                }
+                _ => {}
+            }
         }
-        progress.diverged.add(confirmed.diverged.len() as u64);
         progress.functions.add(confirmed.functions);
         progress.commands.add(confirmed.commands);
         progress.bytes_written.add(confirmed.bytes);

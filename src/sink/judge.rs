@@ -2,13 +2,16 @@
 
 use crate::resp::{Reply, ReplyError, ReplyErrorKind, Retry};
 
-use super::batch::{Named, Request, Shape};
+use super::batch::{Named, Request, Shape, Writes};
 
 /// What became of a request.
 #[derive(Debug, PartialEq)]
 pub(super) enum Verdict {
     /// It is done.
     Done,
+    /// It is done, and the commands at these indices found nothing to do: the source, which had
+    /// something, sends them only then.
+    Diverged(Vec<usize>),
     /// Nothing was written: all fields had expired before the value got its name.
     Expired,
     /// Nothing was done because the key exists.
@@ -36,7 +39,13 @@ pub(super) fn judge(request: &Request, replies: &mut Vec<Reply>) -> Verdict {
             Some(_) => Verdict::Done,
             None => Verdict::Unexpected(0),
         },
-        Shape::Transaction => transaction(replies, false),
+        Shape::Transaction => {
+            let idle = idle(request, replies.last());
+            match transaction(replies, false) {
+                Verdict::Done if !idle.is_empty() => Verdict::Diverged(idle),
+                verdict => verdict,
+            }
+        }
         Shape::TransactionIfAbsent => transaction(replies, true),
         Shape::ExpiringTransaction => or_expired(transaction(replies, false)),
         Shape::ExpiringTransactionIfAbsent => or_expired(transaction(replies, true)),
@@ -72,6 +81,39 @@ fn transaction(replies: &mut Vec<Reply>, if_absent: bool) -> Verdict {
         (_, Some((index, error))) => Verdict::Refused(index, error),
         (_, None) => Verdict::Unexpected(0),
     }
+}
+
+/// Commands that a source sends to its replicas only when they change something there, and that
+/// say so when they change nothing.
+const SENT_WITH_EFFECT: &[&str] = &[
+    "PEXPIREAT",
+    "EXPIREAT",
+    "PERSIST",
+    "MOVE",
+    "SMOVE",
+    "RENAMENX",
+    "COPY",
+];
+
+/// The commands of the stream that by EXEC's answer found nothing to do.
+fn idle(request: &Request, exec: Option<&Reply>) -> Vec<usize> {
+    let (Writes::Commands(_), Some(Reply::Array(Some(results)))) = (request.writes, exec) else {
+        return Vec::new();
+    };
+    let is_idle = |(named, result): (&Named, &Reply)| match result {
+        Reply::Int(0) => SENT_WITH_EFFECT
+            .iter()
+            .any(|command| named.command.eq_ignore_ascii_case(command.as_bytes())),
+        // No such field.
+        Reply::Array(Some(fields)) if named.command.eq_ignore_ascii_case(b"HPEXPIREAT") => {
+            fields.contains(&Reply::Int(-2))
+        }
+        _ => false,
+    };
+    let pairs = request.commands.iter().zip(results).enumerate();
+    pairs
+        .filter_map(|(index, pair)| is_idle(pair).then_some(index))
+        .collect()
 }
 
 fn executed(results: Vec<Reply>, if_absent: bool) -> Verdict {
@@ -145,7 +187,6 @@ pub(super) fn named(request: &Request, index: usize) -> Named {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sink::batch::Writes;
 
     fn request(shape: Shape, commands: usize) -> Request {
         let named = Named {
@@ -180,6 +221,33 @@ mod tests {
     const EXECABORT: &str = "EXECABORT Transaction discarded because of previous errors.";
     const BUSYKEY: &str = "BUSYKEY Target key name already exists.";
     const LIBRARY: &str = "ERR Library 'mylib' already exists";
+
+    #[test]
+    fn commands_of_the_stream_that_find_nothing_are_told_apart() {
+        let commands = ["SET", "PEXPIREAT", "DEL", "PEXPIREAT", "HPEXPIREAT"].map(|name| Named {
+            command: name.into(),
+            key: "k".into(),
+            offset: Some(7),
+        });
+        let results = [
+            ok(),
+            Reply::Int(0),
+            Reply::Int(0),
+            Reply::Int(1),
+            Reply::Array(Some(vec![Reply::Int(1), Reply::Int(-2)])),
+        ];
+        let exec = Reply::Array(Some(results.to_vec()));
+        let replies: Vec<Reply> = std::iter::once(ok())
+            .chain(results.iter().map(|_| queued()))
+            .chain([exec])
+            .collect();
+        let mut request = request(Shape::Transaction, 0);
+        request.commands = commands.to_vec();
+        assert_eq!(judge(&request, &mut replies.clone()), Verdict::Done);
+        request.writes = Writes::Commands(5);
+        let verdict = judge(&request, &mut replies.clone());
+        assert_eq!(verdict, Verdict::Diverged(vec![1, 4]));
+    }
 
     #[test]
     fn replies_mean_what_the_shape_says() {

@@ -316,6 +316,11 @@ impl Driver {
         let db = request.db;
         match verdict {
             Verdict::Done => self.unconfirmed.done(index),
+            Verdict::Diverged(idle) => {
+                let diverged = idle.iter().map(|at| named(request, *at));
+                front.done.diverged.extend(diverged);
+                self.unconfirmed.done(index);
+            }
             Verdict::Expired => front.done.expired += 1,
             // Nobody else had keys there: it was written before the connection was lost.
             Verdict::KeyExists if resent && self.config.began_empty => {
