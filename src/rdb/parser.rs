@@ -54,6 +54,9 @@ pub struct Parser {
     input: Input,
     /// Read before the input goes on.
     section: Option<Section>,
+    /// By how much the records that were read are longer than their place in the input: what stood
+    /// in sections is.
+    inflated_by: i64,
     core: Core,
 }
 
@@ -63,6 +66,7 @@ impl Parser {
         Self {
             input: Input::new(),
             section: None,
+            inflated_by: 0,
             core: Core::new(limits),
         }
     }
@@ -109,11 +113,13 @@ impl Parser {
             let (pos, committed) = (cursor.pos(), cursor.committed());
             match stepped {
                 Ok(event) => {
+                    let offset = self.input.offset();
                     self.take_over(pos);
                     if event.is_some() {
                         return Ok(event);
                     }
                     if let Some(section) = self.core.section.take() {
+                        self.inflated_by -= (self.input.offset() - offset).cast_signed();
                         self.section = Some(section);
                     }
                 }
@@ -148,7 +154,7 @@ impl Parser {
     fn take_over(&mut self, pos: usize) {
         match &mut self.section {
             None => self.input.take_over(pos),
-            Some(section) => section.take_over(pos),
+            Some(section) => self.inflated_by += section.take_over(pos) as i64,
         }
     }
 
@@ -200,6 +206,12 @@ impl Parser {
     /// How many bytes were made use of, from the first byte of the RDB.
     pub fn offset(&self) -> u64 {
         self.input.offset()
+    }
+
+    /// How many bytes the records that were read have, with those of compressed sections counted as
+    /// they are inflated: a distance between two records is their size wherever they stand.
+    pub fn position(&self) -> u64 {
+        self.input.offset().saturating_add_signed(self.inflated_by)
     }
 
     /// Takes what was fed behind [`Event::End`]: these bytes belong to whoever reads next, a mark
@@ -505,7 +517,7 @@ impl Core {
     fn dragonfly_record(&self, byte: u8) -> Option<Record> {
         match self.family {
             Family::Dragonfly => Record::of(byte),
-            Family::Redis | Family::Valkey => None,
+            Family::Redis | Family::Valkey | Family::VectorSets => None,
         }
     }
 
@@ -515,6 +527,7 @@ impl Core {
 
     fn key(&mut self, value_type: ValueType, cursor: &mut Cursor<'_>) -> Result<Event, Stop> {
         let key = cursor.text(&self.limits)?;
+        let value_type = module::told_apart(value_type, cursor)?;
         let Attributes {
             expire_at_ms,
             idle_s,

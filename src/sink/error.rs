@@ -105,6 +105,12 @@ pub enum ErrorKind {
         /// The db of the key.
         db: Db,
     },
+    /// The same for a function library.
+    #[error("has function library {} already", Escaped(.name))]
+    LibraryExists {
+        /// Its name.
+        name: Bytes,
+    },
     /// Something cannot be said on the target and the policy is to fail then.
     #[error("cannot hold {} of key {} in db {db}", .lossy.loss, Escaped(&.lossy.key))]
     Lossy {
@@ -207,7 +213,7 @@ impl Error {
             ErrorKind::LaneLogin(reply) => reply.kind.hint(),
             ErrorKind::Refused { reply, .. } => reply.kind.hint(),
             ErrorKind::RefusedTooLong { reply, .. } => reply.kind.hint(),
-            ErrorKind::KeyExists { .. } => {
+            ErrorKind::KeyExists { .. } | ErrorKind::LibraryExists { .. } => {
                 "run again with --on-conflict replace or skip, or with --flush-target"
             }
             ErrorKind::Lossy { .. } | ErrorKind::Untranslatable { .. } => {

@@ -17,7 +17,7 @@ pub enum Loss {
     VectorSet,
     /// The result of a geo search by box, or of one that takes any hit (before 6.2).
     GeoSearch,
-    /// A pending entry of a consumer whose stream entry was deleted (from 7.0 on).
+    /// A pending entry of a consumer whose stream entry was deleted, where commands write it.
     PendingOfDeletedEntry,
     /// What modules keep beside an ordinary key (8.6).
     ModuleMetadata,
@@ -46,7 +46,7 @@ impl Loss {
         match self {
             Loss::FieldExpiry => "field_expiry",
             Loss::Function => "function",
-            Loss::VectorSet => "vector_set",
+            Loss::VectorSet => "vectorset",
             Loss::GeoSearch => "geo_search",
             Loss::PendingOfDeletedEntry => "pending_of_deleted_entry",
             Loss::ModuleMetadata => "module_metadata",
@@ -63,7 +63,7 @@ impl Loss {
 
     /// What a stream has lost that was written as an older type; `None` for bookkeeping, which is
     /// approximate everywhere.
-    pub(super) fn of_stream(loss: rdb::Loss) -> Option<Loss> {
+    pub(crate) fn of_stream(loss: rdb::Loss) -> Option<Loss> {
         match loss {
             rdb::Loss::NackedEntry => Some(Loss::NackedEntry),
             rdb::Loss::StreamIdempotency => Some(Loss::StreamIdempotency),

@@ -12,6 +12,8 @@
 //! All but the last are one command, so readers of the target never see half a value. The staging
 //! name belongs to the lane, so one lane stages one value at a time.
 
+mod held_hash;
+
 use std::{collections::VecDeque, sync::Arc};
 
 use bytes::Bytes;
@@ -36,6 +38,7 @@ use super::{
     staging::{finish_staging, staging_key, transaction},
     target::Target,
 };
+use held_hash::HeldHash;
 
 /// Strings from here on get a SET of their own.
 const MSET_VALUE_BYTES_MAX: usize = 16 * 1024;
@@ -80,6 +83,8 @@ pub struct ValueWriter {
     lanes: Vec<LaneBuffer>,
     ready: VecDeque<(usize, Batch)>,
     value: Option<Value>,
+    /// A hash that waits for what follows it.
+    held: Option<HeldHash>,
     /// Whether the key that was begun last is written at all.
     writes_key: bool,
     left_out: LeftOut,
@@ -149,6 +154,7 @@ impl ValueWriter {
             config,
             ready: VecDeque::new(),
             value: None,
+            held: None,
             writes_key: false,
             left_out: LeftOut::default(),
             losses,
@@ -162,8 +168,9 @@ impl ValueWriter {
     /// expired.
     ///
     /// # Errors
-    /// [`ErrorKind::NoSuchDb`], [`ErrorKind::Lossy`].
+    /// [`ErrorKind::NoSuchDb`], [`ErrorKind::Lossy`]; [`ErrorKind::Value`] of the key before.
     pub fn begin(&mut self, db: Db, mut key: rdb::Key, now_ms: UnixMs) -> Result<Altitude, Error> {
+        self.settle()?;
         if db.0 >= self.target.databases {
             let databases = self.target.databases;
             return Err(ErrorKind::NoSuchDb { db, databases }.at(&self.config.endpoint));
@@ -235,11 +242,19 @@ impl ValueWriter {
             return Ok(());
         };
         match event {
+            Event::Body(body) if self.holds_back(&value) => {
+                self.hold_back(value, Some(body));
+                return Ok(());
+            }
             Event::Body(body) => {
                 self.body(&mut value, &body)?;
                 return self.end(value);
             }
             Event::Part(part) => self.part(&mut value, part)?,
+            Event::ValueEnd if self.holds_back(&value) => {
+                self.hold_back(value, None);
+                return Ok(());
+            }
             Event::ValueEnd => return self.end(value),
             // Only those three belong to a value.
             _ => {}
@@ -406,6 +421,18 @@ impl ValueWriter {
             return Ok(());
         };
         let lossy = staged.rebuild.part(part, &mut staged.commands);
+        self.pass_on(value);
+        match lossy {
+            Ok(()) => Ok(()),
+            Err(lossy) => self.losses.lose(lossy.loss, value.db, &value.key.key),
+        }
+    }
+
+    /// Hands over the commands that are staged when they are enough.
+    fn pass_on(&mut self, value: &mut Value) {
+        let Way::Staged(staged) = &mut value.way else {
+            return;
+        };
         let new = staged.commands.get(staged.counted..).unwrap_or_default();
         staged.bytes += new.iter().map(Command::encoded_len_max).sum::<usize>();
         staged.counted = staged.commands.len();
@@ -413,10 +440,6 @@ impl ValueWriter {
             let commands = std::mem::take(&mut staged.commands);
             (staged.counted, staged.bytes) = (0, 0);
             self.transaction(value, &commands, Shape::Transaction, Writes::Part);
-        }
-        match lossy {
-            Ok(()) => Ok(()),
-            Err(lossy) => self.losses.lose(lossy.loss, value.db, &value.key.key),
         }
     }
 
@@ -496,18 +519,6 @@ impl ValueWriter {
         self.transaction(value, &commands, shape, writes);
     }
 
-    /// Counts a member of the last key whose own expiry no other server has. Nothing is lost with
-    /// a key that is left out.
-    ///
-    /// # Errors
-    /// [`ErrorKind::Lossy`].
-    pub fn member_expiry(&mut self, db: Db, key: &Bytes) -> Result<(), Error> {
-        match self.writes_key {
-            true => self.losses.lose(Loss::MemberExpiry, db, key),
-            false => Ok(()),
-        }
-    }
-
     /// Writes a function library.
     ///
     /// # Errors
@@ -525,25 +536,32 @@ impl ValueWriter {
             args.push("REPLACE".into());
         }
         args.push(code.clone());
-        self.single(&Command::new(args), shape, Writes::Function);
+        let name = rdb::LibraryHead::of(code).name.unwrap_or_default();
+        let name = Bytes::copy_from_slice(name.as_bytes());
+        self.single(&Command::new(args), name, shape, Writes::Function);
         Ok(())
     }
 
     /// Loads the text of a script that clients of old servers call by its digest.
     pub fn script(&mut self, text: &Bytes) {
         let args = vec!["SCRIPT".into(), "LOAD".into(), text.clone()];
-        self.single(&Command::new(args), Shape::Plain, Writes::Part);
+        self.single(
+            &Command::new(args),
+            Bytes::new(),
+            Shape::Plain,
+            Writes::Part,
+        );
     }
 
-    /// Appends a command without a db to the first lane.
-    fn single(&mut self, command: &Command, shape: Shape, writes: Writes) {
+    /// Appends a command without a db to the first lane; errors name it with what it writes.
+    fn single(&mut self, command: &Command, name: Bytes, shape: Shape, writes: Writes) {
         if let Some(buffer) = self.lanes.first_mut() {
             buffer.flush_mset();
             buffer.encoder.command(command);
             buffer.close(
                 shape,
                 command.args().first().cloned().unwrap_or_default(),
-                Bytes::new(),
+                name,
                 writes,
             );
         }
@@ -654,10 +672,15 @@ impl ValueWriter {
     }
 
     /// Hands over everything that was gathered, however little.
-    pub fn flush(&mut self) {
+    ///
+    /// # Errors
+    /// [`ErrorKind::Lossy`], [`ErrorKind::Value`] of the last key.
+    pub fn flush(&mut self) -> Result<(), Error> {
+        self.settle()?;
         for lane in 0..self.lanes.len() {
             self.hand_over(lane);
         }
+        Ok(())
     }
 
     /// Takes the next batch that is ready, and the lane it is for.

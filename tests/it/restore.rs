@@ -257,7 +257,7 @@ fn only_the_keys_that_are_selected_arrive() {
         Oracle::between(&source, &target).assert_equal(&source, &target);
         let summary = finished.json();
         assert_eq!(
-            summary["skipped"]["filtered"],
+            summary["skipped"]["not_selected"],
             all - source.keys(),
             "{args:?}"
         );
