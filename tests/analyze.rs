@@ -429,6 +429,38 @@ fn sums_of_all_fixtures_are_right() {
     assert!(read > 100 && refused > 10, "{read} read, {refused} refused");
 }
 
+/// Records in a section are as large as anywhere else.
+#[test]
+fn values_in_compressed_sections_of_dragonfly_are_counted() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/rdb/synthetic");
+    let by_key = |file: &str| -> Vec<(String, u64, u64)> {
+        let report = analyze(&root, &[file, "--json"]).json();
+        let top = report["top"].as_array().unwrap().iter();
+        let number = |key: &Value, field: &str| key[field].as_u64().unwrap();
+        let sizes = top.map(|key| {
+            let name = key["key"].as_str().unwrap().to_owned();
+            (
+                name,
+                number(key, "serialized_bytes"),
+                number(key, "memory_bytes"),
+            )
+        });
+        sizes.collect()
+    };
+    for file in ["dragonfly-lz4.rdb", "dragonfly-zstd.rdb"] {
+        let keys = by_key(file);
+        assert!(!keys.is_empty(), "{file}");
+        for (key, serialized, memory) in keys {
+            // Opcode, key and value.
+            assert!(
+                serialized > key.len() as u64 + 1,
+                "{file}: {key}: {serialized}"
+            );
+            assert!(memory > 0, "{file}: {key}");
+        }
+    }
+}
+
 /// What must be true of any report.
 fn assert_consistent(path: &str, report: &Value) {
     for field in [
