@@ -429,7 +429,7 @@ mod tests {
     fn what_repeats_is_compressed() {
         let text = "the same words again, and the same words once more. ".repeat(40);
         let mut far = b"0123456789".to_vec();
-        far.extend((0..WINDOW_BYTES - 10).map(|n| (n * 31 >> 3) as u8));
+        far.extend((0..WINDOW_BYTES - 10).map(|n| ((n * 31) >> 3) as u8));
         far.extend(b"0123456789");
         let noise: Vec<u8> = (0..500_u32)
             .map(|n| (n.wrapping_mul(0x9e37_79b1) >> 13) as u8)

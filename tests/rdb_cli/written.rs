@@ -74,7 +74,9 @@ fn keys(file: &str) -> Vec<Value> {
         .collect();
     keys.iter_mut().for_each(|key| {
         let key = key.as_object_mut().unwrap();
-        ["rdb_type", "encoding"].map(|name| key.remove(name));
+        for name in ["rdb_type", "encoding"] {
+            key.remove(name);
+        }
     });
     keys
 }
