@@ -13,7 +13,9 @@
 //! 6. [`sink`]: writing to the target.
 //! 7. [`dump`]: RDB files, read, reported on, converted.
 //! 8. [`pipeline`]: joins reading and writing, bounds what is in flight, counts what was done.
-//! 9. [`config`] and [`cli`]: what was asked for, and what is shown.
+//! 9. [`status`]: shows from outside what a migration is doing.
+//! 10. [`daemon`]: runs many migrations.
+//! 11. [`config`] and [`cli`]: what was asked for, and what is shown.
 //!
 //! A room imports only from rooms above it in this list; `rdb` and `resp` never meet, nor do
 //! `sync` and `sink`. `tests/doors.rs` holds this true.
@@ -32,6 +34,9 @@ pub mod sync;
 
 pub mod dump;
 pub mod pipeline;
+
+pub mod daemon;
+pub mod status;
 
 pub mod telemetry;
 

@@ -1,7 +1,8 @@
 //! The one-way doors of the house: which room of `src/` may import which.
 //!
 //! ```text
-//! keyspace, net <- rdb, resp, spool <- sync, sink <- dump <- pipeline, verify <- daemon <- cli <- main
+//! keyspace, net <- rdb, resp, spool <- sync, sink <- dump <- pipeline, verify <- status
+//! <- daemon <- cli <- main
 //! ```
 //!
 //! Paths are read from the source text: `use crate::...` with its braces, `super::` that leaves a
@@ -20,7 +21,7 @@ use std::{
 };
 
 /// A room, and the rooms it may import beside itself.
-const DOORS: [(&str, &[&str]); 14] = [
+const DOORS: [(&str, &[&str]); 15] = [
     ("keyspace", &[]),
     ("net", &["keyspace", "telemetry"]),
     ("telemetry", &["keyspace"]),
@@ -62,6 +63,10 @@ const DOORS: [(&str, &[&str]); 14] = [
         &["keyspace", "net", "rdb", "resp", "config", "telemetry"],
     ),
     (
+        "status",
+        &["keyspace", "net", "config", "pipeline", "telemetry"],
+    ),
+    (
         "daemon",
         &[
             "keyspace",
@@ -71,6 +76,7 @@ const DOORS: [(&str, &[&str]); 14] = [
             "sink",
             "pipeline",
             "verify",
+            "status",
             "config",
             "telemetry",
         ],
@@ -87,6 +93,7 @@ const DOORS: [(&str, &[&str]); 14] = [
             "dump",
             "pipeline",
             "verify",
+            "status",
             "daemon",
             "config",
             "telemetry",

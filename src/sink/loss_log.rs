@@ -2,12 +2,15 @@
 
 use bytes::Bytes;
 
-use crate::{keyspace::Db, net::Endpoint};
+use crate::{
+    keyspace::{Db, Loss},
+    net::Endpoint,
+};
 
 use super::{
     error::{Error, ErrorKind},
     loss_names::LossNames,
-    lossy::{Loss, Lossy},
+    lossy::Lossy,
     policy::OnLossy,
 };
 

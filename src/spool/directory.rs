@@ -6,6 +6,7 @@ use std::{
     os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
     sync::{Arc, Condvar, Mutex, PoisonError},
+    time::{Duration, Instant},
 };
 
 use super::{Error, ErrorKind, Refusal, SegmentReader, segment::Kind};
@@ -13,6 +14,9 @@ use super::{Error, ErrorKind, Refusal, SegmentReader, segment::Kind};
 const MARKER: &str = "KEYFERRY-SPOOL";
 const MARKER_TEXT: &[u8] = b"KEYFERRY-SPOOL 1\n";
 const LOCK: &str = "lock";
+
+/// How long a lock is waited for: one that was given up is free when the last write has ended.
+const LOCK_PATIENCE: Duration = Duration::from_secs(1);
 
 /// A directory of our own, locked against other processes while this or a clone of it lives.
 ///
@@ -251,7 +255,13 @@ fn lock(directory: &Path) -> Result<File, Error> {
         .mode(0o600)
         .open(directory.join(LOCK))
         .map_err(failed)?;
-    match lock.try_lock() {
+    let since = Instant::now();
+    let mut locked = lock.try_lock();
+    while matches!(locked, Err(TryLockError::WouldBlock)) && since.elapsed() < LOCK_PATIENCE {
+        std::thread::sleep(LOCK_PATIENCE / 100);
+        locked = lock.try_lock();
+    }
+    match locked {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => {
             let mut pid = String::new();

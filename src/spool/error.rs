@@ -62,6 +62,26 @@ pub enum ErrorKind {
     NotHeld(#[from] NotHeld),
 }
 
+impl ErrorKind {
+    /// Whether it may go away although nobody has done anything about it: another process ends, a
+    /// disk gets room.
+    #[deny(clippy::wildcard_enum_match_arm)]
+    pub fn may_pass(&self) -> bool {
+        match self {
+            ErrorKind::Locked { .. }
+            | ErrorKind::InUse
+            | ErrorKind::Write(_)
+            | ErrorKind::QuotaFull { .. } => true,
+            ErrorKind::Open(_)
+            | ErrorKind::Refused(_)
+            | ErrorKind::Read(_)
+            | ErrorKind::Remove(_)
+            | ErrorKind::Damaged { .. }
+            | ErrorKind::NotHeld(_) => false,
+        }
+    }
+}
+
 /// Why a directory is left alone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
@@ -105,6 +125,11 @@ impl Error {
             path: path.into(),
             kind: kind.into(),
         }
+    }
+
+    /// Whether somebody else uses it.
+    pub fn is_in_use(&self) -> bool {
+        matches!(self.kind, ErrorKind::Locked { .. } | ErrorKind::InUse)
     }
 
     /// Why it failed; empty where the first line says it all.

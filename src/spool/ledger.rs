@@ -343,3 +343,201 @@ impl Ledger {
         self.drop_released();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn origin(text: &str) -> Origin {
+        Origin::new(text).unwrap()
+    }
+
+    fn ledger() -> Ledger {
+        Ledger::new(100, origin("a"))
+    }
+
+    fn push(ledger: &mut Ledger, len: usize) {
+        ledger.push(Bytes::from(vec![0; len]), 1, 10);
+    }
+
+    fn segment(number: u64, start: u64, end: u64) -> Segment {
+        Segment {
+            number,
+            checksum: number,
+            start,
+            end,
+            bytes: end - start,
+        }
+    }
+
+    /// Writes the next batch into the segment of this number.
+    fn write(ledger: &mut Ledger, number: u64) -> (u64, u64, u64) {
+        let batch = ledger.begin_write(20);
+        let start = match &batch.last {
+            Some(last) if last.number == number => last.start,
+            _ => batch.position,
+        };
+        let freed = ledger.commit(&batch, segment(number, start, batch.end()));
+        (batch.position, batch.end(), freed)
+    }
+
+    fn read_all(ledger: &mut Ledger) -> Vec<String> {
+        let mut found = Vec::new();
+        loop {
+            match ledger.next() {
+                Next::Piece(piece) => found.push(format!("{}..{}", piece.position, piece.end())),
+                Next::Segment(number, at) => {
+                    found.push(format!("#{number} {at}"));
+                    ledger.has_read((at + 5).min(ledger.memory_start));
+                }
+                Next::Nothing => return found,
+            }
+        }
+    }
+
+    #[test]
+    fn large_pushes_are_pieces_and_count_with_their_cost() {
+        let mut ledger = ledger();
+        push(&mut ledger, 25);
+        assert_eq!(ledger.memory_bytes(), 2 * cost(10) + cost(5));
+        assert_eq!(read_all(&mut ledger), ["100..110", "110..120", "120..125"]);
+        assert_eq!(ledger.release(119), cost(10), "a piece goes as a whole");
+        assert_eq!(
+            ledger.rewind(118),
+            Err(NotHeld {
+                first: 119,
+                end: 125,
+                asked: 118
+            })
+        );
+        assert_eq!(
+            ledger.rewind(126),
+            Err(NotHeld {
+                first: 119,
+                end: 125,
+                asked: 126
+            })
+        );
+        ledger.rewind(119).unwrap();
+        assert_eq!(read_all(&mut ledger), ["119..120", "120..125"]);
+        ledger.release(1000);
+        assert_eq!((ledger.released(), ledger.memory_bytes()), (125, 0));
+    }
+
+    #[test]
+    fn only_what_was_read_is_released() {
+        let mut ledger = ledger();
+        push(&mut ledger, 20);
+        ledger.next();
+        assert_eq!(ledger.release(115), cost(10));
+        assert_eq!((ledger.released(), ledger.read()), (110, 110));
+    }
+
+    #[test]
+    fn the_oldest_goes_to_disk_and_is_read_from_there() {
+        let mut ledger = ledger();
+        for _ in 0..5 {
+            push(&mut ledger, 10);
+        }
+        assert_eq!(write(&mut ledger, 1), (100, 120, 2 * cost(10)));
+        assert_eq!(write(&mut ledger, 2), (120, 140, 2 * cost(10)));
+        assert_eq!(
+            read_all(&mut ledger),
+            [
+                "#1 100", "#1 105", "#1 110", "#1 115", "#2 120", "#2 125", "#2 130", "#2 135",
+                "140..150"
+            ]
+        );
+        ledger.release(139);
+        assert_eq!(ledger.take_doomed(), [segment(1, 100, 120)]);
+        assert_eq!(ledger.disk_bytes(), 20);
+        ledger.release(140);
+        assert_eq!(ledger.take_doomed(), [segment(2, 120, 140)]);
+        push(&mut ledger, 3);
+        assert_eq!(read_all(&mut ledger), ["150..153"], "memory alone again");
+    }
+
+    #[test]
+    fn a_segment_that_is_released_while_it_grows_goes_afterwards() {
+        let mut ledger = ledger();
+        push(&mut ledger, 30);
+        write(&mut ledger, 1);
+        push(&mut ledger, 10);
+        let batch = ledger.begin_write(10);
+        assert_eq!((batch.position, batch.end()), (120, 130));
+        read_all(&mut ledger);
+        assert_eq!(
+            ledger.release(135),
+            cost(10),
+            "what is being written is not needed any more"
+        );
+        assert!(ledger.take_doomed().is_empty());
+        assert_eq!(ledger.commit(&batch, segment(1, 100, 130)), 0);
+        assert_eq!(ledger.take_doomed(), [segment(1, 100, 130)]);
+        assert_eq!(write(&mut ledger, 2).0, 130);
+    }
+
+    #[test]
+    fn what_failed_is_written_again() {
+        let mut ledger = ledger();
+        push(&mut ledger, 10);
+        let batch = ledger.begin_write(20);
+        ledger.fail(DiskTrouble::QuotaFull);
+        assert_eq!(
+            (ledger.trouble, ledger.failures),
+            (Some(DiskTrouble::QuotaFull), 1)
+        );
+        assert_eq!(
+            write(&mut ledger, 1),
+            (batch.position, batch.end(), cost(10))
+        );
+        assert_eq!(ledger.trouble, None);
+    }
+
+    #[test]
+    fn bytes_of_two_origins_are_never_in_one_batch() {
+        let mut ledger = ledger();
+        let mut found = Vec::new();
+        ledger.set_origin(origin("a"));
+        push(&mut ledger, 3);
+        ledger.set_origin(origin("never seen"));
+        ledger.set_origin(origin("b"));
+        push(&mut ledger, 4);
+        push(&mut ledger, 5);
+        ledger.set_origin(origin("c"));
+        ledger.persist_to = ledger.end();
+        while ledger.wants_persisting() {
+            assert!(!ledger.is_persisted(112));
+            let batch = ledger.begin_write(20);
+            let number = found.len() as u64;
+            found.push((batch.origin.to_string(), batch.position, batch.end()));
+            ledger.commit(&batch, segment(number, batch.position, batch.end()));
+        }
+        assert!(ledger.is_persisted(112));
+        assert_eq!(
+            found,
+            [
+                ("a".into(), 100, 103),
+                ("b".into(), 103, 112),
+                ("c".into(), 112, 112)
+            ]
+        );
+        ledger.rewind(103).unwrap();
+        push(&mut ledger, 1);
+        assert_eq!(read_all(&mut ledger), ["#1 103", "#1 108", "112..113"]);
+    }
+
+    #[test]
+    fn an_origin_that_changes_during_a_write_is_not_lost() {
+        let mut ledger = ledger();
+        push(&mut ledger, 3);
+        write(&mut ledger, 1);
+        ledger.set_origin(origin("b"));
+        ledger.persist_to = ledger.end();
+        let batch = ledger.begin_write(20);
+        ledger.set_origin(origin("c"));
+        ledger.commit(&batch, segment(2, 103, 103));
+        assert!(ledger.wants_persisting());
+        assert_eq!(ledger.begin_write(20).origin, origin("c"));
+    }
+}

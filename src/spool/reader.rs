@@ -18,9 +18,12 @@ pub struct Reader {
     /// Read from disk, not taken yet: one record at most.
     unpacked: VecDeque<Piece>,
     /// A record that is being read. It goes on when the future that waits for it is dropped.
-    reading: Option<JoinHandle<Result<(OpenSegment, VecDeque<Piece>), Error>>>,
+    reading: Option<JoinHandle<Result<Unpacked, Error>>>,
     open: Option<OpenSegment>,
 }
+
+/// The pieces of a record, and the segment they came from, to be read on.
+type Unpacked = (OpenSegment, VecDeque<Piece>);
 
 #[derive(Debug)]
 struct OpenSegment {
@@ -168,7 +171,7 @@ fn read(
     number: u64,
     position: u64,
     open: Option<OpenSegment>,
-) -> Result<(OpenSegment, VecDeque<Piece>), Error> {
+) -> Result<Unpacked, Error> {
     let failed = |error| {
         let kind = match error {
             SegmentError::Read(error) => ErrorKind::Read(error),

@@ -275,3 +275,213 @@ impl RecordEncoder {
         spans
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bytes(len: usize, byte: u8) -> Bytes {
+        Bytes::from(vec![byte; len])
+    }
+
+    fn decode(record: &[u8]) -> Result<Record, Damage> {
+        let (header, rest) = record.split_at(RECORD_HEADER_BYTES);
+        let header = RecordHeader::decode(header)?;
+        Record::decode(&header, rest.get(..header.block_bytes).ok_or(Damage::Torn)?)
+    }
+
+    fn pieces(record: Record) -> Vec<(u64, Bytes, UnixMs)> {
+        let pieces = record.pieces();
+        pieces
+            .map(|piece| (piece.position, piece.bytes, piece.received_at_ms))
+            .collect()
+    }
+
+    #[test]
+    fn what_was_put_in_comes_out() {
+        let noise: Bytes = (0..1000_u32)
+            .flat_map(|n| n.wrapping_mul(2_654_435_761).to_le_bytes())
+            .collect();
+        for (name, put, got) in [
+            (
+                "one byte",
+                vec![(bytes(1, 7), 5)],
+                vec![(9, bytes(1, 7), 5)],
+            ),
+            (
+                "neighbours of one time are one piece",
+                vec![(bytes(2, 1), 5), (bytes(3, 1), 5), (bytes(1, 1), -6)],
+                vec![(9, bytes(5, 1), 5), (14, bytes(1, 1), -6)],
+            ),
+            (
+                "empty ones are none",
+                vec![(bytes(0, 1), 1), (bytes(3, 1), 2), (bytes(0, 1), 3)],
+                vec![(9, bytes(3, 1), 2)],
+            ),
+            (
+                "noise",
+                vec![(noise.clone(), 1)],
+                vec![(9, noise.clone(), 1)],
+            ),
+            (
+                "the largest",
+                vec![(bytes(RECORD_BYTES_MAX, 0), i64::MIN)],
+                vec![(9, bytes(RECORD_BYTES_MAX, 0), i64::MIN)],
+            ),
+        ] {
+            let mut encoder = RecordEncoder::new();
+            let record = encoder.encode(9, &put);
+            assert_eq!(pieces(decode(record).unwrap()), got, "{name}");
+        }
+    }
+
+    #[test]
+    fn what_does_not_shrink_is_stored_plain() {
+        let mut encoder = RecordEncoder::new();
+        let noise: Bytes = (0..9_u8).map(|n| n.wrapping_mul(167)).collect();
+        let plain = encoder.encode(0, &[(noise, 0x1122_3344_5566_7788)]).len();
+        assert_eq!(plain, RECORD_HEADER_BYTES + SPAN_BYTES + 9 + CHECKSUM_BYTES);
+        let packed = encoder.encode(0, &[(bytes(RECORD_BYTES_MAX, 0), 1)]).len();
+        assert!(packed < RECORD_BYTES_MAX / 100, "{packed}");
+    }
+
+    #[test]
+    fn impossible_headers_are_refused_before_anything_is_allocated() {
+        let sound = RecordHeader {
+            block_bytes: 12 + 10,
+            data_bytes: 10,
+            spans: 1,
+            is_lz4: false,
+            position: 0,
+        };
+        let packed = RecordHeader {
+            block_bytes: 12,
+            is_lz4: true,
+            ..sound
+        };
+        for header in [sound, packed] {
+            assert_eq!(RecordHeader::decode(&header.encode()), Ok(header));
+        }
+        for (name, header) in [
+            (
+                "no data",
+                RecordHeader {
+                    data_bytes: 0,
+                    block_bytes: 12,
+                    ..sound
+                },
+            ),
+            (
+                "more than a record holds",
+                RecordHeader {
+                    data_bytes: RECORD_BYTES_MAX + 1,
+                    ..packed
+                },
+            ),
+            (
+                "a huge length",
+                RecordHeader {
+                    data_bytes: u32::MAX as usize,
+                    ..packed
+                },
+            ),
+            (
+                "no spans",
+                RecordHeader {
+                    spans: 0,
+                    block_bytes: 10,
+                    ..sound
+                },
+            ),
+            (
+                "more spans than bytes",
+                RecordHeader {
+                    spans: 11,
+                    ..packed
+                },
+            ),
+            (
+                "a plain block of another length",
+                RecordHeader {
+                    block_bytes: 23,
+                    ..sound
+                },
+            ),
+            (
+                "a packed block that did not shrink",
+                RecordHeader {
+                    block_bytes: 22,
+                    ..packed
+                },
+            ),
+            (
+                "no block",
+                RecordHeader {
+                    block_bytes: 0,
+                    ..packed
+                },
+            ),
+            (
+                "behind the last position",
+                RecordHeader {
+                    position: u64::MAX - 9,
+                    ..sound
+                },
+            ),
+        ] {
+            assert_eq!(
+                RecordHeader::decode(&header.encode()),
+                Err(Damage::Length),
+                "{name}"
+            );
+        }
+        let mut other_encoding = sound.encode();
+        other_encoding[10] = 2;
+        assert_eq!(RecordHeader::decode(&other_encoding), Err(Damage::Length));
+        assert_eq!(
+            RecordHeader::decode(&sound.encode()[..19]),
+            Err(Damage::Torn)
+        );
+    }
+
+    #[test]
+    fn blocks_that_unpack_to_something_else_are_refused() {
+        let header = RecordHeader {
+            block_bytes: 0,
+            data_bytes: 100,
+            spans: 2,
+            is_lz4: true,
+            position: 0,
+        };
+        let block = |first: u32, second: u32, data: usize| {
+            let mut content = Vec::new();
+            for bytes in [first, second] {
+                content.extend_from_slice(&bytes.to_le_bytes());
+                content.extend_from_slice(&[0; 8]);
+            }
+            content.resize(content.len() + data, 0);
+            lz4_flex::block::compress(&content)
+        };
+        assert!(Record::decode(&header, &block(60, 40, 100)).is_ok());
+        for (name, block, damage) in [
+            ("a bomb", block(60, 40, 1 << 24), Damage::Compression),
+            ("too little", block(60, 40, 99), Damage::Compression),
+            ("no LZ4", vec![0xff; 50], Damage::Compression),
+            ("spans too long", block(60, 41, 100), Damage::Spans),
+            ("spans too short", block(60, 39, 100), Damage::Spans),
+            ("an empty span", block(100, 0, 100), Damage::Spans),
+            (
+                "spans that overflow",
+                block(u32::MAX, 101, 100),
+                Damage::Spans,
+            ),
+        ] {
+            assert_eq!(Record::decode(&header, &block), Err(damage), "{name}");
+        }
+    }
+
+    #[test]
+    fn the_checksum_is_crc_64_xz() {
+        assert_eq!(checksum(&[b"1234", b"56789"]), 0x995d_c9bb_df19_39fa);
+    }
+}

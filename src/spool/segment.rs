@@ -273,3 +273,162 @@ fn fill(input: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
     }
     Ok(filled)
 }
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::{super::RecordEncoder, *};
+
+    fn header(start: u64) -> SegmentHeader {
+        SegmentHeader {
+            kind: Kind::Spool,
+            start,
+            number: 3,
+            previous: 77,
+            origin: Origin::new("f1201b72a276aa8b04f1f574320a89b9e3b67da5").unwrap(),
+        }
+    }
+
+    /// A segment of these pieces from 100 on, each in a record of its own.
+    fn segment(pieces: &[&'static [u8]]) -> Vec<u8> {
+        let mut segment = header(100).encode();
+        let (mut encoder, mut position) = (RecordEncoder::new(), 100);
+        for piece in pieces {
+            let record = encoder.encode(position, &[(Bytes::from_static(piece), 1)]);
+            segment.extend_from_slice(record);
+            position += piece.len() as u64;
+        }
+        segment
+    }
+
+    /// The bytes up to the first error, and that.
+    fn read(segment: &[u8]) -> (Vec<u8>, Option<Damage>) {
+        let mut found = Vec::new();
+        let end = (|| {
+            let mut reader = SegmentReader::new(segment)?;
+            while let Some(record) = reader.next_record()? {
+                record
+                    .pieces()
+                    .for_each(|piece| found.extend_from_slice(&piece.bytes));
+            }
+            Ok::<_, SegmentError>(())
+        })();
+        let damage = end.err().map(|error| match error {
+            SegmentError::Damaged(damage) => damage,
+            SegmentError::Read(error) => panic!("{error}"),
+        });
+        (found, damage)
+    }
+
+    #[test]
+    fn headers_read_back() {
+        for (name, header) in [
+            ("a replid", header(9)),
+            (
+                "no origin",
+                SegmentHeader {
+                    origin: Origin::new("").unwrap(),
+                    ..header(0)
+                },
+            ),
+            (
+                "the longest origin",
+                SegmentHeader {
+                    origin: Origin::new(&"x".repeat(64)).unwrap(),
+                    ..header(u64::MAX)
+                },
+            ),
+            (
+                "a journal",
+                SegmentHeader {
+                    kind: Kind::Journal,
+                    previous: 0,
+                    ..header(1)
+                },
+            ),
+        ] {
+            let bytes = header.encode();
+            assert_eq!(bytes.len(), SEGMENT_HEADER_BYTES, "{name}");
+            let reader = SegmentReader::new(&bytes[..]).unwrap();
+            assert_eq!(*reader.header(), header, "{name}");
+            assert_eq!(reader.position(), header.start, "{name}");
+        }
+        assert_eq!(Origin::new(&"x".repeat(65)), None);
+    }
+
+    #[test]
+    fn records_read_back_and_can_be_passed_over() {
+        let bytes = segment(&[b"one", b"two-and", b"three"]);
+        assert_eq!(read(&bytes), (b"onetwo-andthree".to_vec(), None));
+        let mut reader = SegmentReader::new(&bytes[..]).unwrap();
+        assert_eq!(reader.skip_record().unwrap(), Some(103));
+        let record = reader.record_at(110).unwrap().unwrap();
+        let piece = record.pieces().next().unwrap();
+        assert_eq!((piece.position, &piece.bytes[..]), (110, &b"three"[..]));
+        assert_eq!(reader.skip_record().unwrap(), None);
+        assert_eq!(
+            (reader.position(), reader.bytes()),
+            (115, bytes.len() as u64)
+        );
+    }
+
+    #[test]
+    fn a_torn_end_is_seen_at_every_cut() {
+        let whole = segment(&[b"one", b"two"]);
+        let first = segment(&[b"one"]).len();
+        for cut in 0..whole.len() {
+            let (found, damage) = read(&whole[..cut]);
+            let at_a_bound = cut == SEGMENT_HEADER_BYTES || cut == first;
+            assert_eq!(damage, (!at_a_bound).then_some(Damage::Torn), "{cut}");
+            assert_eq!(found, if cut < first { &b""[..] } else { b"one" }, "{cut}");
+        }
+    }
+
+    #[test]
+    fn damage_in_any_bit_is_seen_and_what_stands_before_it_is_not_lost() {
+        let sound = segment(&[b"one", &[b'x'; 200], b"three"]);
+        let first = segment(&[b"one"]).len();
+        let second = segment(&[b"one", &[b'x'; 200]]).len();
+        for bit in 0..sound.len() * 8 {
+            let mut bytes = sound.clone();
+            bytes[bit / 8] ^= 1 << (bit % 8);
+            let (found, damage) = read(&bytes);
+            assert!(damage.is_some(), "bit {bit}");
+            let before = match bit / 8 {
+                at if at < first => 0,
+                at if at < second => 3,
+                _ => 203,
+            };
+            assert_eq!(found.len(), before, "bit {bit}: {damage:?}");
+        }
+    }
+
+    #[test]
+    fn a_record_of_another_place_is_refused() {
+        let mut bytes = segment(&[b"one"]);
+        let stray = RecordEncoder::new()
+            .encode(104, &[(Bytes::from_static(b"stray"), 1)])
+            .to_vec();
+        bytes.extend_from_slice(&stray);
+        assert_eq!(read(&bytes), (b"one".to_vec(), Some(Damage::Position)));
+    }
+
+    #[test]
+    fn other_files_are_no_segments() {
+        let mut later = header(0).encode();
+        later[8] = 2;
+        for (name, bytes, damage) in [
+            ("empty", vec![], Damage::Torn),
+            (
+                "an RDB",
+                [&b"REDIS0011"[..], &[0; 200]].concat(),
+                Damage::NoSegment,
+            ),
+            ("zeros", vec![0; 200], Damage::NoSegment),
+            ("a later version", later, Damage::NoSegment),
+        ] {
+            assert_eq!(read(&bytes).1, Some(damage), "{name}");
+        }
+    }
+}

@@ -18,6 +18,7 @@ pub struct Writer(pub(super) Arc<Shared>);
 
 impl Writer {
     /// Puts bytes behind all others. Waits only while memory is full and the disk takes nothing.
+    /// They are not copied: a slice keeps all of the buffer that it is a part of.
     ///
     /// When all that was read is still unreleased, the bounds are reached by that alone, and the
     /// reader has waited for more for 2 seconds, then it can get more only if what it has read is

@@ -11,11 +11,11 @@
 use bytes::Bytes;
 
 use crate::{
-    keyspace::{Db, UnixMs},
+    keyspace::{Db, Loss, UnixMs},
     rdb::{self, Altitude, Event, Key, KeyType, Limits, Part, ValueType},
     resp::Command,
     sink::{
-        Hold, Loss, Target,
+        Hold, MODULE_BYTES_MAX, Target,
         rebuild::{CHUNK, Rebuild},
     },
 };
@@ -92,6 +92,7 @@ impl Rebuilding {
         if key.has_metadata {
             self.lost.push((Loss::ModuleMetadata, 1));
         }
+        let is_module = key.value_type.is_module();
         let by_payload = self.is_said_by_payload(key.value_type);
         self.said = None;
         self.value = Value::Awaited;
@@ -103,7 +104,10 @@ impl Rebuilding {
             return Altitude::Skip;
         }
         match by_payload {
-            // Modules have nothing but their body, which comes whatever its size.
+            // Modules have nothing but their body.
+            true if is_module => Altitude::Raw {
+                bytes_max: self.target.payload_bytes_max(MODULE_BYTES_MAX),
+            },
             true => Altitude::Raw {
                 bytes_max: RESTORE_BYTES_MAX,
             },
@@ -129,11 +133,19 @@ impl Rebuilding {
                 Some(Said::Written)
             }
             Event::ValueEnd => Some(self.end(&key, out)),
+            // It is longer than the server takes.
+            Event::Part(_) | Event::BodyPiece(_) if key.value_type.is_module() => {
+                if !matches!(self.value, Value::Lost) {
+                    self.lost.push((Loss::LongModuleValue, 1));
+                    self.value = Value::Lost;
+                }
+                None
+            }
             Event::Part(part) => {
                 self.part(db, &key, part, out);
                 None
             }
-            // Only those three belong to a value at these altitudes.
+            // Nothing else belongs to a value at these altitudes.
             _ => None,
         };
         match said {
@@ -154,15 +166,8 @@ impl Rebuilding {
             return;
         }
         let at = self.target.field_expiry().nearest(at).to_string();
-        let args = [
-            &b"HPEXPIREAT"[..],
-            &key.key,
-            at.as_bytes(),
-            b"FIELDS",
-            b"1",
-            &member,
-        ];
-        out.push(Command::of(args));
+        let words = [&b"HPEXPIREAT"[..], &key.key, at.as_bytes(), b"FIELDS", b"1"];
+        out.push(Command::of(words.into_iter().chain([&member[..]])));
     }
 
     /// What was lost since this was last asked, and how often.
@@ -202,14 +207,9 @@ impl Rebuilding {
         if !from.is_stream() {
             return Ok((from, body.clone()));
         }
-        let to = match self.target.restores(from) {
-            true => from,
-            false => ValueType::common(self.target.newest_stream()),
-        };
+        let to = self.target.stream_type_for(from);
         let converted = rdb::convert(body.clone(), from, to, &Limits::default())?;
-        let losses = converted.losses.iter();
-        let losses = losses.filter_map(|(loss, count)| Some((Loss::of_stream(*loss)?, *count)));
-        self.lost.extend(losses);
+        self.lost.extend(converted.losses);
         Ok((to, converted.body.into()))
     }
 

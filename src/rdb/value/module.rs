@@ -11,8 +11,9 @@ use bytes::Bytes;
 
 use crate::rdb::cursor::{Cursor, Stop};
 use crate::rdb::error::{Error, ErrorKind, Opaque};
-use crate::rdb::event::{Family, Part, ValueType};
 use crate::rdb::limits::Limits;
+use crate::rdb::part::Part;
+use crate::rdb::value_type::{Family, ValueType};
 
 use super::vector_set::VectorSetReader;
 

@@ -9,9 +9,9 @@ use std::collections::HashMap;
 use bytes::Bytes;
 
 use crate::{
-    keyspace::{Db, UnixMs},
+    keyspace::{Db, Loss, UnixMs},
     rdb::{Family, Part},
-    sink::{Error, Expired, Loss},
+    sink::{Error, Expired},
 };
 
 use super::{Value, ValueWriter, Way};
@@ -127,8 +127,7 @@ impl ValueWriter {
         value.expired += u64::from(expired);
         self.held_fields |= hold.is_on();
         if let Way::Staged(staged) = &mut value.way {
-            let commands = &mut staged.commands;
-            staged.rebuild.expire_field(field, expire_at_ms, commands);
+            staged.expire_field(field, expire_at_ms);
         }
         self.pass_on(value);
     }
