@@ -136,6 +136,10 @@ impl Error {
                 // It is not the target that failed: nobody said what to do with its keys.
                 sink::ErrorKind::NotEmpty { .. } => Side::Usage,
                 sink::ErrorKind::Value { .. } => Side::Source,
+                sink::ErrorKind::Untranslatable {
+                    error: sink::translate::Untranslatable::Unreadable { .. },
+                    ..
+                } => Side::Source,
                 _ => Side::Target,
             },
             Error::AfterFlush { error } => error.side(),

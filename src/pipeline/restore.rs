@@ -93,6 +93,7 @@ impl<'a> Run<'a> {
             Ok(End::Complete) => {
                 let keys = self.progress.keys_read.get();
                 tracing::info!(keys, "the RDB is on the target");
+                admin.remove_staging().await?;
                 return Ok(Ended::Complete);
             }
             Ok(End::Stopped) => self.stopped(),

@@ -26,7 +26,11 @@ use crate::{
     },
 };
 
-use super::{Error, Progress, source_side::SourceSide, workdir::origin};
+use super::{
+    Error, Progress,
+    source_side::SourceSide,
+    workdir::{Spool, origin},
+};
 
 /// What the acknowledging task is told.
 #[derive(Debug, Clone, Copy)]
@@ -44,9 +48,9 @@ struct AckState {
 #[derive(Debug)]
 pub(super) struct Spools {
     /// The snapshot; `None` when the stream is continued.
-    pub(super) snapshot: Option<(Writer, Reader)>,
+    pub(super) snapshot: Option<Spool>,
     /// The stream.
-    pub(super) stream: (Writer, Reader),
+    pub(super) stream: Spool,
 }
 
 /// The source while it is read. Its task ends with it.

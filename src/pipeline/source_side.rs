@@ -12,7 +12,7 @@ use super::{
     clock::ServerClock,
     join::shown,
     source::{SourceFeed, Spools},
-    workdir::WorkDir,
+    workdir::{Spool, WorkDir},
 };
 
 /// A source that can be joined.
@@ -91,11 +91,7 @@ impl SourceSide {
         self.feed(from, stream).await
     }
 
-    async fn feed(
-        self: &Arc<Self>,
-        from: Position,
-        stream: (crate::spool::Writer, crate::spool::Reader),
-    ) -> Result<SourceFeed, Error> {
+    async fn feed(self: &Arc<Self>, from: Position, stream: Spool) -> Result<SourceFeed, Error> {
         let (link, position) = self.continued(from).await?;
         self.progress.wait_because(None);
         self.progress.received_offset.set(position.offset.get());
@@ -112,7 +108,8 @@ impl SourceSide {
     /// # Errors
     /// `CannotContinue`, or the last error of the last attempt.
     pub(super) async fn continued(&self, from: Position) -> Result<(Link, Position), sync::Error> {
-        let cannot = |replid, gap| {
+        let cannot = |replid, gap: Option<Gap>| {
+            let gap = gap.map(Box::new);
             let kind = ErrorKind::CannotContinue { replid, gap };
             sync::Error::new(self.endpoint(), kind).at(from.offset)
         };

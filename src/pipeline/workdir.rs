@@ -23,6 +23,9 @@ use crate::{
 
 use super::{Error, Progress};
 
+/// Both ends of a spool.
+pub(super) type Spool = (Writer, Reader);
+
 /// What a migration keeps on disk. The spools also work without a disk, in memory.
 #[derive(Debug, Clone)]
 pub(super) struct WorkDir {
@@ -99,7 +102,7 @@ impl WorkDir {
     }
 
     /// Opens an empty spool for a snapshot.
-    pub(super) fn snapshot(&self) -> Result<(Writer, Reader), Error> {
+    pub(super) fn snapshot(&self) -> Result<Spool, Error> {
         let part = self.kept.as_ref().map(|kept| kept.snapshot.clone());
         let budget = Arc::clone(&self.budget);
         Ok(spool::spool(part, budget, 0, origin(None))?)
@@ -110,7 +113,7 @@ impl WorkDir {
         &self,
         offset: ReplOffset,
         replid: Option<Replid>,
-    ) -> Result<(Writer, Reader), Error> {
+    ) -> Result<Spool, Error> {
         let part = self.kept.as_ref().map(|kept| kept.stream.clone());
         let budget = Arc::clone(&self.budget);
         Ok(spool::spool(part, budget, offset.get(), origin(replid))?)
@@ -118,10 +121,7 @@ impl WorkDir {
 
     /// Opens what an earlier run has spooled behind `at`, if it reaches from there on; returns the
     /// end of it as well.
-    pub(super) fn survived(
-        &self,
-        at: Position,
-    ) -> Result<Option<(Position, (Writer, Reader))>, Error> {
+    pub(super) fn survived(&self, at: Position) -> Result<Option<(Position, Spool)>, Error> {
         let Some(Kept { stream, .. }) = &self.kept else {
             return Ok(None);
         };

@@ -189,9 +189,8 @@ mod tests {
 
     fn bytes(batch: &Batch) -> String {
         let bytes = batch.segments.concat();
-        let mut words = bytes.split(|byte| *byte == b'\n').skip(1);
         let mut text = Vec::new();
-        while let Some(word) = words.next() {
+        for word in bytes.split(|byte| *byte == b'\n').skip(1) {
             if !word.starts_with(b"$") && !word.starts_with(b"*") && !word.is_empty() {
                 text.push(word.trim_ascii_end().escape_ascii().to_string());
             }

@@ -209,14 +209,10 @@ fn check(directory: &Path, found: &fs::Metadata) -> io::Result<Result<(), Refusa
     if found.uid() != rustix::process::geteuid().as_raw() {
         return Ok(Err(Refusal::Owner));
     }
-    let mut text = Vec::new();
-    let is_marked = match File::open(directory.join(MARKER)) {
-        Ok(marker) => {
-            marker
-                .take(MARKER_TEXT.len() as u64 + 1)
-                .read_to_end(&mut text)?;
-            text == MARKER_TEXT
-        }
+    let marker = directory.join(MARKER);
+    let is_marked = match fs::symlink_metadata(&marker) {
+        // Anything else than a file might never end, or not even open.
+        Ok(found) => found.is_file() && is_marker(&marker)?,
         Err(error) if error.kind() == io::ErrorKind::NotFound => false,
         Err(error) => return Err(error),
     };
@@ -225,6 +221,13 @@ fn check(directory: &Path, found: &fs::Metadata) -> io::Result<Result<(), Refusa
         0 => Ok(()),
         _ => Err(Refusal::Mode),
     })
+}
+
+fn is_marker(file: &Path) -> io::Result<bool> {
+    let mut text = Vec::new();
+    let end = MARKER_TEXT.len() as u64 + 1;
+    File::open(file)?.take(end).read_to_end(&mut text)?;
+    Ok(text == MARKER_TEXT)
 }
 
 /// Makes the directory with its marker under another name first, so that none without it is left.

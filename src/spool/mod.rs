@@ -94,7 +94,7 @@ impl Piece {
 /// Does its work with files at once. The halves need a tokio runtime with a timer.
 ///
 /// # Errors
-/// `InUse`, `Read`, `Remove`, `Open`.
+/// `InUse`, `Read`, `Remove`, `Write`, `Open`.
 pub fn spool(
     directory: Option<Directory>,
     budget: Arc<Budget>,
@@ -111,7 +111,7 @@ pub fn spool(
 /// As [`spool`] otherwise.
 ///
 /// # Errors
-/// `InUse`, `Read`, `Remove`, `Open`.
+/// `InUse`, `Read`, `Remove`, `Write`, `Open`.
 pub fn resume(
     directory: Directory,
     budget: Arc<Budget>,
@@ -141,5 +141,5 @@ fn open(
         disk::start(Arc::clone(&shared), tenant, next_number)
             .map_err(|error| Error::new(path, ErrorKind::Open(error)))?;
     }
-    Ok((Writer(Arc::clone(&shared)), Reader::new(shared)))
+    Ok((Writer::new(Arc::clone(&shared)), Reader::new(shared)))
 }

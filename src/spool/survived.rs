@@ -1,6 +1,9 @@
 //! What an earlier run has left in the directory of a spool.
 
-use std::{fs, io};
+use std::{
+    fs::{self, OpenOptions},
+    io,
+};
 
 use super::{
     Directory, Error, ErrorKind, Origin, SegmentHeader,
@@ -113,13 +116,18 @@ impl Directory {
         }))
     }
 
-    /// Removes every segment of a spool that is none of these.
+    /// Removes every segment of a spool that is none of these, and cuts off what is torn or damaged.
     pub(super) fn keep_only(&self, kept: &[Segment]) -> Result<(), Error> {
         for number in self.numbers(Kind::Spool)? {
-            if kept.iter().all(|segment| segment.number != number) {
-                let path = self.segment(Kind::Spool, number);
-                fs::remove_file(&path)
-                    .map_err(|error| Error::new(path, ErrorKind::Remove(error)))?;
+            let path = self.segment(Kind::Spool, number);
+            match kept.iter().find(|segment| segment.number == number) {
+                None => fs::remove_file(&path)
+                    .map_err(|error| Error::new(path, ErrorKind::Remove(error)))?,
+                Some(segment) => OpenOptions::new()
+                    .write(true)
+                    .open(&path)
+                    .and_then(|file| file.set_len(segment.bytes))
+                    .map_err(|error| Error::new(path, ErrorKind::Write(error)))?,
             }
         }
         Ok(())

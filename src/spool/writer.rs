@@ -12,11 +12,26 @@ use super::{Closed, Error, Gauge, Origin, Usage, ledger::cost, shared::Shared};
 /// because of what it has not released, until that is given up.
 const STARVED_AFTER: Duration = Duration::from_secs(2);
 
+/// As that, when what was read has been given up and nothing was released since: it is the same
+/// large thing that goes on.
+const STARVED_AGAIN_AFTER: Duration = Duration::from_millis(5);
+
 /// The half of a spool that is filled; the reader finds the end of the bytes when it is dropped.
 #[derive(Debug)]
-pub struct Writer(pub(super) Arc<Shared>);
+pub struct Writer {
+    shared: Arc<Shared>,
+    /// Where what was read was given up the last time.
+    given_up_to: Option<u64>,
+}
 
 impl Writer {
+    pub(super) fn new(shared: Arc<Shared>) -> Writer {
+        Writer {
+            shared,
+            given_up_to: None,
+        }
+    }
+
     /// Puts bytes behind all others. Waits only while memory is full and the disk takes nothing.
     /// They are not copied: a slice keeps all of the buffer that it is a part of.
     ///
@@ -29,16 +44,21 @@ impl Writer {
     /// # Errors
     /// `Closed` when the reader is gone.
     pub async fn push(&mut self, bytes: Bytes, received_at_ms: UnixMs) -> Result<(), Closed> {
-        let _unwanted = Unwanted(&self.0);
+        let shared = Arc::clone(&self.shared);
+        let _unwanted = Unwanted(&shared);
         loop {
-            let room = self.0.budget.room.notified();
+            let room = shared.budget.room.notified();
             tokio::pin!(room);
             room.as_mut().enable();
             if self.try_push(&bytes, received_at_ms)? {
                 return Ok(());
             }
-            let released = self.0.ledger().released();
-            if tokio::time::timeout(STARVED_AFTER, room).await.is_err() {
+            let released = shared.ledger().released();
+            let patience = match self.given_up_to == Some(released) {
+                true => STARVED_AGAIN_AFTER,
+                false => STARVED_AFTER,
+            };
+            if tokio::time::timeout(patience, room).await.is_err() {
                 self.relieve(released);
             }
         }
@@ -46,12 +66,12 @@ impl Writer {
 
     /// Says that what is pushed from here on has another origin, at the same positions.
     pub fn set_origin(&mut self, origin: Origin) {
-        self.0.ledger().set_origin(origin);
+        self.shared.ledger().set_origin(origin);
     }
 
     /// The position of the next byte that is pushed.
     pub fn position(&self) -> u64 {
-        self.0.ledger().end()
+        self.shared.ledger().end()
     }
 
     /// Writes everything that is in memory to disk, so that a later run finds it; gives false when
@@ -63,22 +83,22 @@ impl Writer {
     /// # Errors
     /// `QuotaFull` or `Write`; what was written so far can be found.
     pub async fn persist(&mut self) -> Result<bool, Error> {
-        self.0.persist().await
+        self.shared.persist().await
     }
 
     /// What is held at the moment.
     pub fn usage(&self) -> Usage {
-        self.0.usage()
+        self.shared.usage()
     }
 
     /// Watches the spool from elsewhere.
     pub fn gauge(&self) -> Gauge {
-        Gauge(Arc::downgrade(&self.0))
+        Gauge(Arc::downgrade(&self.shared))
     }
 
     /// Appends the bytes if there is room for them.
     fn try_push(&self, bytes: &Bytes, received_at_ms: UnixMs) -> Result<bool, Closed> {
-        let budget = &self.0.budget;
+        let budget = &self.shared.budget;
         let piece_bytes_max = budget.record_bytes_max();
         let cost_bytes = bytes
             .len()
@@ -88,7 +108,7 @@ impl Writer {
                 0 => 0,
                 rest => cost(rest),
             };
-        let mut ledger = self.0.ledger();
+        let mut ledger = self.shared.ledger();
         if ledger.is_reader_gone {
             return Err(Closed);
         }
@@ -100,28 +120,32 @@ impl Writer {
         let is_pressed = budget.is_pressed(ledger.memory_bytes());
         drop(ledger);
         if is_admitted {
-            self.0.readable.notify_one();
+            self.shared.readable.notify_one();
         }
         if is_pressed || !is_admitted {
-            self.0.wake_disk();
+            self.shared.wake_disk();
         }
         Ok(is_admitted)
     }
 
     /// Gives up what was read, if the reader waits for more than fits beside it.
-    fn relieve(&self, released_before: u64) {
-        let ledger = self.0.ledger();
+    fn relieve(&mut self, released_before: u64) {
+        let ledger = self.shared.ledger();
         let (read, released) = (ledger.read(), ledger.released());
         let is_starved = ledger.is_reader_waiting && read == ledger.end();
         drop(ledger);
-        if is_starved && released == released_before && released < read {
+        if !is_starved || released != released_before || released == read {
+            return;
+        }
+        if self.given_up_to != Some(released) {
             tracing::warn!(
-                bytes = read - released,
+                position = released,
                 "the spool is full of bytes that were read and are not confirmed, and more are \
                  needed: what was read is given up and cannot be read again"
             );
-            self.0.release(read);
         }
+        self.shared.release(read);
+        self.given_up_to = Some(read);
     }
 }
 
@@ -136,7 +160,7 @@ impl Drop for Unwanted<'_> {
 
 impl Drop for Writer {
     fn drop(&mut self) {
-        self.0.leave(|ledger| ledger.is_writer_gone = true);
-        self.0.readable.notify_one();
+        self.shared.leave(|ledger| ledger.is_writer_gone = true);
+        self.shared.readable.notify_one();
     }
 }

@@ -98,7 +98,7 @@ pub enum ErrorKind {
         /// The history the source has; `None` when it knows SYNC only.
         replid: Option<Replid>,
         /// What lies between, as far as the source tells.
-        gap: Option<Gap>,
+        gap: Option<Box<Gap>>,
     },
 }
 

@@ -192,8 +192,7 @@ fn a_checkpoint_that_is_dropped_begins_anew() {
 fn lost_links_on_both_sides_are_opened_again() {
     for (source, target) in [("redis-8.0", "redis-6.0"), ("redis-6.2", "valkey-9.1")] {
         let scene = Scene::between(source, target);
-        let [before_source, before_target] =
-            [&scene.source, &scene.target].map(|server| Proxy::before(server));
+        let [before_source, before_target] = [&scene.source, &scene.target].map(Proxy::before);
         let writer = scene.write();
         let mut keyferry = sync(&before_source.url(), &before_target.url(), &[]);
         keyferry.wait_for_stderr("following", SOON);

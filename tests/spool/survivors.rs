@@ -154,6 +154,10 @@ async fn a_torn_end_is_cut_off() {
     }
     fs::write(&path, &sound[..len as usize - 1]).unwrap();
     check(&directory, &all).await;
+    assert!(
+        segments(directory.path()).pop().unwrap().1 < len - 1,
+        "it takes no room"
+    );
 }
 
 #[tokio::test]

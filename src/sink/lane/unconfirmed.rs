@@ -316,10 +316,12 @@ mod tests {
         sink::{Checkpoint, CheckpointPhase, Claim, TransactionBuilder, batch::slice},
     };
 
+    type Keys = BTreeMap<(u32, Bytes), Vec<u8>>;
+
     /// A server that knows APPEND, SELECT, transactions and the checkpoint.
     #[derive(Default)]
     struct Target {
-        keys: BTreeMap<(u32, Bytes), Vec<u8>>,
+        keys: Keys,
         /// What the checkpoint says.
         mark: Option<u64>,
     }
@@ -390,9 +392,9 @@ mod tests {
     }
 
     /// The transactions that a stream becomes, and what the target must hold in the end.
-    fn stream(draw: &mut Draw) -> (Vec<Batch>, BTreeMap<(u32, Bytes), Vec<u8>>) {
+    fn stream(draw: &mut Draw) -> (Vec<Batch>, Keys) {
         let mut builder = TransactionBuilder::new(Some((Claim::new("m"), checkpoint())));
-        let (mut batches, mut expected) = (Vec::new(), BTreeMap::<_, Vec<u8>>::new());
+        let (mut batches, mut expected) = (Vec::new(), Keys::new());
         for offset in 1..=40_u64 {
             let db = Db(draw.below(3) as u32);
             let (key, text) = (format!("k{}", draw.below(4)), format!("{offset},"));
