@@ -31,8 +31,9 @@ lint: tools ## format, clippy, docs, licences and advisories
 demo: servers ## a live migration between two real servers, shown and compared
 	@scripts/demo
 
-bench: servers ## peak memory with huge values, against its limit
+bench: servers ## peak memory with huge values, and how fast files are read beside redis-check-rdb
 	@benches/memory.sh
+	@benches/parse.sh
 
 fuzz: tools ## every fuzz target for FUZZ_SECONDS (needs nightly and cargo-fuzz)
 	@scripts/fuzz $(FUZZ_SECONDS)

@@ -90,7 +90,10 @@ fn same_in_pieces(from: ValueType, body: &Bytes, to: ValueType, expected: &Conve
         parser.feed(piece);
         while let Some(event) = parser.next_event().expect("it was read before") {
             if let Event::Key(_) = event {
-                parser.choose(Altitude::Converted { to });
+                parser.choose(Altitude::Converted {
+                    to,
+                    compress: false,
+                });
             }
             events.push(event);
         }

@@ -323,7 +323,7 @@ pub fn has_plain_encoding(value_type: ValueType) -> bool {
 /// How a file begins in which a value of this type can stand.
 pub fn header(value_type: ValueType) -> &'static [u8] {
     match value_type.family {
-        Family::Redis => b"REDIS0015",
+        Family::Redis | Family::VectorSets => b"REDIS0015",
         Family::Valkey => b"VALKEY080",
         Family::Dragonfly => b"REDIS0009\xfa\x06df-ver\x01x",
     }

@@ -20,7 +20,8 @@ in the file given by --config (spool-memory = \"64mb\"). A flag beats the enviro
 environment beats the file. Passwords: KEYFERRY_SOURCE_PASSWORD and KEYFERRY_TARGET_PASSWORD, or
 the files, keep them out of `ps`.
 
-SIZE is a number and b, kb, mb or gb (1024-based); TIME is a number and ms, s, m, h or d.
+SIZE is a number (1.5 too) and kb, mb, gb (1024-based, also KiB, MiB, GiB) or k, m, g (1000-based);
+TIME is a number and ms, s, m, h or d.
 
 Exit codes: 0 success, 1 differences found, 2 usage or configuration, 3 source failed,
 4 target failed, 5 local resource or abort, 70 a bug of keyferry.";
@@ -31,10 +32,15 @@ Flags that `keyferry sync` has too can also be set in the environment (--source-
 KEYFERRY_SOURCE_TIMEOUT) and in the file given by --config; all others are flags only. Passwords:
 KEYFERRY_SOURCE_PASSWORD and KEYFERRY_TARGET_PASSWORD, or the files, keep them out of `ps`.
 
-SIZE is a number and b, kb, mb or gb (1024-based); TIME is a number and ms, s, m, h or d.
+SIZE is a number (1.5 too) and kb, mb, gb (1024-based, also KiB, MiB, GiB) or k, m, g (1000-based);
+TIME is a number and ms, s, m, h or d.
 
 Exit codes: 0 success, 1 damage found by `check`, 2 usage or configuration, 3 the input failed or
 is damaged, 4 the target failed or cannot hold it, 5 local resource or abort, 70 a bug of keyferry.";
+
+/// What `--retry-for` means where nothing is written to a server.
+const RETRY_FOR_SOURCE_HELP: &str = "With --source: how long it is waited for a source that is \
+    loading, busy or cannot fork; 0 never waits";
 
 /// What stands below the flags of `daemon`.
 const DAEMON_HELP: &str = "\
@@ -167,7 +173,17 @@ fn with_settings(command: Command) -> Command {
 
 /// Adds the flags of the settings that are named.
 pub(super) fn with_some_settings(command: Command, names: &[&str]) -> Command {
-    with_settings_of(command, |name| names.contains(&name), RDB_HELP)
+    let command = with_settings_of(command, |name| names.contains(&name), RDB_HELP);
+    match names.contains(&"target") {
+        true => command,
+        false => SETTINGS
+            .iter()
+            .filter(|setting| setting.name == "retry-for")
+            .fold(command, |command, setting| {
+                let help = help(setting, RETRY_FOR_SOURCE_HELP);
+                command.mut_arg(setting.name, |arg| arg.help(help))
+            }),
+    }
 }
 
 /// Adds the flags that say how a daemon talks.
@@ -198,12 +214,7 @@ fn with_settings_of(
 }
 
 fn flag(setting: &'static Setting) -> Arg {
-    let help = match setting.default {
-        Some(default) if setting.kind != Kind::Switch => {
-            format!("{} [default: {default}]", setting.help)
-        }
-        _ => setting.help.to_owned(),
-    };
+    let help = help(setting, setting.help);
     let arg = Arg::new(setting.name)
         .long(setting.name)
         .value_name(setting.value_name)
@@ -220,6 +231,14 @@ fn flag(setting: &'static Setting) -> Arg {
             .value_parser(PossibleValuesParser::new(words))
             .hide_possible_values(true),
         _ => arg,
+    }
+}
+
+/// What a setting means, and its default.
+fn help(setting: &Setting, text: &str) -> String {
+    match setting.default {
+        Some(default) if setting.kind != Kind::Switch => format!("{text} [default: {default}]"),
+        _ => text.to_owned(),
     }
 }
 

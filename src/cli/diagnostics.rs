@@ -191,11 +191,13 @@ impl From<CommandsError> for Diagnostic {
     fn from(error: CommandsError) -> Diagnostic {
         match error {
             CommandsError::Copy(error) => error.into(),
-            CommandsError::Lossy { loss, .. } => Diagnostic {
+            CommandsError::Lossy {
+                loss, by_payload, ..
+            } => Diagnostic {
                 exit: Exit::Target,
                 what: error.to_string(),
                 why: "its release has no command for that".to_owned(),
-                next: CommandsError::next_of(loss).to_owned(),
+                next: CommandsError::next_of(loss, by_payload).to_owned(),
             },
         }
     }

@@ -42,9 +42,17 @@ pub(super) fn summary(summary: &Summary, json: bool) -> Result<(), Diagnostic> {
 /// # Errors
 /// As [`print`].
 pub(super) fn print_json(object: &impl Serialize) -> Result<(), Diagnostic> {
+    print(json_line(object)?.as_bytes())
+}
+
+/// One JSON object on one line.
+///
+/// # Errors
+/// It cannot be said in JSON.
+pub(super) fn json_line(object: &impl Serialize) -> Result<String, Diagnostic> {
     let object = serde_json::to_string(object)
         .map_err(|error| Diagnostic::local("the summary cannot be printed", &error.into()))?;
-    print((object + "\n").as_bytes())
+    Ok(object + "\n")
 }
 
 /// Names and what they have, one a line.

@@ -1,29 +1,26 @@
 //! An RDB written again for another server.
 
+mod held;
+
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use serde::Serialize;
 
 use crate::{
-    keyspace::{Db, Escaped},
-    rdb::{
-        Altitude, Event, Family, Key, KeyType, Loss, ServerVersion, ValueType, Writer, module_name,
-    },
-    sink::OnLossy,
+    keyspace::{Db, Escaped, UnixMs},
+    rdb::{Altitude, Event, Key, KeyType, Loss, ServerVersion, ValueType, Writer},
+    sink::{LossNames, OnLossy},
 };
 
 use super::{CopyError, Output, Reader};
+use held::{Held, is_empty};
 
 /// What was written is handed on when it has this many bytes.
 const FLUSH_BYTES: usize = 256 << 10;
-/// Keys that are named in the log, per kind of loss; all losses are counted.
-const NAMED_MAX: u64 = 100;
 /// The most keys that a hint makes room for: a server takes the memory at once, whatever the source
 /// says, and finds more as keys come.
 const HINT_MAX: u64 = 1 << 20;
-/// No body without elements is longer.
-const EMPTY_BYTES_MAX: usize = 32;
 /// AUX fields that say where the data comes from.
 const ORIGIN: [&[u8]; 5] = [
     b"redis-ver",
@@ -46,6 +43,8 @@ pub struct ConvertConfig {
     pub on_lossy: OnLossy,
     /// It has the modules that the values of the RDB belong to.
     pub keep_modules: bool,
+    /// Strings that are written anew are compressed, as servers do it.
+    pub compress: bool,
 }
 
 /// What was written, and what was not. Serialises to the object `--json` prints.
@@ -133,7 +132,9 @@ pub async fn convert(
         .put(&conversion.writer.take())
         .map_err(CopyError::from)?;
     let mut summary = conversion.summary;
-    summary.keys_not_selected = reader.left_out();
+    let losses = conversion.losses.counts();
+    summary.losses = losses.map(|(loss, n)| (loss.name(), n)).collect();
+    summary.keys_not_selected = reader.keys_not_selected();
     summary.bytes = output.bytes();
     Ok(summary)
 }
@@ -154,22 +155,18 @@ struct Conversion {
     hints: Option<(u64, u64)>,
     /// The key whose value is being read.
     key: Key,
-    /// The value of a module, until it has said which.
-    module: Option<Vec<u8>>,
-    /// Type and first bytes of a value of which too little has come to say that it has elements.
-    /// Nothing of its key is written yet.
-    held: Option<(ValueType, Vec<u8>)>,
-    /// The value being read is left out.
-    leaves_out: bool,
-    /// How many keys lose something, by what that is.
-    keys_losing: BTreeMap<Loss, u64>,
+    /// A value of which nothing is written yet.
+    held: Option<Held>,
+    /// The key that was read last is written, or will be.
+    writes_key: bool,
+    losses: LossNames<Loss>,
     summary: ConvertSummary,
 }
 
 impl Conversion {
     fn new(config: ConvertConfig, is_whole: bool) -> Conversion {
         Conversion {
-            writer: Writer::new(config.server.header()),
+            writer: Writer::new(config.server.header()).compressing(config.compress),
             config,
             is_whole,
             same_version: false,
@@ -183,43 +180,52 @@ impl Conversion {
                 freq: None,
                 has_metadata: false,
             },
-            module: None,
             held: None,
-            leaves_out: false,
-            keys_losing: BTreeMap::new(),
+            writes_key: false,
+            losses: LossNames::new(format!("{} cannot hold", config.server)),
             summary: ConvertSummary::default(),
         }
     }
 
     /// Begins a key and says how its value is wanted.
     fn key(&mut self, key: Key, db: Db) -> Result<Altitude, ConvertError> {
+        self.settle()?;
         self.key = key;
-        self.leaves_out = false;
+        self.writes_key = false;
         if self.key.has_metadata {
             self.lose(Loss::ModuleMetadata, 1, db)?;
         }
-        if self.key.value_type.is_module() {
-            self.module = Some(Vec::new());
-            let server = self.config.server;
-            // Only where a vector set can be kept is there something to rewrite.
-            let rewrites = server.has_vector_sets() && !server.loads_newest_vector_sets();
-            return Ok(match rewrites {
-                false => Altitude::Pieces,
-                true => Altitude::Converted {
-                    to: self.key.value_type,
-                },
-            });
-        }
-        match self.config.server.checked_type_for(self.key.value_type) {
-            Ok(to) => {
-                self.held = Some((to, Vec::new()));
-                Ok(Altitude::Converted { to })
-            }
+        let to = match self.type_of(self.key.value_type) {
+            Ok(to) => to,
             Err(loss) => {
-                self.leaves_out = true;
                 self.lose(loss, 1, db)?;
-                Ok(Altitude::Skip)
+                return Ok(Altitude::Skip);
             }
+        };
+        self.writes_key = true;
+        self.held = Some(Held::new(db, &self.key, to, self.config.server));
+        let compress = self.config.compress;
+        Ok(match self.is_copied() {
+            true => Altitude::Pieces,
+            false => Altitude::Converted { to, compress },
+        })
+    }
+
+    /// The type that a value is written as, or what is lost with it.
+    fn type_of(&self, from: ValueType) -> Result<ValueType, Loss> {
+        match KeyType::of(from) {
+            KeyType::Module if self.config.keep_modules => Ok(from),
+            _ => self.config.server.checked_type_for(from),
+        }
+    }
+
+    /// Whether the value is written as it stands: what only its module knows, and vector sets
+    /// where they are read in the form that they have.
+    fn is_copied(&self) -> bool {
+        match KeyType::of(self.key.value_type) {
+            KeyType::Module => true,
+            KeyType::VectorSet => self.config.server.loads_newest_vector_sets(),
+            _ => false,
         }
     }
 
@@ -245,17 +251,25 @@ impl Conversion {
 
     /// Takes any event but a key.
     fn take(&mut self, event: Event, db: Db) -> Result<(), ConvertError> {
+        // AUX fields stand between expiries, too.
+        if !matches!(event, Event::MemberExpiry { .. } | Event::Aux { .. }) {
+            self.settle()?;
+        }
         match event {
             Event::Header(header) => self.same_version = header == self.config.server.header(),
-            Event::BodyPiece(piece) => self.piece(&piece, db)?,
-            Event::ValueEnd => self.end_value(db),
+            Event::BodyPiece(piece) => self.piece(&piece)?,
+            Event::ValueEnd => self.end_value()?,
             Event::Lost { loss, count } => self.lose(loss, count, db)?,
             Event::Aux { name, value } => self.aux(&name, &value),
             Event::Function { code } => self.function(&code)?,
             Event::SelectDb(_) => self.hints = None,
             Event::ResizeDb { keys, expires } => self.hints = Some((keys, expires)),
             Event::ModuleAux { .. } => self.summary.module_aux_left_out += 1,
-            Event::MemberExpiry { .. } => self.lose(Loss::MemberExpiry, 1, db)?,
+            Event::MemberExpiry {
+                member,
+                expire_at_ms,
+                ..
+            } => self.member_expiry(member, expire_at_ms, db)?,
             Event::End(_) => self.writer.finish(),
             // The altitudes that were chosen have no other events of values.
             _ => {}
@@ -263,58 +277,68 @@ impl Conversion {
         Ok(())
     }
 
-    fn piece(&mut self, piece: &Bytes, db: Db) -> Result<(), ConvertError> {
-        if let Some(mut held) = self.module.take() {
-            held.extend_from_slice(piece);
-            let held = Bytes::from(held);
-            match module_name(&held) {
-                None => self.module = Some(held.into()),
-                Some(name) => self.begin_module(&name, &held, db)?,
-            }
-        } else if let Some((to, mut held)) = self.held.take() {
-            held.extend_from_slice(piece);
-            if held.len() <= EMPTY_BYTES_MAX {
-                self.held = Some((to, held));
-            } else {
-                self.begin(to, db);
-                self.writer.body(&held);
-            }
-        } else if !self.leaves_out {
+    fn piece(&mut self, piece: &Bytes) -> Result<(), ConvertError> {
+        let Some(held) = &mut self.held else {
             self.writer.body(piece);
+            return Ok(());
+        };
+        held.body.extend_from_slice(piece);
+        match held.is_full() {
+            true => self.write_held(),
+            false => Ok(()),
         }
+    }
+
+    /// Ends a value, which may not have been written yet.
+    fn end_value(&mut self) -> Result<(), ConvertError> {
+        match &mut self.held {
+            Some(held) if held.waits() => {
+                held.has_ended = true;
+                Ok(())
+            }
+            _ => self.write_held(),
+        }
+    }
+
+    /// Writes a value that waited for what follows it.
+    fn settle(&mut self) -> Result<(), ConvertError> {
+        match &self.held {
+            Some(held) if held.has_ended => self.write_held(),
+            _ => Ok(()),
+        }
+    }
+
+    fn write_held(&mut self) -> Result<(), ConvertError> {
+        let Some(held) = self.held.take() else {
+            return Ok(());
+        };
+        if is_empty(held.to, &held.body) {
+            self.writes_key = false;
+            self.summary.keys_empty += 1;
+            return Ok(());
+        }
+        let (to, body) = match held.with_expiries(self.config.compress) {
+            Ok(Some(with)) => with,
+            Ok(None) => (held.to, held.body),
+            Err(_) => {
+                // A packed blob that cannot be read is passed on as it is.
+                self.lose(Loss::MemberExpiry, held.expiring(), held.db)?;
+                (held.to, held.body)
+            }
+        };
+        self.begin(to, held.db);
+        self.writer.body(&body);
         Ok(())
     }
 
-    /// Ends a value, which may be too short to have been written yet.
-    fn end_value(&mut self, db: Db) {
-        let Some((to, held)) = self.held.take() else {
-            return;
-        };
-        if is_empty(to, &held) {
-            self.summary.keys_empty += 1;
-            return;
+    /// Takes what KeyDB says about a member or field of the last key.
+    fn member_expiry(&mut self, member: Bytes, at: UnixMs, db: Db) -> Result<(), ConvertError> {
+        match &mut self.held {
+            Some(held) => held.expire(member, at),
+            None if self.writes_key => self.lose(Loss::MemberExpiry, 1, db)?,
+            None => {}
         }
-        self.begin(to, db);
-        self.writer.body(&held);
-    }
-
-    /// Begins the value of a module, of which some has come already.
-    fn begin_module(&mut self, name: &str, body: &Bytes, db: Db) -> Result<(), ConvertError> {
-        let loss = match name {
-            "vectorset" if self.config.server.has_vector_sets() => None,
-            "vectorset" => Some(Loss::VectorSet),
-            _ if self.config.keep_modules => None,
-            _ => Some(Loss::ModuleValue),
-        };
-        self.leaves_out = loss.is_some();
-        match loss {
-            Some(loss) => self.lose(loss, 1, db),
-            None => {
-                self.begin(self.key.value_type, db);
-                self.writer.body(body);
-                Ok(())
-            }
-        }
+        Ok(())
     }
 
     fn aux(&mut self, name: &[u8], value: &[u8]) {
@@ -353,35 +377,9 @@ impl Conversion {
                 key,
             });
         }
-        *self.summary.losses.entry(loss.name()).or_default() += count;
-        let keys = self.keys_losing.entry(loss).or_default();
-        *keys += 1;
-        match *keys {
-            n if n <= NAMED_MAX => {
-                tracing::warn!(%db, key = %Escaped(key), count, "{server} cannot hold {loss}");
-            }
-            n if n == NAMED_MAX + 1 => {
-                tracing::warn!("more keys lose {loss}; they are counted but not named");
-            }
-            _ => {}
-        }
+        self.losses.lose(loss, count, db, key);
         Ok(())
     }
-}
-
-/// Whether the body of a value of this type has no elements. Servers keep such keys only if they
-/// are streams or of types that count as empty otherwise.
-fn is_empty(value_type: ValueType, body: &[u8]) -> bool {
-    let packed: &[u8] = match (value_type.byte, value_type.family) {
-        (1..=5 | 14 | 18, _) | (22, Family::Valkey) => return body == [0],
-        (24, Family::Redis) => return body.get(8..) == Some(&[0]),
-        (9, _) => b"\x02\0\xff",
-        (10 | 12 | 13, _) => b"\x0b\x0b\0\0\0\x0a\0\0\0\0\0\xff",
-        (11, _) => return body.len() == 9 && body.get(5..) == Some(&[0; 4]),
-        (16 | 17 | 20, _) => b"\x07\x07\0\0\0\0\0\xff",
-        _ => return false,
-    };
-    body == packed
 }
 
 #[cfg(test)]
@@ -395,6 +393,7 @@ mod tests {
             server: to.parse().unwrap(),
             on_lossy: OnLossy::Fail,
             keep_modules: false,
+            compress: false,
         };
         let mut conversion = Conversion::new(config, true);
         conversion.writer.take();
@@ -412,6 +411,7 @@ mod tests {
         while let Some(event) = parser.next_event().unwrap() {
             conversion.take(event, Db(0)).unwrap();
         }
+        conversion.settle().unwrap();
         let empty = conversion.summary.keys_empty;
         let total = conversion.summary.keys.get("total").copied();
         assert_eq!(total.unwrap_or_default() + empty, 1);
@@ -460,6 +460,7 @@ mod tests {
                 server: "redis-6.2".parse().unwrap(),
                 on_lossy: OnLossy::Fail,
                 keep_modules: false,
+                compress: false,
             };
             let mut conversion = Conversion::new(config, is_whole);
             let header = crate::rdb::Header {
@@ -478,6 +479,7 @@ mod tests {
             server: "redis-6.2".parse().unwrap(),
             on_lossy: OnLossy::Fail,
             keep_modules: false,
+            compress: false,
         };
         let mut conversion = Conversion::new(config, true);
         conversion.writer.take();

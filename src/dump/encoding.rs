@@ -1,14 +1,18 @@
-//! What a server that has loaded an RDB calls the encodings of its values.
+//! What servers call the encodings of values.
+//!
+//! The type byte tells the encoding that a collection was written in. Strings and lists are the
+//! exceptions: how a server keeps them depends on the server, and on their size. That rule is the
+//! one by which memory is estimated ([`MemoryModel`]).
 
-use crate::rdb::{Family, ValueType};
+use crate::rdb::{Event, Family, ValueType};
 
-/// The longest string that servers keep in one piece with its header.
-pub(super) const EMBSTR_BYTES_MAX: usize = 44;
+use super::analyze::{Allocator, MemoryModel, SavedBy};
+
 /// The longest text of a 64-bit integer.
 const INT_BYTES_MAX: usize = 20;
 
 /// The name of the encoding that a value of this type was written in, in the words of OBJECT
-/// ENCODING; `None` for strings, where the content decides ([`string_encoding`]).
+/// ENCODING; `None` for strings, where the content decides.
 ///
 /// A list of type 18 is a `quicklist`, also where it is so small that a server keeps it as a
 /// `listpack`: the type byte does not tell.
@@ -32,17 +36,63 @@ pub fn encoding_name(value_type: ValueType) -> Option<&'static str> {
     })
 }
 
-/// The encoding that a server keeps a string in (redis object.c tryObjectEncoding).
-pub fn string_encoding(bytes: &[u8]) -> &'static str {
-    if bytes.len() > EMBSTR_BYTES_MAX {
-        return "raw";
+/// The integer that a text spells as a server would print it, which servers keep as such (redis
+/// util.c string2ll).
+pub(super) fn integer(text: &[u8]) -> Option<i64> {
+    if text.len() > INT_BYTES_MAX {
+        return None;
     }
-    let text = (bytes.len() <= INT_BYTES_MAX).then(|| std::str::from_utf8(bytes).ok());
-    let int = text.flatten().and_then(|text| text.parse::<i64>().ok());
-    match int {
-        // A leading zero or plus is text.
-        Some(int) if itoa::Buffer::new().format(int).as_bytes() == bytes => "int",
-        _ => "embstr",
+    let int: i64 = std::str::from_utf8(text).ok()?.parse().ok()?;
+    // A leading zero or plus is text.
+    (itoa::Buffer::new().format(int).as_bytes() == text).then_some(int)
+}
+
+/// How the server that wrote an RDB keeps its strings and lists.
+#[derive(Debug, Default)]
+pub(super) struct Encodings {
+    saved_by: SavedBy,
+    model: Option<MemoryModel>,
+}
+
+/// The name and expiry of a key, as far as they decide how its value is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Holder {
+    /// The length of the name in bytes.
+    pub(super) key_len: u64,
+    /// Whether the key expires.
+    pub(super) expires: bool,
+}
+
+impl Encodings {
+    /// Takes note of what tells the server, which stands in front of the first key.
+    pub(super) fn event(&mut self, event: &Event) {
+        if let Event::Aux { name, value } = event {
+            self.saved_by.aux(name, value);
+        }
+    }
+
+    fn model(&mut self) -> &MemoryModel {
+        let saved_by = &self.saved_by;
+        self.model
+            .get_or_insert_with(|| saved_by.model(None, Allocator::Jemalloc))
+    }
+
+    /// The encoding of a string.
+    pub(super) fn string(&mut self, holder: Holder, bytes: &[u8]) -> &'static str {
+        match integer(bytes) {
+            Some(_) => "int",
+            None => self.text(holder, bytes.len() as u64),
+        }
+    }
+
+    /// The encoding of a string of this length that is no integer.
+    pub(super) fn text(&mut self, Holder { key_len, expires }: Holder, len: u64) -> &'static str {
+        self.model().text_encoding(key_len, len, expires)
+    }
+
+    /// The encoding of a list that consists of this one packed node.
+    pub(super) fn packed_list(&mut self) -> &'static str {
+        self.model().packed_list_encoding()
     }
 }
 
@@ -50,8 +100,18 @@ pub fn string_encoding(bytes: &[u8]) -> &'static str {
 mod tests {
     use super::*;
 
+    fn encodings(field: &'static str, version: &'static str) -> Encodings {
+        let mut encodings = Encodings::default();
+        encodings.event(&Event::Aux {
+            name: field.into(),
+            value: version.into(),
+        });
+        encodings
+    }
+
     #[test]
     fn strings_are_encoded_by_their_content() {
+        let mut encodings = encodings("redis-ver", "7.2.6");
         for (bytes, name) in [
             (&b""[..], "embstr"),
             (b"0", "int"),
@@ -66,7 +126,32 @@ mod tests {
             (&[b'a'; 44], "embstr"),
             (&[b'1'; 45], "raw"),
         ] {
-            assert_eq!(string_encoding(bytes), name, "{}", bytes.escape_ascii());
+            let found = encodings.string(Holder::default(), bytes);
+            assert_eq!(found, name, "{}", bytes.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn the_server_decides_how_long_an_embedded_string_is() {
+        for (field, version, key_len, expires, longest) in [
+            ("redis-ver", "6.2.14", 8, false, 44),
+            ("redis-ver", "6.2.14", 500, true, 44),
+            ("redis-ver", "8.6.3", 8, false, 33),
+            ("redis-ver", "8.6.3", 8, true, 25),
+            ("valkey-ver", "9.1.2", 8, false, 105),
+        ] {
+            let mut encodings = encodings(field, version);
+            let holder = Holder { key_len, expires };
+            for (len, name) in [(longest, "embstr"), (longest + 1, "raw")] {
+                assert_eq!(encodings.text(holder, len), name, "{version} {len}");
+            }
+        }
+    }
+
+    #[test]
+    fn small_lists_are_listpacks_from_7_2_on() {
+        for (version, name) in [("7.0.15", "quicklist"), ("7.2.6", "listpack")] {
+            assert_eq!(encodings("redis-ver", version).packed_list(), name);
         }
     }
 }

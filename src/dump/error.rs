@@ -1,12 +1,11 @@
 //! What can go wrong while an RDB is read, and what to do about it.
 
-use std::io;
+use std::{fmt, io};
 
 use crate::{rdb, sync};
 
 /// Why an RDB could not be read to its end.
 #[derive(Debug, thiserror::Error)]
-#[error("{input} {kind}")]
 pub struct Error {
     /// The file, `standard input`, or the source.
     pub input: String,
@@ -20,7 +19,7 @@ pub enum ErrorKind {
     /// The file cannot be opened.
     #[error("cannot be opened")]
     Open(#[source] io::Error),
-    /// The input cannot be read, or is not what its compression says.
+    /// The input cannot be read.
     #[error("cannot be read")]
     Read(#[source] io::Error),
     /// The compression around the RDB is of a kind that is not known.
@@ -29,9 +28,22 @@ pub enum ErrorKind {
     /// The bytes are not those of a whole RDB.
     #[error("cannot be used: {0}")]
     Rdb(Box<rdb::Error>),
+    /// The compression around the RDB is damaged, or ends too early.
+    #[error("cannot be unpacked")]
+    Packed(#[source] io::Error),
     /// The live source, or the link to it.
-    #[error("failed: {0}")]
+    #[error(transparent)]
     Source(Box<sync::Error>),
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.kind {
+            // It names the source itself.
+            ErrorKind::Source(error) => error.fmt(f),
+            kind => write!(f, "{} {kind}", self.input),
+        }
+    }
 }
 
 impl Error {
@@ -39,6 +51,7 @@ impl Error {
     pub fn why(&self) -> String {
         match &self.kind {
             ErrorKind::Open(error) | ErrorKind::Read(error) => error.to_string(),
+            ErrorKind::Packed(error) => format!("its compression is damaged: {error}"),
             ErrorKind::Wrapped(_) => String::new(),
             ErrorKind::Rdb(error) => match error.kind {
                 rdb::ErrorKind::UnknownVersion(_) => {
@@ -57,6 +70,7 @@ impl Error {
         match &self.kind {
             ErrorKind::Open(_) => "check the path and its permissions; `-` reads standard input".into(),
             ErrorKind::Read(_) => "check the disk, or whether the file was copied whole".into(),
+            ErrorKind::Packed(_) => "copy the file again: it is damaged, or was not copied whole".into(),
             ErrorKind::Wrapped(_) => "unpack it first and give the RDB inside".into(),
             ErrorKind::Rdb(error) => match error.kind {
                 rdb::ErrorKind::NotRdb(_) => "give an RDB file, such as the dump.rdb of a server".into(),

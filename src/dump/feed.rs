@@ -5,7 +5,10 @@ use std::{
     fs::File,
     io::{self, Read},
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     thread,
 };
 
@@ -124,14 +127,22 @@ impl Feed {
         let meter = Arc::new(Meter::default());
         meter.set_bytes_total(bytes_total);
         let (sender, receiver) = mpsc::channel(PIECES_AHEAD);
+        let has_failed = Arc::new(AtomicBool::new(false));
         let counted = Counted {
             source,
             meter: Arc::clone(&meter),
+            has_failed: Arc::clone(&has_failed),
         };
         // It ends with the input, or when nobody takes its pieces any more.
         thread::spawn(move || {
             if let Err(kind) = read_pieces(counted, &sender) {
-                let _ = sender.blocking_send(Err(kind));
+                let _ = sender.blocking_send(Err(match kind {
+                    // The bytes came, and what opens them stumbled over them.
+                    ErrorKind::Read(error) if !has_failed.load(Ordering::Relaxed) => {
+                        ErrorKind::Packed(error)
+                    }
+                    kind => kind,
+                }));
             }
         });
         Feed {
@@ -191,7 +202,7 @@ impl Feed {
     /// The next bytes; `None` where the input ends.
     ///
     /// # Errors
-    /// `Read`, `Wrapped`, `Source`.
+    /// `Read`, `Packed`, `Wrapped`, `Source`.
     pub async fn next(&mut self) -> Result<Option<Bytes>, Error> {
         match &mut self.origin {
             Origin::File(pieces) => match pieces.recv().await {
@@ -279,11 +290,16 @@ fn fill(source: &mut Source, piece: &mut [u8]) -> io::Result<usize> {
 struct Counted {
     source: Source,
     meter: Arc<Meter>,
+    /// Reading them failed.
+    has_failed: Arc<AtomicBool>,
 }
 
 impl Read for Counted {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let read = self.source.read(buffer)?;
+        let read = self.source.read(buffer).inspect_err(|error| {
+            let passes = error.kind() == io::ErrorKind::Interrupted;
+            self.has_failed.fetch_or(!passes, Ordering::Relaxed);
+        })?;
         self.meter.add_bytes(read as u64);
         Ok(read)
     }

@@ -36,7 +36,7 @@ pub use byte_string::ByteString;
 pub use check::{CheckOptions, Checked, Damage, DamageKind, Place, Remark, RemarkKind, check};
 pub use commands::{CommandFormat, CommandsConfig, CommandsError, CommandsSummary, commands};
 pub use convert::{ConvertConfig, ConvertError, ConvertSummary, convert};
-pub use encoding::{encoding_name, string_encoding};
+pub use encoding::encoding_name;
 pub use error::{Error, ErrorKind};
 pub use feed::{Feed, Input};
 pub use filter::{Filter, FilterError, KeyPattern, Ttl};

@@ -9,8 +9,9 @@
 use std::{
     ffi::OsString,
     fmt,
-    fs::{self, File},
+    fs::{self, File, OpenOptions},
     io::{self, BufWriter, Write},
+    os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
 };
 
@@ -20,6 +21,8 @@ use super::Error;
 
 /// How much is gathered before it is written.
 const BUFFER_BYTES: usize = 256 << 10;
+/// Nobody but its owner reads or writes the file.
+const OWNER_ONLY: u32 = 0o600;
 /// The end of temporary names.
 const TEMPORARY: &str = ".keyferry";
 
@@ -33,7 +36,7 @@ pub struct Output {
 
 enum To {
     File {
-        file: BufWriter<NamedTempFile>,
+        file: BufWriter<Temporary>,
         path: PathBuf,
         overwrite: bool,
     },
@@ -238,7 +241,20 @@ fn directory(path: &Path) -> &Path {
     }
 }
 
-fn temporary(path: &Path) -> io::Result<NamedTempFile> {
+/// A file under its temporary name. Errors do not say that name, which means nothing to anybody.
+struct Temporary(NamedTempFile);
+
+impl Write for Temporary {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.as_file_mut().write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.as_file_mut().flush()
+    }
+}
+
+fn temporary(path: &Path) -> io::Result<Temporary> {
     let Some(name) = path.file_name() else {
         return Err(io::ErrorKind::InvalidFilename.into());
     };
@@ -248,13 +264,18 @@ fn temporary(path: &Path) -> io::Result<NamedTempFile> {
     tempfile::Builder::new()
         .prefix(&prefix)
         .suffix(TEMPORARY)
-        .tempfile_in(directory(path))
+        .make_in(directory(path), |path| {
+            let mut options = OpenOptions::new();
+            options.read(true).write(true).create_new(true);
+            options.mode(OWNER_ONLY).open(path)
+        })
+        .map(Temporary)
 }
 
 /// Brings the content to the disk, then the name.
-fn publish(mut file: BufWriter<NamedTempFile>, path: &Path, overwrite: bool) -> io::Result<()> {
+fn publish(mut file: BufWriter<Temporary>, path: &Path, overwrite: bool) -> io::Result<()> {
     file.flush()?;
-    let file = file.into_inner().map_err(|error| error.into_error())?;
+    let Temporary(file) = file.into_inner().map_err(|error| error.into_error())?;
     file.as_file().sync_all()?;
     match overwrite {
         true => file.persist(path),
@@ -350,6 +371,7 @@ mod tests {
             let error = Output::file(&path, overwrite).unwrap_err();
             assert_eq!(error.kind.to_string(), expected, "{name}");
             assert!(!error.next().is_empty(), "{name}");
+            assert!(!error.why().contains(TEMPORARY), "{name}: {}", error.why());
         }
         assert_eq!(names(directory.path()), ["link", "old"]);
 

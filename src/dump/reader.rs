@@ -4,6 +4,8 @@ use std::sync::Arc;
 
 use std::collections::VecDeque;
 
+use bytes::Bytes;
+
 use crate::{
     keyspace::Db,
     rdb::{self, Altitude, Event, Key, Parser},
@@ -33,10 +35,10 @@ pub struct Reader {
     ready: VecDeque<Event>,
     /// A key that is selected if its value has the right size, which is being measured.
     measured: Option<Key>,
-    left_out: u64,
+    keys_not_selected: u64,
     /// Where the last event ended.
     event_end: u64,
-    record_offset: u64,
+    record_position: u64,
 }
 
 impl Reader {
@@ -49,9 +51,9 @@ impl Reader {
             db: Db::default(),
             skipping: false,
             measured: None,
-            left_out: 0,
+            keys_not_selected: 0,
             event_end: 0,
-            record_offset: 0,
+            record_position: 0,
             before_key: Vec::new(),
             ready: VecDeque::new(),
         }
@@ -96,7 +98,7 @@ impl Reader {
         loop {
             match self.parser.next_event() {
                 Ok(Some(event)) => {
-                    self.note_offset(&event);
+                    self.note_position(&event);
                     if let Some(event) = self.select(event) {
                         return Ok(Some(event));
                     }
@@ -112,6 +114,16 @@ impl Reader {
         self.parser.finish().is_ok()
     }
 
+    /// The error about the value of `key`, the last one, that `error` found in its body.
+    pub(super) fn unusable(&self, key: &Bytes, error: rdb::Error) -> Error {
+        self.feed.unusable(rdb::Error {
+            offset: self.offset(),
+            db: self.db,
+            key: Some(key.clone()),
+            ..error
+        })
+    }
+
     /// Chooses how deep to look into the value of the key that was the last event.
     pub fn choose(&mut self, altitude: Altitude) {
         self.parser.choose(altitude);
@@ -122,10 +134,15 @@ impl Reader {
         self.parser.offset()
     }
 
-    /// Where the record of the last key begins, with what stands in front of the key: its expiry
-    /// and its type.
-    pub fn record_offset(&self) -> u64 {
-        self.record_offset
+    /// How many bytes the records that were read have, see [`Parser::position`].
+    pub fn position(&self) -> u64 {
+        self.parser.position()
+    }
+
+    /// The position at which the record of the last key begins, with what stands in front of the
+    /// key: its expiry and its type.
+    pub fn record_position(&self) -> u64 {
+        self.record_position
     }
 
     /// The db of the last key.
@@ -139,8 +156,8 @@ impl Reader {
     }
 
     /// How many keys were not selected.
-    pub fn left_out(&self) -> u64 {
-        self.left_out
+    pub fn keys_not_selected(&self) -> u64 {
+        self.keys_not_selected
     }
 
     /// How far the input was read.
@@ -182,14 +199,14 @@ impl Reader {
         Ok(())
     }
 
-    fn note_offset(&mut self, event: &Event) {
+    fn note_position(&mut self, event: &Event) {
         match event {
-            Event::Key(_) => self.record_offset = self.event_end,
+            Event::Key(_) => self.record_position = self.event_end,
             // These belong to the record of the key that follows.
             Event::KeyFlags { .. } | Event::KeyMeta { .. } => return,
             _ => {}
         }
-        self.event_end = self.parser.offset();
+        self.event_end = self.parser.position();
     }
 
     /// Passes an event on, unless it belongs to a key that is not wanted.
@@ -242,7 +259,7 @@ impl Reader {
             return self.ready.pop_front();
         }
         self.before_key.clear();
-        self.left_out += 1;
+        self.keys_not_selected += 1;
         self.parser.choose(Altitude::Skip);
         None
     }
@@ -274,7 +291,7 @@ mod tests {
         }
         assert_eq!(names.len(), values, "each key has its value");
         assert_eq!(reader.finish().await.unwrap(), 0);
-        (names, reader.left_out())
+        (names, reader.keys_not_selected())
     }
 
     fn of_size(size: RangeInclusive<u64>) -> Filter {
@@ -287,7 +304,7 @@ mod tests {
     #[tokio::test]
     async fn keys_are_selected_by_the_size_of_their_values() {
         // A byte more than the string: that of its length.
-        for (filter, expected, left_out) in [
+        for (filter, expected, keys_not_selected) in [
             (Filter::default(), "1234", 0),
             (of_size(0..=3), "12", 2),
             (of_size(4..=u64::MAX), "34", 2),
@@ -295,7 +312,11 @@ mod tests {
             (of_size(9..=10), "", 4),
         ] {
             let named = format!("{filter:?}");
-            assert_eq!(names(filter).await, (expected.into(), left_out), "{named}");
+            assert_eq!(
+                names(filter).await,
+                (expected.into(), keys_not_selected),
+                "{named}"
+            );
         }
     }
 }

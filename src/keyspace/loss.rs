@@ -19,8 +19,7 @@ pub enum Loss {
     /// That a consumer owns a pending stream entry which another one owns, too, by a bug of the
     /// source. The first one keeps it.
     ContestedEntry,
-    /// A pending entry of a consumer whose stream entry was deleted, which no command says from 7.0
-    /// on.
+    /// A pending entry of a consumer whose stream entry was deleted, which no command says.
     PendingOfDeletedEntry,
     /// The own expiry of a member of a set or sorted set (elsewhere than on KeyDB, Dragonfly), or
     /// that KeyDB gave to a field.
@@ -57,7 +56,7 @@ impl Loss {
             Self::ContestedEntry => "contested_entry",
             Self::PendingOfDeletedEntry => "pending_of_deleted_entry",
             Self::MemberExpiry => "member_expiry",
-            Self::VectorSet => "vector_set",
+            Self::VectorSet => "vectorset",
             Self::ModuleValue => "module_value",
             Self::LongModuleValue => "long_module_value",
             Self::ModuleMetadata => "module_metadata",

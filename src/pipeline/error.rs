@@ -52,6 +52,12 @@ pub enum Error {
     /// The target, or the connection to it.
     #[error(transparent)]
     Target(#[from] sink::Error),
+    /// Another error, after the target was emptied as it was asked for.
+    #[error("{error}")]
+    AfterFlush {
+        /// What went wrong then.
+        error: Box<Error>,
+    },
     /// What is received and not applied cannot be kept.
     #[error(transparent)]
     Spool(#[from] spool::Error),
@@ -99,9 +105,22 @@ pub enum Error {
 }
 
 impl Error {
+    /// The same error, saying that the target was emptied before if it was.
+    pub(super) fn after_flush(self, emptied: bool) -> Error {
+        match self {
+            // It says so itself.
+            Error::Interrupted => self,
+            error if emptied => Error::AfterFlush {
+                error: Box::new(error),
+            },
+            error => error,
+        }
+    }
+
     /// Whether a snapshot was broken off by something that passes.
     pub(super) fn breaks_off_snapshot(&self) -> bool {
         match self {
+            Error::AfterFlush { error } => error.breaks_off_snapshot(),
             Error::Snapshot { link, .. } => link.is_some(),
             Error::Source(error) => error.kind == sync::ErrorKind::ClosedInSnapshot,
             Error::Target(error) => matches!(*error.kind, sink::ErrorKind::Restarted),
@@ -123,6 +142,7 @@ impl Error {
                 } => Side::Source,
                 _ => Side::Target,
             },
+            Error::AfterFlush { error } => error.side(),
             Error::SkippedMoved => Side::Target,
             Error::Spool(_)
             | Error::CheckpointFile { .. }
@@ -148,6 +168,7 @@ impl Error {
             Error::Snapshot { link, .. } => link.as_deref().is_some_and(passes),
             Error::Target(error) => error.kind.may_pass(),
             Error::Spool(error) => error.kind.may_pass(),
+            Error::AfterFlush { error } => error.may_pass(),
             Error::CheckpointFile { .. }
             | Error::NoDirectory
             | Error::InStream
@@ -178,6 +199,13 @@ impl Error {
                 match error.why() {
                     why if why.is_empty() => there,
                     why => format!("{why}; {there}"),
+                }
+            }
+            Error::AfterFlush { error } => {
+                let emptied = "the target was emptied before that and holds a part only";
+                match error.why() {
+                    why if why.is_empty() => emptied.into(),
+                    why => format!("{why}; {emptied}"),
                 }
             }
             Error::StoppedWithin { .. } => {
@@ -223,6 +251,7 @@ impl Error {
                  or skip, which leaves it",
                 error.next()
             ),
+            Error::AfterFlush { error } => error.next(),
             Error::StoppedWithin { .. } => {
                 "run again with --on-conflict skip, which leaves what is there, or replace, which writes it again".into()
             }

@@ -7,9 +7,10 @@ use tokio::sync::mpsc;
 
 use crate::{
     keyspace::Db,
+    keyspace::Loss,
     rdb::KeyType,
     resp::Command,
-    sink::{self, Batch, Confirmed, Lane, LaneConfig, LaneEnded, LaneEvent},
+    sink::{self, Batch, Confirmed, Lane, LaneConfig, LaneEnded, LaneEvent, LossNames},
     spool::Journal,
 };
 
@@ -145,6 +146,7 @@ impl Lanes {
                 progress,
                 skipped: Skipped::default(),
                 remembers_skipped,
+                losses: LossNames::new("the target cannot hold".into()),
             },
         })
     }
@@ -225,21 +227,23 @@ struct Ledger {
     progress: Arc<Progress>,
     skipped: Skipped,
     remembers_skipped: bool,
+    losses: LossNames<Loss>,
 }
 
 impl Ledger {
-    fn count(&self, confirmed: &Confirmed) {
+    fn count(&mut self, confirmed: &Confirmed) {
         let progress = &self.progress;
         for (value_type, keys) in &confirmed.keys {
             progress.count_keys_written(KeyType::of(*value_type), *keys);
         }
-        let skipped = confirmed.skipped.len() as u64 + confirmed.skipped_functions;
+        let skipped = confirmed.skipped.len() as u64;
         progress.count_skipped(SkipReason::Conflict, skipped);
+        progress.count_skipped(SkipReason::ConflictFunctions, confirmed.skipped_functions);
         progress.count_skipped(SkipReason::Expired, confirmed.expired);
         progress.count_skipped(SkipReason::Empty, confirmed.empty);
         progress.count_skipped(SkipReason::Lossy, confirmed.lossy.len() as u64);
         for (db, lossy) in &confirmed.lossy {
-            tracing::warn!(%db, "the target cannot hold {lossy}");
+            self.losses.lose(lossy.loss, 1, *db, &lossy.key);
         }
         for command in &confirmed.diverged {
             progress.diverged.add(1);

@@ -56,9 +56,11 @@ impl Phase {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum SkipReason {
     /// The filter does not select the key.
-    Filtered,
+    NotSelected,
     /// The key exists on the target and `on-conflict` is `skip`.
     Conflict,
+    /// The same of a function library.
+    ConflictFunctions,
     /// The key had expired already.
     Expired,
     /// The key has no element; no server keeps such a key.
@@ -73,9 +75,10 @@ pub enum SkipReason {
 
 impl SkipReason {
     /// All of them, in the order they are shown.
-    pub const ALL: [SkipReason; 7] = [
-        SkipReason::Filtered,
+    pub const ALL: [SkipReason; 8] = [
+        SkipReason::NotSelected,
         SkipReason::Conflict,
+        SkipReason::ConflictFunctions,
         SkipReason::Expired,
         SkipReason::Empty,
         SkipReason::Lossy,
@@ -86,8 +89,9 @@ impl SkipReason {
     /// Its name, as logs and the summary show it.
     pub fn name(self) -> &'static str {
         match self {
-            SkipReason::Filtered => "filtered",
+            SkipReason::NotSelected => "not_selected",
             SkipReason::Conflict => "conflict",
+            SkipReason::ConflictFunctions => "conflict_functions",
             SkipReason::Expired => "expired",
             SkipReason::Empty => "empty",
             SkipReason::Lossy => "lossy",
@@ -450,20 +454,22 @@ mod tests {
             ("hash", 5),
             ("stream", 6),
             ("module", 7),
-            ("array", 8),
-            ("json", 9),
-            ("other", 10),
+            ("vectorset", 8),
+            ("array", 9),
+            ("json", 10),
+            ("other", 11),
         ];
         assert_eq!(sample.keys_written, keys);
-        assert_eq!(sample.keys_written_total(), 55);
+        assert_eq!(sample.keys_written_total(), 66);
         let skipped = [
-            ("filtered", 10),
+            ("not_selected", 10),
             ("conflict", 11),
-            ("expired", 12),
-            ("empty", 13),
-            ("lossy", 14),
-            ("publish", 15),
-            ("sentinel_hello", 16),
+            ("conflict_functions", 12),
+            ("expired", 13),
+            ("empty", 14),
+            ("lossy", 15),
+            ("publish", 16),
+            ("sentinel_hello", 17),
         ];
         assert_eq!(sample.skipped, skipped);
     }

@@ -104,7 +104,7 @@ impl<'a> Run<'a> {
         if let Err(error) = admin.remove_staging().await {
             tracing::warn!("a part of a value may be left on the target: {error}");
         }
-        Err(error)
+        Err(error.after_flush(self.restoration.target.flush))
     }
 
     /// Writes what is read until there is no more, and waits until all of it is confirmed. The
@@ -118,8 +118,8 @@ impl<'a> Run<'a> {
         note(&meter, self.progress);
         self.progress.enter(Phase::Draining);
         ready.copy.finish().await?;
-        let filtered = ready.reader.left_out();
-        self.progress.count_skipped(SkipReason::Filtered, filtered);
+        let keys = ready.reader.keys_not_selected();
+        self.progress.count_skipped(SkipReason::NotSelected, keys);
         Ok(end)
     }
 

@@ -296,7 +296,7 @@ impl<'a> Run<'a> {
         if copied.is_err() || !incremental {
             joined.feed.abandon().await;
         }
-        let copied = copied?;
+        let copied = copied.map_err(|error| error.after_flush(self.migration.target.flush))?;
         sides.target.admin_again().await?.remove_staging().await?;
         progress.applied_offset.set(joined.offset.get());
         let keys = progress.keys_read.get();

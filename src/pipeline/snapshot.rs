@@ -98,7 +98,14 @@ impl SnapshotCopy<'_> {
                     "data that a module keeps beside the keys is left out"
                 );
             }
-            Event::MemberExpiry { key, .. } => self.writer.member_expiry(self.db, &key)?,
+            Event::MemberExpiry {
+                key,
+                member,
+                expire_at_ms,
+            } => {
+                let expiry = (member, expire_at_ms);
+                self.writer.member_expiry(self.db, &key, expiry)?;
+            }
             // What metadata a key carries stands in the key itself, too.
             Event::KeyMeta { .. } | Event::KeyFlags { .. } => {}
             Event::SearchIndex { name } => {
@@ -142,7 +149,7 @@ impl SnapshotCopy<'_> {
     /// # Errors
     /// The end of a lane before that.
     pub(super) async fn finish(mut self) -> Result<Copied, Error> {
-        self.writer.flush();
+        self.writer.flush()?;
         self.hand_over().await?;
         let skipped = self.lanes.finish().await?;
         let left_out = self.writer.left_out();

@@ -57,6 +57,9 @@ pub enum Altitude {
     Converted {
         /// The type to write.
         to: ValueType,
+        /// Strings that are written anew are compressed as servers do it; those that are copied
+        /// stay as they are.
+        compress: bool,
     },
     /// Nothing: the next event is [`Event::ValueEnd`].
     Skip,

@@ -23,10 +23,11 @@ pub(crate) fn read(cursor: &mut Cursor<'_>, newer_versions: bool) -> Result<Head
     let version = std::str::from_utf8(digits)
         .ok()
         .and_then(|digits| digits.parse().ok());
-    let Some(version) = version.filter(|version| *version > 0) else {
-        return Err(cursor.corrupt("impossible RDB version"));
+    // Four digits at most, so they are always a number.
+    let header = Header {
+        valkey,
+        version: version.unwrap_or(0),
     };
-    let header = Header { valkey, version };
     let readable = newer_versions && !opcode::version_is_impossible(header);
     if !readable && !opcode::version_is_known(header) {
         return Err(cursor.bad(ErrorKind::UnknownVersion(header)));
@@ -75,10 +76,7 @@ mod tests {
             (b"REDIS0016", unknown(false, 16)),
             (b"VALKEY082", unknown(true, 82)),
             (b"VALKEY011", unknown(true, 11)),
-            (
-                b"REDIS0000",
-                Err(ErrorKind::Corrupt("impossible RDB version")),
-            ),
+            (b"REDIS0000", unknown(false, 0)),
             (b"REDIS00x1", other(Likeness::NoVersion)),
             (b"*1\r\n$4\r\nP", other(Likeness::Commands)),
             (b"\x1f\x8b0000000", other(Likeness::Gzip)),

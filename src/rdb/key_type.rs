@@ -19,6 +19,8 @@ pub enum KeyType {
     Stream,
     /// A type of a module.
     Module,
+    /// A vector set of Redis 8.0, whose module comes with the server.
+    VectorSet,
     /// An array of Redis 8.8.
     Array,
     /// A JSON document of Dragonfly.
@@ -29,7 +31,7 @@ pub enum KeyType {
 
 impl KeyType {
     /// All of them, in the order they are shown.
-    pub const ALL: [KeyType; 10] = [
+    pub const ALL: [KeyType; 11] = [
         KeyType::String,
         KeyType::List,
         KeyType::Set,
@@ -37,6 +39,7 @@ impl KeyType {
         KeyType::Hash,
         KeyType::Stream,
         KeyType::Module,
+        KeyType::VectorSet,
         KeyType::Array,
         KeyType::Json,
         KeyType::Other,
@@ -54,6 +57,7 @@ impl KeyType {
             2 | 11 | 20 => KeyType::Set,
             3 | 5 | 12 | 17 => KeyType::Zset,
             _ if value_type.is_stream() => KeyType::Stream,
+            _ if value_type.family == Family::VectorSets => KeyType::VectorSet,
             _ if value_type.is_module() => KeyType::Module,
             // What remains are the many encodings of hashes.
             _ => KeyType::Hash,
@@ -70,6 +74,7 @@ impl KeyType {
             KeyType::Hash => "hash",
             KeyType::Stream => "stream",
             KeyType::Module => "module",
+            KeyType::VectorSet => "vectorset",
             KeyType::Array => "array",
             KeyType::Json => "json",
             KeyType::Other => "other",

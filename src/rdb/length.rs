@@ -18,6 +18,9 @@ use super::limits::Limits;
 use super::lzf;
 use super::part::Element;
 
+/// What an LZF string begins with.
+const LZF: u8 = 0xc3;
+
 /// What stands where a string is expected, before its bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Prefix {
@@ -56,7 +59,7 @@ pub(crate) fn prefix(input: &[u8]) -> IResult<&[u8], Prefix, Flaw> {
         Some(0xc0) => after_first(input, nom::number::streaming::i8.map(|n| int(n.into()))),
         Some(0xc1) => after_first(input, le_i16.map(|n| int(n.into()))),
         Some(0xc2) => after_first(input, le_i32.map(|n| int(n.into()))),
-        Some(0xc3) => after_first(input, (length, length).map(lzf_sizes)),
+        Some(&LZF) => after_first(input, (length, length).map(lzf_sizes)),
         Some(0xc4) => flaw("string encoding 4, of old Redis Enterprise, is not supported"),
         Some(0xc5..) => flaw("no string begins with this byte"),
         Some(_) | None => length.map(Prefix::Raw).parse(input),
@@ -230,9 +233,49 @@ pub(crate) fn put_string(out: &mut impl BufMut, bytes: &[u8]) {
     out.put_slice(bytes);
 }
 
+/// The shortest string that servers compress, and what that has to save (redis rdb.c
+/// rdbSaveRawString, rdbSaveLzfStringObject).
+const COMPRESSED_FROM_BYTES: usize = 21;
+const SAVED_BYTES_MIN: usize = 4;
+
+/// Writes a string as servers do: compressed where that saves something, and is wanted.
+pub(crate) fn put_string_as(out: &mut impl BufMut, bytes: &[u8], compress: bool) {
+    let len_max = bytes.len().saturating_sub(SAVED_BYTES_MIN);
+    let compressed = match compress && bytes.len() >= COMPRESSED_FROM_BYTES {
+        true => lzf::compress(bytes, len_max),
+        false => None,
+    };
+    let Some(compressed) = compressed else {
+        return put_string(out, bytes);
+    };
+    out.put_u8(LZF);
+    put_length(out, compressed.len() as u64);
+    put_length(out, bytes.len() as u64);
+    out.put_slice(&compressed);
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn strings_are_compressed_where_that_saves_something() {
+        let (long, short) = ([b'a'; 100], [b'a'; 20]);
+        let half = b"abcdefghijklmnopqrst abcdef";
+        for (name, bytes, compress, begins) in [
+            ("compressed", &long[..], true, &b"\xc3\x05\x40\x64"[..]),
+            ("not asked for", &long, false, b"\x40\x64aaa"),
+            ("too short", &short, true, b"\x14aaa"),
+            ("saves three bytes", half, true, b"\x1babc"),
+        ] {
+            let mut out = Vec::new();
+            put_string_as(&mut out, bytes, compress);
+            assert!(out.starts_with(begins), "{name}: {}", out.escape_ascii());
+            let out = Bytes::from(out);
+            let read = Cursor::new(&out, 0, 0).string(&Limits::default()).unwrap();
+            assert_eq!(read.into_bytes(), bytes, "{name}");
+        }
+    }
 
     #[test]
     fn reads_every_form_of_a_length() {

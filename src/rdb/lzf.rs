@@ -44,6 +44,88 @@ pub(crate) fn inflate(mut input: &[u8], original: usize) -> Result<Vec<u8>, Flaw
     Ok(out)
 }
 
+/// The shortest copy: a shorter one takes no less than the bytes themselves.
+const COPY_BYTES_MIN: usize = 3;
+/// The longest copy without a byte for its length, counted from what every copy has.
+const SHORT_MAX: usize = 6;
+/// The sizes of the table of places: few for short strings, which there are many of.
+const PLACES_BITS: std::ops::RangeInclusive<u32> = 6..=14;
+
+/// Compresses a string into at most `len_max` bytes; `None` where that is too little.
+///
+/// Greedy: of what came before with the same three bytes the last place is known, and a copy from
+/// there is made as long as it can be.
+pub(crate) fn compress(input: &[u8], len_max: usize) -> Option<Vec<u8>> {
+    u32::try_from(input.len()).ok()?;
+    let bits = usize::BITS - input.len().leading_zeros();
+    let bits = bits.clamp(*PLACES_BITS.start(), *PLACES_BITS.end());
+    // Where three bytes were last, counted from one.
+    let mut places = vec![0_u32; 1 << bits];
+    let mut out = Vec::with_capacity(len_max.min(input.len()));
+    let (mut pos, mut literals_start) = (0, 0);
+    while let Some(three) = three_at(input, pos) {
+        let place = places.get_mut(slot(three, bits))?;
+        let before = std::mem::replace(place, pos as u32 + 1);
+        let Some(len) = len_of_copy(input, before, pos) else {
+            pos += 1;
+            continue;
+        };
+        put_literals(&mut out, input.get(literals_start..pos)?);
+        put_copy(&mut out, pos - before as usize, len - 2);
+        for within in pos + 1..pos + len {
+            if let Some(three) = three_at(input, within) {
+                *places.get_mut(slot(three, bits))? = within as u32 + 1;
+            }
+        }
+        pos += len;
+        literals_start = pos;
+        if out.len() > len_max {
+            return None;
+        }
+    }
+    put_literals(&mut out, input.get(literals_start..)?);
+    (out.len() <= len_max).then_some(out)
+}
+
+fn three_at(input: &[u8], pos: usize) -> Option<[u8; COPY_BYTES_MIN]> {
+    input.get(pos..)?.first_chunk().copied()
+}
+
+/// Multiplicative hashing, by the golden ratio.
+fn slot([a, b, c]: [u8; COPY_BYTES_MIN], bits: u32) -> usize {
+    let three = u32::from_le_bytes([a, b, c, 0]);
+    (three.wrapping_mul(0x9e37_79b1) >> (u32::BITS - bits)) as usize
+}
+
+/// How long a copy to `pos` from the place `before`, counted from one, can be.
+fn len_of_copy(input: &[u8], before: u32, pos: usize) -> Option<usize> {
+    let start = (before as usize).checked_sub(1)?;
+    if pos - start > WINDOW_BYTES {
+        return None;
+    }
+    let pairs = input.get(start..)?.iter().zip(input.get(pos..)?);
+    let same = pairs.take(INSTRUCTION_BYTES_MAX);
+    let len = same.take_while(|(one, other)| one == other).count();
+    (len >= COPY_BYTES_MIN).then_some(len)
+}
+
+fn put_literals(out: &mut Vec<u8>, literals: &[u8]) {
+    for run in literals.chunks(LITERALS_MAX) {
+        out.push(run.len() as u8 - 1);
+        out.extend_from_slice(run);
+    }
+}
+
+/// Both as they are written: the distance less one, the length less two.
+fn put_copy(out: &mut Vec<u8>, distance: usize, len: usize) {
+    let (high, low) = ((distance >> 8) as u8, distance as u8);
+    match len {
+        ..=SHORT_MAX => out.push((len as u8) << 5 | high),
+        _ => out.extend([7 << 5 | high, (len - SHORT_MAX - 1) as u8]),
+    }
+    out.push(low);
+}
+
 /// Inflates a string that is too long to be held, chunk by chunk.
 #[derive(Debug)]
 pub(crate) struct Inflater {
@@ -330,6 +412,67 @@ mod tests {
             assert!(inflate(input, original).is_err(), "{name}");
             let mut inflater = Inflater::new(input.len() as u64, original as u64, 1000);
             assert!(inflater.feed(input).is_err(), "{name}, in chunks");
+        }
+    }
+
+    fn comes_back(input: &[u8]) -> usize {
+        let compressed = compress(input, usize::MAX).unwrap();
+        assert!(sizes_are_possible(
+            compressed.len() as u64,
+            input.len() as u64
+        ));
+        assert!(inflate(&compressed, input.len()).as_deref() == Ok(input));
+        compressed.len()
+    }
+
+    #[test]
+    fn what_repeats_is_compressed() {
+        let text = "the same words again, and the same words once more. ".repeat(40);
+        let mut far = b"0123456789".to_vec();
+        far.extend((0..WINDOW_BYTES - 10).map(|n| ((n * 31) >> 3) as u8));
+        far.extend(b"0123456789");
+        let noise: Vec<u8> = (0..500_u32)
+            .map(|n| (n.wrapping_mul(0x9e37_79b1) >> 13) as u8)
+            .collect();
+        for (name, input, len_max) in [
+            ("nothing", &b""[..], 0),
+            ("one byte", b"a", 2),
+            ("three bytes", b"aaa", 4),
+            ("a byte again and again", &[b'a'; 100], 9),
+            ("as long as copies are", &[b'a'; 1 + 264], 5),
+            ("longer than they are", &[b'a'; 1 + 264 + 264], 8),
+            ("text", text.as_bytes(), 100),
+            ("noise", &noise, 500 + 16),
+            ("the far end of the window", &far, far.len()),
+        ] {
+            let len = comes_back(input);
+            assert!(len <= len_max, "{name}: {len}");
+        }
+    }
+
+    #[test]
+    fn what_does_not_fit_is_not_compressed() {
+        let input = [b'a'; 100];
+        let len = comes_back(&input);
+        assert_eq!(compress(&input, len).map(|out| out.len()), Some(len));
+        assert_eq!(compress(&input, len - 1), None);
+        assert_eq!(compress(b"abcdefghijklmnopqrstuvwxyz", 22), None);
+    }
+
+    proptest::proptest! {
+        /// Bytes of few values, so that there is something to copy, in runs and from afar.
+        #[test]
+        fn whatever_is_compressed_comes_back(
+            runs in proptest::collection::vec((0..4_u8, 1..400_usize), 0..60),
+            noise in proptest::collection::vec(proptest::num::u8::ANY, 0..300),
+            repeats in 1..40_usize,
+        ) {
+            let mut input: Vec<u8> = Vec::new();
+            for (byte, len) in runs {
+                input.extend((0..len).map(|n| byte.wrapping_add((n % 7 / 5) as u8)));
+            }
+            input.extend(noise.repeat(repeats));
+            comes_back(&input);
         }
     }
 

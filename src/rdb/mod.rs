@@ -70,6 +70,7 @@ pub use part::{
 pub use plain::{FieldExpiry, NoPlainEncoding, PlainEncoder};
 pub use server_version::{Flavor, NoSuchServer, ServerVersion};
 pub use value::ValueParser;
+pub use value::function::LibraryHead;
 pub use value::module::{ModuleItem, ModuleItems, module_name};
 pub use value_type::{Family, ValueType};
 pub use writer::Writer;

@@ -41,6 +41,9 @@ pub struct Parser {
     input: Input,
     /// Read before the input goes on.
     section: Option<Section>,
+    /// By how much the records that were read are longer than their place in the input: what stood
+    /// in sections is.
+    inflated_by: i64,
     records: Records,
 }
 
@@ -50,6 +53,7 @@ impl Parser {
         Self {
             input: Input::new(),
             section: None,
+            inflated_by: 0,
             records: Records::new(limits),
         }
     }
@@ -96,11 +100,13 @@ impl Parser {
             let (pos, committed) = (cursor.pos(), cursor.committed());
             match stepped {
                 Ok(event) => {
+                    let offset = self.input.offset();
                     self.take_over(pos);
                     if event.is_some() {
                         return Ok(event);
                     }
                     if let Some(section) = self.records.section.take() {
+                        self.inflated_by -= (self.input.offset() - offset).cast_signed();
                         self.section = Some(section);
                     }
                 }
@@ -135,7 +141,7 @@ impl Parser {
     fn take_over(&mut self, pos: usize) {
         match &mut self.section {
             None => self.input.take_over(pos),
-            Some(section) => section.take_over(pos),
+            Some(section) => self.inflated_by += section.take_over(pos) as i64,
         }
     }
 
@@ -187,6 +193,12 @@ impl Parser {
     /// How many bytes were made use of, from the first byte of the RDB.
     pub fn offset(&self) -> u64 {
         self.input.offset()
+    }
+
+    /// How many bytes the records that were read have, with those of compressed sections counted as
+    /// they are inflated: a distance between two records is their size wherever they stand.
+    pub fn position(&self) -> u64 {
+        self.input.offset().saturating_add_signed(self.inflated_by)
     }
 
     /// Takes what was fed behind [`Event::End`]: these bytes belong to whoever reads next, a mark

@@ -8,7 +8,7 @@ use bytes::BufMut;
 
 use crate::keyspace::UnixMs;
 
-use super::length::{put_length, put_string};
+use super::length::{put_length, put_string, put_string_as};
 use super::part::{Element, Part};
 use super::value_type::{Family, ValueType};
 
@@ -43,6 +43,7 @@ impl FieldExpiry {
 #[derive(Debug)]
 pub struct PlainEncoder {
     field_expiry: FieldExpiry,
+    compress: bool,
     /// The type of the value, once a part has told.
     value_type: Option<u8>,
     count: u64,
@@ -61,11 +62,19 @@ impl PlainEncoder {
     pub fn new(field_expiry: FieldExpiry) -> Self {
         Self {
             field_expiry,
+            compress: false,
             value_type: None,
             count: 0,
             body: Vec::new(),
             fields: Vec::new(),
         }
+    }
+
+    /// Says whether long strings are compressed, as servers do in their files.
+    #[must_use]
+    pub fn compressing(mut self, compress: bool) -> Self {
+        self.compress = compress;
+        self
     }
 
     /// Takes the next part of the value.
@@ -76,7 +85,7 @@ impl PlainEncoder {
     pub fn push(&mut self, part: &Part) -> Result<(), NoPlainEncoding> {
         let value_type = match part {
             Part::String(element) => {
-                put_element(&mut self.body, element);
+                self.put_element(element);
                 0
             }
             Part::StringStart { len } => {
@@ -88,15 +97,15 @@ impl PlainEncoder {
                 0
             }
             Part::ListElement(element) => {
-                put_element(&mut self.body, element);
+                self.put_element(element);
                 1
             }
             Part::SetMember(element) => {
-                put_element(&mut self.body, element);
+                self.put_element(element);
                 2
             }
             Part::ZsetMember { member, score } => {
-                put_element(&mut self.body, member);
+                self.put_element(member);
                 self.body.put_f64_le(*score);
                 5
             }
@@ -106,8 +115,8 @@ impl PlainEncoder {
                 expire_at_ms,
             } => {
                 self.fields.push((self.body.len(), *expire_at_ms));
-                put_element(&mut self.body, field);
-                put_element(&mut self.body, value);
+                self.put_element(field);
+                self.put_element(value);
                 4
             }
             Part::StreamEntry { .. }
@@ -138,7 +147,7 @@ impl PlainEncoder {
 
     /// Takes the next member of a sorted set for servers that have scores as text (type 3).
     pub(crate) fn push_text_score(&mut self, member: &Element, score: f64) {
-        put_element(&mut self.body, member);
+        self.put_element(member);
         if score.is_infinite() {
             self.body.put_u8(if score > 0.0 { 254 } else { 255 });
         } else {
@@ -186,6 +195,14 @@ impl PlainEncoder {
                 (ValueType::of(22, Family::Valkey), self.with_expiry_last())
             }
         })
+    }
+
+    fn put_element(&mut self, element: &Element) {
+        let out = &mut self.body;
+        match element {
+            Element::Bytes(bytes) => put_string_as(out, bytes, self.compress),
+            Element::Int(value) => put_string(out, itoa::Buffer::new().format(*value).as_bytes()),
+        }
     }
 
     fn min_expiry(&self) -> Option<UnixMs> {
@@ -240,13 +257,6 @@ impl PlainEncoder {
                     self.body.get(*start..end).unwrap_or_default(),
                 )
             })
-    }
-}
-
-fn put_element(out: &mut Vec<u8>, element: &Element) {
-    match element {
-        Element::Bytes(bytes) => put_string(out, bytes),
-        Element::Int(value) => put_string(out, itoa::Buffer::new().format(*value).as_bytes()),
     }
 }
 

@@ -209,8 +209,9 @@ fn begin(value_type: ValueType, altitude: Altitude, cursor: &Cursor<'_>) -> Resu
         Altitude::Measure { bytes_max } => {
             ahead(Goal::Measure, Walk::new(layout), bytes_max as u64)
         }
-        Altitude::Converted { to } if to != value_type || is_rewritten(to) => {
-            let conversion = Conversion::new(value_type, to).map_err(|kind| cursor.bad(kind))?;
+        Altitude::Converted { to, compress } if to != value_type || is_rewritten(to) => {
+            let conversion = Conversion::new(value_type, to, compress);
+            let conversion = conversion.map_err(|kind| cursor.bad(kind))?;
             Step::Converted(Box::new(conversion))
         }
         Altitude::Pieces | Altitude::Converted { .. } => Step::Pieces(Walk::new(layout)),
@@ -251,7 +252,9 @@ fn begin_with_names(
     let value = Value::new(value_type);
     Ok(match altitude {
         Altitude::Elements | Altitude::Encoded | Altitude::Content => Step::Elements(value),
-        Altitude::Converted { to } if to != value_type => gather(value, value_type, to, cursor)?,
+        Altitude::Converted { to, compress } if to != value_type => {
+            gather(value, value_type, (to, compress), cursor)?
+        }
         altitude => Step::Whole(altitude),
     })
 }
@@ -272,7 +275,7 @@ fn begin_template(
     Ok(match altitude {
         Altitude::Measure { bytes_max } => ahead(Goal::Measure, walk, bytes_max as u64),
         Altitude::Skip => Step::Skip(walk),
-        Altitude::Converted { to } => gather(value, value_type, to, cursor)?,
+        Altitude::Converted { to, compress } => gather(value, value_type, (to, compress), cursor)?,
         Altitude::Raw { .. }
         | Altitude::Pieces
         | Altitude::Encoded
@@ -281,8 +284,14 @@ fn begin_template(
     })
 }
 
-fn gather(value: Value, from: ValueType, to: ValueType, cursor: &Cursor<'_>) -> Result<Step, Stop> {
-    let conversion = Conversion::of_value(value, from, to).map_err(|kind| cursor.bad(kind))?;
+fn gather(
+    value: Value,
+    from: ValueType,
+    (to, compress): (ValueType, bool),
+    cursor: &Cursor<'_>,
+) -> Result<Step, Stop> {
+    let conversion = Conversion::of_value(value, from, to, compress);
+    let conversion = conversion.map_err(|kind| cursor.bad(kind))?;
     Ok(Step::Converted(Box::new(conversion)))
 }
 

@@ -310,7 +310,7 @@ impl Records {
     fn dragonfly_record(&self, byte: u8) -> Option<Record> {
         match self.family {
             Family::Dragonfly => Record::of(byte),
-            Family::Redis | Family::Valkey => None,
+            Family::Redis | Family::Valkey | Family::VectorSets => None,
         }
     }
 
@@ -320,6 +320,7 @@ impl Records {
 
     fn key(&mut self, value_type: ValueType, cursor: &mut Cursor<'_>) -> Result<Event, Stop> {
         let key = cursor.text(&self.limits)?;
+        let value_type = module::told_apart(value_type, cursor)?;
         let Attributes {
             expire_at_ms,
             idle_s,

@@ -58,9 +58,11 @@ impl Section {
         Cursor::new(&self.bytes, 0, self.pos)
     }
 
-    /// Takes over what stands before a position of the cursor.
-    pub(crate) fn take_over(&mut self, pos: usize) {
+    /// Takes over what stands before a position of the cursor, and says how many bytes that were.
+    pub(crate) fn take_over(&mut self, pos: usize) -> usize {
+        let taken = pos - self.pos;
         self.pos = pos;
+        taken
     }
 
     /// Whether nothing is left of it.

@@ -227,6 +227,8 @@ impl ServerVersion {
                 .map(ValueType::common)
                 .ok_or(Loss::Stream),
             KeyType::Module => Err(Loss::ModuleValue),
+            KeyType::VectorSet if self.has_vector_sets() => Ok(value_type),
+            KeyType::VectorSet => Err(Loss::VectorSet),
             KeyType::Array => Err(Loss::Array),
             KeyType::Json => Err(Loss::Json),
             KeyType::Other if value_type.family == Family::Dragonfly => Err(Loss::DragonflyValue),
@@ -402,6 +404,7 @@ mod tests {
         let common = |byte| Ok(ValueType::common(byte));
         let valkey = ValueType::of(22, Family::Valkey);
         let dragonfly = |byte| ValueType::of(byte, Family::Dragonfly);
+        let vectors = ValueType::of(7, Family::VectorSets);
         for (text, from, expected) in [
             ("redis-2.8", ValueType::common(18), common(1)),
             ("redis-2.8", ValueType::common(14), common(1)),
@@ -425,6 +428,9 @@ mod tests {
             ("valkey-9.1", ValueType::common(24), Ok(valkey)),
             ("valkey-9.1", ValueType::common(26), common(21)),
             ("redis-8.6", ValueType::common(7), Err(Loss::ModuleValue)),
+            ("redis-7.4", vectors, Err(Loss::VectorSet)),
+            ("redis-8.0", vectors, Ok(vectors)),
+            ("valkey-9.1", vectors, Err(Loss::VectorSet)),
             ("redis-8.6", ValueType::common(27), common(26)),
             ("redis-8.8", ValueType::common(27), common(27)),
             ("redis-8.6", ValueType::common(28), Err(Loss::Array)),

@@ -9,6 +9,9 @@ pub enum Family {
     Valkey,
     /// Dragonfly's: the AUX field `df-ver` and a version up to 9.
     Dragonfly,
+    /// That of the module for vector sets, which Redis brings along from 8.0 on: their type byte is
+    /// the one of all modules, the id behind it is their own.
+    VectorSets,
 }
 
 /// The type byte of a value, told apart by the family that wrote it.
@@ -53,7 +56,7 @@ impl ValueType {
         self.family == Family::Redis && matches!(self.byte, 30 | 32)
     }
 
-    /// Whether it is the value of a module.
+    /// Whether it is the value of a module, vector sets included.
     pub fn is_module(self) -> bool {
         self.byte == 7
     }

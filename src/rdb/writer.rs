@@ -6,7 +6,7 @@ use crate::keyspace::Db;
 
 use super::crc64::Crc64;
 use super::event::{Header, Key};
-use super::length::{put_length, put_string};
+use super::length::{put_length, put_string_as};
 use super::opcode;
 use super::value_type::ValueType;
 
@@ -45,6 +45,7 @@ const IDLE_VERSION_MIN: u16 = 9;
 #[derive(Debug)]
 pub struct Writer {
     header: Header,
+    compress: bool,
     out: Vec<u8>,
     /// Up to here `out` is part of the checksum.
     summed: usize,
@@ -61,25 +62,34 @@ impl Writer {
         };
         Self {
             header,
+            compress: false,
             out: magic.into_bytes(),
             summed: 0,
             crc: Crc64::new(),
         }
     }
 
+    /// Says whether long keys, function libraries and AUX values are compressed, as servers do it.
+    /// Bodies are written as they are given.
+    #[must_use]
+    pub fn compressing(mut self, compress: bool) -> Self {
+        self.compress = compress;
+        self
+    }
+
     /// Writes an AUX field, unless the version has none.
     pub fn aux(&mut self, name: &[u8], value: &[u8]) {
         if self.header.version >= AUX_VERSION_MIN {
             self.out.put_u8(opcode::AUX);
-            put_string(&mut self.out, name);
-            put_string(&mut self.out, value);
+            put_string_as(&mut self.out, name, self.compress);
+            put_string_as(&mut self.out, value, self.compress);
         }
     }
 
     /// Writes the source of a function library, which servers load from 7.0 on.
     pub fn function(&mut self, code: &[u8]) {
         self.out.put_u8(opcode::FUNCTION2);
-        put_string(&mut self.out, code);
+        put_string_as(&mut self.out, code, self.compress);
     }
 
     /// Says which db the keys that follow belong to.
@@ -118,7 +128,7 @@ impl Writer {
             }
         }
         out.put_u8(value_type.byte);
-        put_string(out, &key.key);
+        put_string_as(out, &key.key, self.compress);
     }
 
     /// Writes the body of the last key, or its next piece.

@@ -107,6 +107,12 @@ pub enum ErrorKind {
         /// The db of the key.
         db: Db,
     },
+    /// The same for a function library.
+    #[error("has function library {} already", Escaped(.name))]
+    LibraryExists {
+        /// Its name.
+        name: Bytes,
+    },
     /// Something cannot be said on the target and the policy is to fail then.
     #[error("cannot hold {} of key {} in db {db}", .lossy.loss, Escaped(&.lossy.key))]
     Lossy {
@@ -232,6 +238,7 @@ impl ErrorKind {
             | ErrorKind::Login(_)
             | ErrorKind::Refused { .. }
             | ErrorKind::KeyExists { .. }
+            | ErrorKind::LibraryExists { .. }
             | ErrorKind::Lossy { .. }
             | ErrorKind::Untranslatable { .. }
             // Two that write for one migration would take it from each other for ever.
@@ -345,7 +352,7 @@ impl Error {
             ErrorKind::LaneLogin(reply) => reply.kind.hint(),
             ErrorKind::Refused { reply, .. } => reply.kind.hint(),
             ErrorKind::RefusedTooLong { reply, .. } => reply.kind.hint(),
-            ErrorKind::KeyExists { .. } => {
+            ErrorKind::KeyExists { .. } | ErrorKind::LibraryExists { .. } => {
                 "run again with --on-conflict replace or skip, or with --flush-target"
             }
             ErrorKind::Lossy { lossy, .. } if lossy.loss == Loss::PendingOfDeletedEntry => {

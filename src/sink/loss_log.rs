@@ -1,29 +1,25 @@
 //! What could not be said on the target: counted, named, or the end of the run.
 
-use std::collections::BTreeMap;
-
 use bytes::Bytes;
 
 use crate::{
-    keyspace::{Db, Escaped, Loss},
+    keyspace::{Db, Loss},
     net::Endpoint,
 };
 
 use super::{
     error::{Error, ErrorKind},
+    loss_names::LossNames,
     lossy::Lossy,
     policy::OnLossy,
 };
-
-/// Losses that are named in the log, per kind; all are counted.
-const NAMED_MAX: u64 = 100;
 
 /// Decides about losses and remembers them.
 #[derive(Debug)]
 pub struct LossLog {
     endpoint: Endpoint,
     policy: OnLossy,
-    counts: BTreeMap<Loss, u64>,
+    names: LossNames<Loss>,
 }
 
 impl LossLog {
@@ -32,7 +28,7 @@ impl LossLog {
         LossLog {
             endpoint,
             policy,
-            counts: BTreeMap::new(),
+            names: LossNames::new("the target cannot hold".into()),
         }
     }
 
@@ -48,17 +44,7 @@ impl LossLog {
             };
             return Err(ErrorKind::Lossy { lossy, db }.at(&self.endpoint));
         }
-        let count = self.counts.entry(loss).or_default();
-        *count += 1;
-        match *count {
-            n if n <= NAMED_MAX => {
-                tracing::warn!(%db, key = %Escaped(key), "the target cannot hold {loss}");
-            }
-            n if n == NAMED_MAX + 1 => {
-                tracing::warn!("more keys lose {loss}; they are counted but not named");
-            }
-            _ => {}
-        }
+        self.names.lose(loss, 1, db, key);
         Ok(())
     }
 
@@ -69,6 +55,6 @@ impl LossLog {
 
     /// How much was left out, of all kinds.
     pub fn total(&self) -> u64 {
-        self.counts.values().sum()
+        self.names.total()
     }
 }

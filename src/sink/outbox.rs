@@ -39,13 +39,13 @@ impl Outbox {
         lane.unwrap_or(0)
     }
 
-    /// Appends a command without a db to the first lane.
-    pub(super) fn single(&mut self, command: &Command, shape: Shape, writes: Writes) {
+    /// Appends a command without a db to the first lane; errors name it with what it writes.
+    pub(super) fn single(&mut self, command: &Command, of: Bytes, shape: Shape, writes: Writes) {
         if let Some(buffer) = self.lanes.first_mut() {
             buffer.flush_mset();
             buffer.encoder.command(command);
             let name = command.args().first().cloned().unwrap_or_default();
-            buffer.close(shape, name, Bytes::new(), writes);
+            buffer.close(shape, name, of, writes);
         }
         self.hand_over_if_full(0);
     }

@@ -151,6 +151,12 @@ impl Rebuild {
         Ok(())
     }
 
+    /// Gives a field that was taken an expiry afterwards.
+    pub(super) fn expire_field(&mut self, field: Bytes, at: UnixMs, out: &mut Vec<Command>) {
+        self.flush(out);
+        self.expire([(at, vec![field])], out);
+    }
+
     fn lose(&self, loss: Loss) -> Result<(), Lossy> {
         let key = self.key.clone();
         Err(Lossy { loss, key })
@@ -244,7 +250,15 @@ impl Rebuild {
             return;
         }
         out.push(Command::new(chunk.args));
-        for (expire_at_ms, fields) in chunk.expiries {
+        self.expire(chunk.expiries, out);
+    }
+
+    fn expire(
+        &mut self,
+        expiries: impl IntoIterator<Item = (UnixMs, Vec<Bytes>)>,
+        out: &mut Vec<Command>,
+    ) {
+        for (expire_at_ms, fields) in expiries {
             self.may_vanish = true;
             // Servers refuse a negative time here; 0 is as much in the past.
             let written_ms = self.hold.apply_field(expire_at_ms).max(0);

@@ -4,7 +4,7 @@
 use bytes::Bytes;
 
 use crate::{
-    keyspace::Db,
+    keyspace::{Db, UnixMs},
     rdb::Part,
     resp::{Command, Encoder},
 };
@@ -92,10 +92,21 @@ impl Staged {
     /// As [`Rebuild::part`].
     pub(super) fn part(&mut self, part: Part) -> Result<(), Lossy> {
         let lossy = self.rebuild.part(part, &mut self.commands);
+        self.count();
+        lossy
+    }
+
+    /// Gives a field that was taken an expiry afterwards.
+    pub(super) fn expire_field(&mut self, field: Bytes, expire_at_ms: UnixMs) {
+        let commands = &mut self.commands;
+        self.rebuild.expire_field(field, expire_at_ms, commands);
+        self.count();
+    }
+
+    fn count(&mut self) {
         let new = self.commands.get(self.counted..).unwrap_or_default();
         self.bytes += new.iter().map(Command::encoded_len_max).sum::<usize>();
         self.counted = self.commands.len();
-        lossy
     }
 
     /// The commands of the next transaction, as soon as they are enough for one.

@@ -132,7 +132,7 @@ impl Target {
     }
 
     /// The type in which its RESTORE takes a stream of this type.
-    pub(super) fn stream_type_for(&self, from: ValueType) -> ValueType {
+    pub(crate) fn stream_type_for(&self, from: ValueType) -> ValueType {
         match self.restores(from) {
             true => from,
             false => ValueType::common(self.newest_stream()),
@@ -158,7 +158,7 @@ impl Target {
 
     /// The body of a module's value as the target reads it: vector sets have had two forms. What
     /// cannot be read stays as it is, for the target to answer.
-    pub(super) fn module_body(&self, type_name: &str, body: &Bytes) -> Bytes {
+    pub(crate) fn module_body(&self, type_name: &str, body: &Bytes) -> Bytes {
         if type_name != "vectorset" || self.server_version().loads_newest_vector_sets() {
             return body.clone();
         }
@@ -177,6 +177,7 @@ impl Target {
             (28, Family::Redis) => Some(Loss::Array),
             (64, Family::Redis) => Some(Loss::CronJob),
             (33..=37, Family::Dragonfly) => Some(Loss::DragonflyValue),
+            (_, Family::VectorSets) if !self.restores_module("vectorset") => Some(Loss::VectorSet),
             _ if value_type.is_json() && !self.restores_module("ReJSON-RL") => Some(Loss::Json),
             _ => None,
         }

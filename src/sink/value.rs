@@ -12,6 +12,8 @@
 //! All but the last are one command, so readers of the target never see half a value. The staging
 //! name belongs to the lane, so one lane stages one value at a time.
 
+mod held_hash;
+
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -35,6 +37,7 @@ use super::{
     staging::{Staged, staging_key},
     target::{MODULE_BYTES_MAX, Target},
 };
+use held_hash::HeldHash;
 
 /// Strings from here on get a SET of their own.
 const MSET_VALUE_BYTES_MAX: usize = 16 * 1024;
@@ -78,6 +81,8 @@ pub struct ValueWriter {
     config: ValueConfig,
     outbox: Outbox,
     value: Option<Value>,
+    /// A hash that waits for what follows it.
+    held: Option<HeldHash>,
     /// Whether the key that was begun last is written at all.
     writes_key: bool,
     left_out: LeftOut,
@@ -136,6 +141,7 @@ impl ValueWriter {
             outbox: Outbox::new(config.lanes),
             config,
             value: None,
+            held: None,
             writes_key: false,
             left_out: LeftOut::default(),
             losses,
@@ -149,8 +155,9 @@ impl ValueWriter {
     /// expired.
     ///
     /// # Errors
-    /// [`ErrorKind::NoSuchDb`], [`ErrorKind::Lossy`].
+    /// [`ErrorKind::NoSuchDb`], [`ErrorKind::Lossy`]; [`ErrorKind::Value`] of the key before.
     pub fn begin(&mut self, db: Db, mut key: rdb::Key, now_ms: UnixMs) -> Result<Altitude, Error> {
+        self.settle()?;
         if db.0 >= self.target.databases {
             let databases = self.target.databases;
             return Err(ErrorKind::NoSuchDb { db, databases }.at(&self.config.endpoint));
@@ -231,6 +238,10 @@ impl ValueWriter {
             return Ok(());
         };
         match event {
+            Event::Body(body) if self.holds_back(&value) => {
+                self.hold_back(value, Some(body));
+                return Ok(());
+            }
             Event::Body(body) => {
                 self.body(&mut value, &body)?;
                 return self.end(value);
@@ -240,6 +251,10 @@ impl ValueWriter {
                 self.long_module(&mut value)?;
             }
             Event::Part(part) => self.part(&mut value, part)?,
+            Event::ValueEnd if self.holds_back(&value) => {
+                self.hold_back(value, None);
+                return Ok(());
+            }
             Event::ValueEnd => return self.end(value),
             // Nothing else belongs to a value.
             _ => {}
@@ -406,15 +421,23 @@ impl ValueWriter {
             return Ok(());
         };
         let lossy = staged.part(part);
-        let (db, key) = (value.db, &value.key.key);
+        self.pass_on(value);
+        match lossy {
+            Ok(()) => Ok(()),
+            Err(lossy) => self.losses.lose(lossy.loss, value.db, &value.key.key),
+        }
+    }
+
+    /// Hands over what is staged once it is enough for a transaction.
+    fn pass_on(&mut self, value: &mut Value) {
+        let Way::Staged(staged) = &mut value.way else {
+            return;
+        };
         if let Some(commands) = staged.take_full() {
+            let (db, key) = (value.db, &value.key.key);
             let (shape, writes) = (Shape::Transaction, Writes::Part);
             self.outbox
                 .transaction(value.lane, (db, key), commands, shape, writes);
-        }
-        match lossy {
-            Ok(()) => Ok(()),
-            Err(lossy) => self.losses.lose(lossy.loss, db, key),
         }
     }
 
@@ -483,18 +506,6 @@ impl ValueWriter {
             .transaction(value.lane, (db, key), commands, shape, writes);
     }
 
-    /// Counts a member of the last key whose own expiry no other server has. Nothing is lost with
-    /// a key that is left out.
-    ///
-    /// # Errors
-    /// [`ErrorKind::Lossy`].
-    pub fn member_expiry(&mut self, db: Db, key: &Bytes) -> Result<(), Error> {
-        match self.writes_key {
-            true => self.losses.lose(Loss::MemberExpiry, db, key),
-            false => Ok(()),
-        }
-    }
-
     /// Writes a function library.
     ///
     /// # Errors
@@ -512,8 +523,10 @@ impl ValueWriter {
             args.push("REPLACE".into());
         }
         args.push(code.clone());
-        let command = Command::new(args);
-        self.outbox.single(&command, shape, Writes::Function);
+        let name = rdb::LibraryHead::of(code).name.unwrap_or_default();
+        let name = Bytes::copy_from_slice(name.as_bytes());
+        self.outbox
+            .single(&Command::new(args), name, shape, Writes::Function);
         Ok(())
     }
 
@@ -521,7 +534,8 @@ impl ValueWriter {
     pub fn script(&mut self, text: &Bytes) {
         let args = vec!["SCRIPT".into(), "LOAD".into(), text.clone()];
         let command = Command::new(args);
-        self.outbox.single(&command, Shape::Plain, Writes::Part);
+        self.outbox
+            .single(&command, Bytes::new(), Shape::Plain, Writes::Part);
     }
 
     fn string(&mut self, value: &Value, string: &Bytes) {
@@ -550,8 +564,13 @@ impl ValueWriter {
     }
 
     /// Hands over everything that was gathered, however little.
-    pub fn flush(&mut self) {
+    ///
+    /// # Errors
+    /// [`ErrorKind::Lossy`], [`ErrorKind::Value`] of the last key.
+    pub fn flush(&mut self) -> Result<(), Error> {
+        self.settle()?;
         self.outbox.flush();
+        Ok(())
     }
 
     /// Takes the next batch that is ready, and the lane it is for.

@@ -270,7 +270,7 @@ fn compare(client: &mut Client, line: &Json) {
 }
 
 fn compare_vectors(client: &mut Client, key: &[u8], line: &Json) {
-    assert_eq!(line["module"], "vectorset");
+    assert_eq!(line["type"], "vectorset");
     let elements = array(&line["value"]);
     assert_eq!(
         elements.len().to_string(),

@@ -70,7 +70,7 @@ fn expected_losses(source: Version, target: Version) -> BTreeSet<&'static str> {
             source.is_redis_from(8, 6) && !target.is_redis_from(8, 6),
         ),
         (
-            "vector_set",
+            "vectorset",
             source.has_vector_sets() && !target.has_vector_sets(),
         ),
     ];
@@ -118,7 +118,7 @@ fn to_each(source: &str) {
             "{source} to {target}:\n{}",
             shown.join("\n")
         );
-        let lost = losses.get("vector_set").and_then(|lost| lost.as_u64());
+        let lost = losses.get("vectorset").and_then(|lost| lost.as_u64());
         assert_eq!(
             vector_sets.len() as u64,
             lost.unwrap_or(0),

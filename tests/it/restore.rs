@@ -258,7 +258,7 @@ fn only_the_keys_that_are_selected_arrive() {
         Oracle::between(&source, &target).assert_equal(&source, &target);
         let summary = finished.json();
         assert_eq!(
-            summary["skipped"]["filtered"],
+            summary["skipped"]["not_selected"],
             all - source.keys(),
             "{args:?}"
         );
@@ -543,6 +543,107 @@ fn a_restore_that_fails_leaves_no_part_of_a_value() {
     assert!(finished.stderr.contains("the expiry of a hash field"));
     assert_no_staging(&target);
     assert_eq!(target.keys(), 0);
+}
+
+/// What KeyDB says behind a hash becomes an expiry of its field, in every way of writing, and never
+/// touches a key that the target keeps.
+#[test]
+fn expiries_of_keydbs_fields_are_kept_where_the_target_has_them() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/rdb");
+    let file = root.join("synthetic/keydb-member-expiry.rdb");
+    let expiry = |target: &Server| {
+        let at = command!["HPEXPIRETIME", "h", "FIELDS", 1, "f"];
+        text(&items(&target.client().run(at))[0])
+    };
+    let here = Version::available();
+    for (name, lossy) in [("redis-8.0", 1), ("valkey-9.1", 1), ("redis-7.0", 2)] {
+        if !here.contains(&Version::named(name)) {
+            continue;
+        }
+        for size in ["1mb", "1"] {
+            let target = Server::start(name);
+            let args = ["--on-lossy", "drop", "--restore-bytes-max", size];
+            let finished = restore(&file, &target, &args);
+            finished.assert_code(0);
+            assert_eq!(finished.json()["skipped"]["lossy"], lossy, "{name} {size}");
+            assert_eq!(target.keys(), 3, "{name} {size}");
+            if lossy > 1 {
+                continue;
+            }
+            assert_eq!(expiry(&target), "4102444800001", "{name} {size}");
+
+            target
+                .client()
+                .run(command!["HPERSIST", "h", "FIELDS", 1, "f"]);
+            let again = restore(
+                &file,
+                &target,
+                &[&args[..], &["--on-conflict", "skip"]].concat(),
+            );
+            again.assert_code(0);
+            assert_eq!(again.json()["skipped"]["conflict"], 3, "{name} {size}");
+            assert_eq!(expiry(&target), "-1", "{name} {size}: it is left alone");
+        }
+    }
+}
+
+#[test]
+fn a_library_that_exists_is_named_and_counted_apart() {
+    let source = Server::start("redis-7.0");
+    let code = "#!lua name=mylib\nredis.register_function('f', function() return 1 end)";
+    source.client().run(command!["FUNCTION", "LOAD", code]);
+    source.client().run(command!["SET", "k", "v"]);
+    let file = source.save();
+    let target = Server::start("redis-7.0");
+    restore(&file, &target, &[]).assert_code(0);
+
+    target.client().run(command!["DEL", "k"]);
+    target.client().run(command!["SET", "other", "v"]);
+    let finished = restore(&file, &target, &["--on-conflict", "fail"]);
+    finished.assert_code(4);
+    let said = "has function library \"mylib\" already";
+    assert!(finished.stderr.contains(said), "{}", finished.stderr);
+
+    target.client().run(command!["DEL", "k"]);
+    let finished = restore(&file, &target, &["--on-conflict", "skip"]);
+    finished.assert_code(0);
+    let skipped = &finished.json()["skipped"];
+    assert_eq!(
+        (&skipped["conflict"], &skipped["conflict_functions"]),
+        (&0.into(), &1.into())
+    );
+}
+
+#[test]
+fn what_stops_the_run_behind_a_flush_says_that_the_target_was_emptied() {
+    let source = Server::start("redis-8.0");
+    let mut client = source.client();
+    client.run(command!["HSET", "h", "f", "v"]);
+    client.run(command![
+        "HPEXPIREAT",
+        "h",
+        4_102_444_800_000_i64,
+        "FIELDS",
+        1,
+        "f"
+    ]);
+    let file = source.save();
+    let target = Server::start("redis-7.0");
+    for (args, is_said) in [
+        (&["--flush-target", "--yes"][..], true),
+        (&["--on-conflict", "replace"], false),
+    ] {
+        target.client().run(command!["SET", "before", "1"]);
+        let finished = restore(&file, &target, args);
+        finished.assert_code(4);
+        let said = finished
+            .stderr
+            .contains("the target was emptied before that");
+        assert_eq!(said, is_said, "{args:?}: {}", finished.stderr);
+        assert_eq!(target.keys() == 0, is_said, "{args:?}");
+        let why = finished.json()["error"]["why"].to_string();
+        assert_eq!(why.contains("the target was emptied"), is_said, "{why}");
+    }
 }
 
 /// The first fields are deleted under the value that is being built, the others as they come.

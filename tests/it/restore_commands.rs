@@ -3,6 +3,7 @@
 use std::{path::Path, time::Duration};
 
 use crate::support::{
+    client::{items, number},
     dataset::{DBS, Dataset},
     keyferry::{Finished, Keyferry},
     oracle::Oracle,
@@ -154,5 +155,53 @@ fn payloads_say_what_commands_cannot() {
             _ => assert_no_errors(&target.redis_cli(&[], &script)),
         }
         Oracle::between(&source, &target).assert_equal(&source, &target);
+    }
+}
+
+/// No command makes an entry pending that was deleted; a payload does, in a form that the server
+/// takes.
+#[test]
+fn pending_entries_of_deleted_entries_are_lost_by_name_or_kept_by_payload() {
+    let here = Version::available();
+    for (source, targets) in [
+        ("redis-7.0", &["redis-6.0", "redis-6.2", "redis-7.0"][..]),
+        ("redis-8.6", &["redis-6.0", "redis-7.0", "valkey-9.1"]),
+    ] {
+        let source = Version::named(source);
+        if !here.contains(&source) {
+            continue;
+        }
+        let from = Server::of(source).start();
+        let mut client = from.client();
+        client.pipeline(&[
+            command!["XADD", "s", "1-1", "f", "v"],
+            command!["XADD", "s", "2-1", "f", "v"],
+            command!["XADD", "s", "3-1", "f", "v"],
+            command!["XGROUP", "CREATE", "s", "g", 0],
+            command!["XREADGROUP", "GROUP", "g", "c", "STREAMS", "s", ">"],
+            command!["XDEL", "s", "1-1", "2-1"],
+        ]);
+        let file = from.save();
+        let script = file.with_file_name("commands");
+        let targets = targets.iter().map(|name| Version::named(name));
+        for to in targets.filter(|to| here.contains(to)) {
+            eprintln!("--- {source} to {to}");
+            let refused = commands(&file, to, &script, &[]);
+            refused.assert_code(4);
+            for said in ["a pending stream entry that was deleted", "--restore"] {
+                assert!(refused.stderr.contains(said), "{}", refused.stderr);
+            }
+            let lossy = commands(&file, to, &script, &["--on-lossy", "drop"]);
+            assert_eq!(lossy.json()["losses"]["pending_of_deleted_entry"], 2);
+
+            let finished = commands(&file, to, &script, &["--restore"]);
+            finished.assert_code(0);
+            assert_eq!(finished.json()["losses"], serde_json::json!({}));
+            let target = Server::of(to).start();
+            let said = target.redis_cli(&["--pipe"], &script);
+            assert!(said.contains("errors: 0"), "{said}");
+            let pending = target.client().run(command!["XPENDING", "s", "g"]);
+            assert_eq!(number(&items(&pending)[0]), 3, "{source} to {to}");
+        }
     }
 }

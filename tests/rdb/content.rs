@@ -37,6 +37,8 @@ fn broken_files_fail_in_the_right_way() {
         let kind = reading.end.as_ref().err().map(|error| &error.kind);
         use ErrorKind::*;
         let right = match fixture.expect() {
+            // No server writes it, so nothing says what the bytes behind it are.
+            _ if name == "hostile/version-0" => matches!(kind, Some(UnknownVersion(_))),
             "ok" | "module" | "duplicate-keys" => kind.is_none(),
             "corrupt" | "truncated" => matches!(
                 kind,

@@ -80,16 +80,16 @@ fn what_cannot_be_read_is_exit_3_with_a_way_out() {
     let directory = Directory::new();
     let missing = directory.path("missing");
     let inside = directory.path("");
-    let cut_gzip = directory.write("cut.gz", &gzip(&small())[..40]);
     let aof = directory.write("aof", b"*2\r\n$6\r\nSELECT\r\n$1\r\n0\r\n");
     let newer = directory.write("newer", b"REDIS0099\xff\0\0\0\0\0\0\0\0");
+    let zero = directory.write("zero", b"REDIS0000\xff");
     for verb in ["info", "json", "check"] {
         for (name, file, said) in [
             ("missing", &missing, "cannot be opened"),
             ("a directory", &inside, "cannot be opened"),
-            ("cut gzip", &cut_gzip, "cannot be read"),
             ("commands", &aof, "not an RDB"),
             ("newer", &newer, "unknown RDB version"),
+            ("version 0", &zero, "unknown RDB version"),
         ] {
             let shown = rdb(&[verb, file]);
             shown.assert_code(3, &format!("{verb} {name}"));
@@ -104,6 +104,83 @@ fn what_cannot_be_read_is_exit_3_with_a_way_out() {
         let cut = directory.write("cut", &TINY[..TINY.len() - 1]);
         let code = if verb == "check" { 1 } else { 3 };
         rdb(&[verb, &cut]).assert_code(code, verb);
+    }
+}
+
+/// Where a compressed file is cut or changed, the RDB in it is damaged, whatever unpacks it.
+#[test]
+fn damaged_compression_is_damage_for_check_and_a_failed_input_for_others() {
+    let directory = Directory::new();
+    let noise: Vec<u8> = (0..40_000_u32)
+        .map(|n| (n.wrapping_mul(0x9e37_79b1) >> 11) as u8)
+        .collect();
+    let value = [b"\x00\x01k\x80", &u32::to_be_bytes(40_000)[..], &noise].concat();
+    let plain = [
+        b"REDIS0004\x00\x01a\x011",
+        &value[..],
+        b"\x00\x01z\x011\xff",
+    ]
+    .concat();
+    for (name, packed) in [
+        ("gzip", gzip(&plain)),
+        ("lz4", lz4(&plain)),
+        ("zstd", zstd(&plain)),
+    ] {
+        let changed = |at: usize| {
+            let mut bytes = packed.clone();
+            bytes[at] ^= 0x55;
+            bytes
+        };
+        for (how, bytes) in [
+            ("cut in the middle", packed[..packed.len() / 2].to_vec()),
+            ("cut at its end", packed[..packed.len() - 2].to_vec()),
+            ("cut within its head", packed[..6].to_vec()),
+            ("changed in its frame", changed(packed.len() - 3)),
+        ] {
+            // Of LZ4 only the mark behind the content is missing then.
+            if (name, how) == ("lz4", "cut at its end") {
+                continue;
+            }
+            let file = directory.write(name, &bytes);
+            let named = format!("{name} {how}");
+            let checked = rdb(&["check", &file, "--json"]);
+            checked.assert_code(1, &named);
+            let report = checked.json();
+            assert_eq!(report["result"], "damaged", "{named}");
+            assert!(report["keys"].as_u64() <= Some(3), "{named}");
+            if how.starts_with("cut") {
+                assert_eq!(report["damage"]["kind"], "truncated", "{named}: {report}");
+            }
+            for verb in ["info", "json"] {
+                let shown = rdb(&[verb, &file]);
+                shown.assert_code(3, &named);
+                assert!(shown.stderr.contains("next: "), "{named}: {}", shown.stderr);
+            }
+        }
+    }
+}
+
+#[test]
+fn messages_say_it_once_and_without_temporary_names() {
+    let directory = Directory::new();
+    let file = directory.write("file", TINY);
+    let nowhere = directory.path("none/out");
+    let shown = rdb(&["json", &file, "-o", &nowhere]);
+    shown.assert_code(5, "no directory");
+    assert!(!shown.stderr.contains(".keyferry"), "{}", shown.stderr);
+
+    // Nobody listens on a port that was just given back.
+    let port = {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        listener.local_addr().unwrap().port()
+    };
+    let source = format!("redis://127.0.0.1:{port}");
+    for verb in ["info", "check", "json"] {
+        let shown = rdb(&[verb, "--source", &source, "--retry-for", "0"]);
+        shown.assert_code(3, verb);
+        let said = format!("error: source 127.0.0.1:{port} cannot be reached");
+        let first = shown.stderr.lines().find(|line| line.starts_with("error:"));
+        assert_eq!(first, Some(&*said), "{}", shown.stderr);
     }
 }
 

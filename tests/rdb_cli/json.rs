@@ -130,6 +130,7 @@ fn value(key: &Value) -> Value {
             return json!({"insert_cursor": key.get("insert_cursor"), "elements": elements});
         }
         "other" if key["value"]["script"].is_string() => return job(&key["value"]),
+        "vectorset" => return json!("vectorset"),
         "module" => return key["module"].clone(),
         "stream" => return stream(&key["value"]),
         "list" => return array(&key["value"]).iter().map(hex).collect(),

@@ -17,3 +17,4 @@ mod info;
 mod inputs;
 mod json;
 mod run;
+mod written;

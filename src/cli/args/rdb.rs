@@ -300,7 +300,7 @@ fn size(matches: &ArgMatches) -> Result<Option<std::ops::RangeInclusive<u64>>, C
         None => Ok(None),
         Some(text) => parse_size(text)
             .map(Some)
-            .map_err(|why| unusable(name, why, "write 512, 64kb, 4mb, 1gb")),
+            .map_err(|why| unusable(name, why, "write 512, 64kb, 1.5mb, 2GiB")),
     };
     Ok(match (bytes("size-min")?, bytes("size-max")?) {
         (None, None) => None,

@@ -8,6 +8,7 @@ mod dump;
 mod info;
 mod json;
 mod restore;
+mod written;
 
 use std::time::{SystemTime, UNIX_EPOCH};
 

@@ -76,11 +76,11 @@ pub async fn analyze(reader: &mut Reader, options: AnalyzeOptions) -> Result<Rep
             Event::Aux { name, value } => analysis.saved_by.aux(&name, &value),
             Event::Key(key) => {
                 // What tells the server and the time stands in front of the first key.
-                let model = model.get_or_insert_with(|| analysis.saved_by.model(&options));
+                let model = model.get_or_insert_with(|| analysis.model(&options));
                 if let Some(at_ms) = analysis.saved_by.saved_at_ms {
                     analysis.histogram.set_now_ms(at_ms);
                 }
-                let record_offset = reader.record_offset();
+                let record_position = reader.record_position();
                 let value = measure(reader, model, &key).await?;
                 analysis.add(&KeyFacts {
                     db: reader.db(),
@@ -90,7 +90,7 @@ pub async fn analyze(reader: &mut Reader, options: AnalyzeOptions) -> Result<Rep
                     expire_at_ms: key.expire_at_ms,
                     elements: value.elements,
                     memory_bytes: value.bytes,
-                    serialized_bytes: reader.offset().saturating_sub(record_offset),
+                    serialized_bytes: reader.position().saturating_sub(record_position),
                 });
             }
             _ => {}
@@ -98,11 +98,11 @@ pub async fn analyze(reader: &mut Reader, options: AnalyzeOptions) -> Result<Rep
     }
     let rdb_bytes = reader.offset();
     reader.finish().await?;
-    let model = model.unwrap_or_else(|| analysis.saved_by.model(&options));
+    let model = model.unwrap_or_else(|| analysis.model(&options));
     Ok(Report {
         input: reader.input().to_owned(),
         rdb_bytes,
-        left_out_keys: reader.left_out(),
+        keys_not_selected: reader.keys_not_selected(),
         ..analysis.report(&model, &options)
     })
 }
@@ -145,6 +145,10 @@ impl Analysis {
         }
     }
 
+    fn model(&self, options: &AnalyzeOptions) -> MemoryModel {
+        self.saved_by.model(options.server, options.allocator)
+    }
+
     fn add(&mut self, facts: &KeyFacts<'_>) {
         let sums = Sums::of(facts);
         self.totals += sums;
@@ -168,7 +172,7 @@ impl Analysis {
             format: report::FORMAT,
             input: String::new(),
             rdb_bytes: 0,
-            left_out_keys: 0,
+            keys_not_selected: 0,
             saved_by: self.saved_by,
             model: report::Model::of(model),
             now_ms: self.histogram.now_ms(),
@@ -196,7 +200,7 @@ async fn measure(
     model: &MemoryModel,
     key: &Key,
 ) -> Result<memory::Measured, Error> {
-    let from = reader.offset();
+    let from = reader.position();
     reader.choose(match key.value_type.is_opaque() {
         true => Altitude::Skip,
         false => Altitude::Encoded,
@@ -212,7 +216,7 @@ async fn measure(
             _ => {}
         }
     }
-    Ok(value.finish(reader.offset().saturating_sub(from)))
+    Ok(value.finish(reader.position().saturating_sub(from)))
 }
 
 #[cfg(test)]

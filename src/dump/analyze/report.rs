@@ -8,7 +8,7 @@ use crate::{
 };
 
 use super::{
-    AnalyzeOptions, DbBranch, MemoryModel, Name, Sums, TopKey, TreeOptions, TtlBucket, top::number,
+    Allocator, DbBranch, MemoryModel, Name, Sums, TopKey, TreeOptions, TtlBucket, top::number,
 };
 
 /// The format of the JSON: fields may be added to it, nothing else changes without a new number.
@@ -24,7 +24,7 @@ pub struct Report {
     /// How long the RDB is, without what it was wrapped in.
     pub rdb_bytes: u64,
     /// Keys that the filter did not select, which no other number includes.
-    pub left_out_keys: u64,
+    pub keys_not_selected: u64,
     /// What the RDB says about where it comes from.
     pub saved_by: SavedBy,
     /// Whose memory is estimated.
@@ -117,7 +117,7 @@ impl SavedBy {
         self.rdb_version = header.version;
     }
 
-    pub(super) fn aux(&mut self, name: &[u8], value: &[u8]) {
+    pub(in crate::dump) fn aux(&mut self, name: &[u8], value: &[u8]) {
         let text = String::from_utf8_lossy(value);
         match name {
             b"valkey-ver" => self.server = Some(format!("valkey-{text}")),
@@ -132,12 +132,16 @@ impl SavedBy {
         }
     }
 
-    /// The model that was asked for, or that of the server that wrote the RDB.
-    pub(super) fn model(&self, options: &AnalyzeOptions) -> MemoryModel {
+    /// The model of the server that was asked for, or of the one that wrote the RDB.
+    pub(in crate::dump) fn model(
+        &self,
+        asked: Option<ServerVersion>,
+        allocator: Allocator,
+    ) -> MemoryModel {
         // Servers before 3.2 do not say which they are.
         const UNNAMED: ServerVersion = ServerVersion::new(Flavor::Redis, 3, 0);
-        let server = options.server.or_else(|| release(self.server.as_deref()?));
-        MemoryModel::new(server.unwrap_or(UNNAMED), options.allocator)
+        let server = asked.or_else(|| release(self.server.as_deref()?));
+        MemoryModel::new(server.unwrap_or(UNNAMED), allocator)
     }
 }
 

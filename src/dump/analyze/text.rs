@@ -50,10 +50,10 @@ impl Report {
                 format!("{} in {}", HumanCount(keys), dbs(self.dbs.len())),
             ),
         ];
-        if self.left_out_keys > 0 {
+        if self.keys_not_selected > 0 {
             rows.push((
                 "left out",
-                format!("{} keys", HumanCount(self.left_out_keys)),
+                format!("{} keys", HumanCount(self.keys_not_selected)),
             ));
         }
         rows.push((

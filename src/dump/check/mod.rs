@@ -8,7 +8,7 @@ mod remark;
 mod seen;
 mod value;
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, io};
 
 use serde::Serialize;
 
@@ -49,6 +49,8 @@ pub struct Checked {
     pub bytes_behind: u64,
     /// Why not everything could be read.
     pub damage: Option<Damage>,
+    /// Members and fields with an expiry of their own, as KeyDB writes them.
+    pub member_expiries: u64,
     /// What is odd, the graver first.
     pub remarks: Vec<Remark>,
     /// Values with so many elements that not all were compared with each other.
@@ -92,21 +94,24 @@ pub enum DamageKind {
 /// Reads the keys that `reader` selects, and everything between them.
 ///
 /// # Errors
-/// Those of reading, and `Rdb` for what is no RDB at all or has a version that is not known. Any
-/// other damage is what is found.
+/// Those of reading, and `Rdb` for what is no RDB at all or has a version that is not known: of
+/// those it cannot be said whether they are damaged. Anything else that is wrong is what is found.
 pub async fn check(reader: &mut Reader, options: CheckOptions) -> Result<Checked, Error> {
     let mut checking = Checking::new(options, reader.filter().selects_all());
     let damage = loop {
         match reader.next().await {
             Ok(Some(event)) => checking.event(reader, event),
             Ok(None) => break None,
-            Err(error) => break Some(damage(error)?),
+            Err(error) => break Some(damage(reader, error)?),
         }
     };
     let bytes = reader.offset();
-    let bytes_behind = match damage {
-        None => reader.finish().await?,
-        Some(_) => 0,
+    let (bytes_behind, damage) = match damage {
+        Some(damage) => (0, Some(damage)),
+        None => match reader.finish().await {
+            Ok(bytes_behind) => (bytes_behind, None),
+            Err(error) => (0, Some(self::damage(reader, error)?)),
+        },
     };
     checking.end(bytes_behind, damage.is_some());
     Ok(Checked {
@@ -118,14 +123,17 @@ pub async fn check(reader: &mut Reader, options: CheckOptions) -> Result<Checked
         bytes_behind,
         damage,
         values_unsure: checking.value.values_unsure(),
+        member_expiries: checking.member_expiries,
         remarks: checking.remarks.into_list(),
     })
 }
 
 /// The damage that an error is; the error itself if it is none.
-fn damage(error: Error) -> Result<Damage, Error> {
-    let ErrorKind::Rdb(found) = &error.kind else {
-        return Err(error);
+fn damage(reader: &Reader, error: Error) -> Result<Damage, Error> {
+    let found = match &error.kind {
+        ErrorKind::Rdb(found) => found,
+        ErrorKind::Packed(found) => return Ok(packed_damage(reader, found)),
+        _ => return Err(error),
     };
     let Some(kind) = damage_kind(&found.kind) else {
         return Err(error);
@@ -138,6 +146,36 @@ fn damage(error: Error) -> Result<Damage, Error> {
         key: found.key.clone().map(ByteString),
         byte: found.byte,
     })
+}
+
+/// Damage of what the RDB is compressed with, which lies behind what was read of the RDB.
+fn packed_damage(reader: &Reader, found: &io::Error) -> Damage {
+    Damage {
+        kind: match ends_early(found) {
+            true => DamageKind::Truncated,
+            false => DamageKind::Corrupt,
+        },
+        what: format!("the compression around the RDB: {found}"),
+        offset: reader.offset(),
+        db: reader.db().0,
+        key: None,
+        byte: None,
+    }
+}
+
+/// Whether an error is, or comes from, an end that was not expected.
+fn ends_early(error: &io::Error) -> bool {
+    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    while let Some(error) = cause {
+        let io = error.downcast_ref::<io::Error>();
+        if io.is_some_and(|error| error.kind() == io::ErrorKind::UnexpectedEof) {
+            return true;
+        }
+        // What an `io::Error` holds is not its source, but it itself.
+        let held = io.and_then(|error| error.get_ref());
+        cause = held.map_or_else(|| error.source(), |held| Some(held));
+    }
+    false
 }
 
 fn damage_kind(kind: &rdb::ErrorKind) -> Option<DamageKind> {
@@ -165,6 +203,7 @@ struct Checking {
     keys: u64,
     last_key: Option<Place>,
     value: ValueCheck,
+    member_expiries: u64,
     checksum: Option<Checksum>,
     /// Commands follow the RDB in an append-only file.
     is_preamble: bool,
@@ -190,6 +229,7 @@ impl Checking {
             keys: 0,
             last_key: None,
             value: ValueCheck::new(),
+            member_expiries: 0,
             checksum: None,
             is_preamble: false,
             remarks: Remarks::default(),
@@ -236,6 +276,10 @@ impl Checking {
                 self.value.end(&mut self.remarks);
                 self.keys += 1;
                 self.last_key = Some(self.value.place());
+            }
+            Event::MemberExpiry { expire_at_ms, .. } => {
+                self.member_expiries += 1;
+                self.value.member_expiry(expire_at_ms, &mut self.remarks);
             }
             Event::End(checksum) => self.checksum = Some(checksum),
             _ => {}

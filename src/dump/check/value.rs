@@ -196,6 +196,11 @@ impl ValueCheck {
         self.values_unsure += u64::from(self.unsure);
     }
 
+    /// Looks at the expiry of one of its members, which stands behind the value.
+    pub(super) fn member_expiry(&self, at: UnixMs, remarks: &mut Remarks) {
+        self.expiry("a member", at, remarks);
+    }
+
     fn note(&self, kind: RemarkKind, remarks: &mut Remarks, detail: impl FnOnce() -> String) {
         remarks.note(kind, || Some(self.place()), detail);
     }

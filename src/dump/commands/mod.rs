@@ -17,7 +17,7 @@ use crate::{
     keyspace::{Db, Escaped},
     rdb::{Event, KeyType, ServerVersion},
     resp::Command,
-    sink::{Loss, OnLossy, Target},
+    sink::{Loss, LossNames, OnLossy, Target},
 };
 
 pub use format::CommandFormat;
@@ -27,8 +27,6 @@ use super::{CopyError, Output, Reader};
 
 /// What was written is handed on when it has this many bytes.
 const FLUSH_BYTES: usize = 256 << 10;
-/// Keys that are named in the log, per kind of loss; all losses are counted.
-const NAMED_MAX: u64 = 100;
 
 /// For whom commands are written, and how.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -85,14 +83,16 @@ pub enum CommandsError {
         db: Db,
         /// The key it belongs to; the first line of a function library.
         key: Bytes,
+        /// Values are said by payloads already, where they can be.
+        by_payload: bool,
     },
 }
 
 impl CommandsError {
-    /// What to do next about this loss.
-    pub fn next_of(loss: Loss) -> &'static str {
+    /// What to do next about this loss, where payloads were or were not written already.
+    pub fn next_of(loss: Loss, by_payload: bool) -> &'static str {
         match loss {
-            Loss::PendingOfDeletedEntry => {
+            Loss::PendingOfDeletedEntry if !by_payload => {
                 "run again with --restore, since a payload says what commands cannot, or with \
                  --on-lossy drop to leave that out and have it counted"
             }
@@ -117,7 +117,7 @@ pub async fn commands(
         let key = match event {
             Event::Key(key) => key,
             event => {
-                writing.take(event)?;
+                writing.take(event, reader)?;
                 writing.hand_on(output, FLUSH_BYTES)?;
                 continue;
             }
@@ -131,7 +131,9 @@ pub async fn commands(
     reader.finish().await.map_err(CopyError::from)?;
     writing.hand_on(output, 0)?;
     let mut summary = writing.summary;
-    summary.keys_not_selected = reader.left_out();
+    let losses = writing.losses.counts();
+    summary.losses = losses.map(|(loss, n)| (loss.name(), n)).collect();
+    summary.keys_not_selected = reader.keys_not_selected();
     summary.bytes = output.bytes();
     Ok(summary)
 }
@@ -146,7 +148,7 @@ struct Writing {
     key_type: KeyType,
     commands: Vec<Command>,
     written: BytesMut,
-    losses: BTreeMap<Loss, u64>,
+    losses: LossNames<Loss>,
     summary: CommandsSummary,
 }
 
@@ -164,13 +166,13 @@ impl Writing {
             key_type: KeyType::String,
             commands: Vec::new(),
             written: BytesMut::new(),
-            losses: BTreeMap::new(),
+            losses: LossNames::new(format!("{} cannot be told", config.server)),
             summary: CommandsSummary::default(),
         }
     }
 
     /// Takes any event but a key.
-    fn take(&mut self, event: Event) -> Result<(), CommandsError> {
+    fn take(&mut self, event: Event, reader: &Reader) -> Result<(), CommandsError> {
         match event {
             Event::Function { code } => self.function(code)?,
             Event::Aux { name, value } if name == "lua" => {
@@ -185,11 +187,17 @@ impl Writing {
                 );
                 self.summary.module_aux_left_out += 1;
             }
-            Event::MemberExpiry { key, .. } => {
-                self.name = key;
-                self.lose(Loss::MemberExpiry)?;
+            Event::MemberExpiry {
+                member,
+                expire_at_ms,
+                ..
+            } => {
+                let commands = &mut self.commands;
+                self.rebuilding
+                    .expire_member(member, expire_at_ms, commands);
+                self.count_losses()?;
             }
-            event => self.value(event)?,
+            event => self.value(event, reader)?,
         }
         for command in self.commands.drain(..) {
             self.summary.commands += 1;
@@ -198,8 +206,10 @@ impl Writing {
         Ok(())
     }
 
-    fn value(&mut self, event: Event) -> Result<(), CommandsError> {
-        match self.rebuilding.take(event, &mut self.commands) {
+    fn value(&mut self, event: Event, reader: &Reader) -> Result<(), CommandsError> {
+        let said = self.rebuilding.take(event, &mut self.commands);
+        let said = said.map_err(|error| CopyError::from(reader.unusable(&self.name, error)))?;
+        match said {
             Some(Said::Written) => {
                 for name in ["total", self.key_type.name()] {
                     *self.summary.keys.entry(name).or_default() += 1;
@@ -216,7 +226,7 @@ impl Writing {
             let first = code.split(|byte| *byte == b'\n').next();
             self.name = code.slice_ref(first.unwrap_or_default());
             self.db = Db::default();
-            return self.lose(Loss::Function);
+            return self.lose(Loss::Function, 1);
         }
         self.summary.functions += 1;
         let mut args: Vec<Bytes> = vec!["FUNCTION".into(), "LOAD".into()];
@@ -229,36 +239,24 @@ impl Writing {
     }
 
     fn count_losses(&mut self) -> Result<(), CommandsError> {
-        for loss in self.rebuilding.lost() {
-            self.lose(loss)?;
+        for (loss, count) in self.rebuilding.lost() {
+            self.lose(loss, count)?;
         }
         Ok(())
     }
 
     /// Counts what belongs to the last key, or gives up over it.
-    fn lose(&mut self, loss: Loss) -> Result<(), CommandsError> {
-        let (server, db, key) = (self.config.server, self.db, &self.name);
+    fn lose(&mut self, loss: Loss, count: u64) -> Result<(), CommandsError> {
         if self.config.on_lossy == OnLossy::Fail {
-            let key = key.clone();
             return Err(CommandsError::Lossy {
-                server,
+                server: self.config.server,
                 loss,
-                db,
-                key,
+                db: self.db,
+                key: self.name.clone(),
+                by_payload: self.config.restore,
             });
         }
-        *self.summary.losses.entry(loss.name()).or_default() += 1;
-        let count = self.losses.entry(loss).or_default();
-        *count += 1;
-        match *count {
-            n if n <= NAMED_MAX => {
-                tracing::warn!(%db, key = %Escaped(key), "{server} cannot be told {loss}");
-            }
-            n if n == NAMED_MAX + 1 => {
-                tracing::warn!("more keys lose {loss}; they are counted but not named");
-            }
-            _ => {}
-        }
+        self.losses.lose(loss, count, self.db, &self.name);
         Ok(())
     }
 

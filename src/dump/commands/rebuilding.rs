@@ -2,7 +2,8 @@
 //!
 //! ```text
 //!  string, no expiry or from 6.2 on ──► SET, with its expiry
-//!  value of a module, or --restore  ──► RESTORE of the body as it stands
+//!  value of a module, or --restore  ──► RESTORE of the body, which is rewritten where the server
+//!                                       does not take it as it stands
 //!  everything else                  ──► RPUSH, SADD, ZADD, HSET, XADD ... in bounded chunks,
 //!                                       then PEXPIREAT
 //! ```
@@ -10,11 +11,11 @@
 use bytes::Bytes;
 
 use crate::{
-    keyspace::Db,
-    rdb::{self, Altitude, Event, Key, Part, ValueType},
+    keyspace::{Db, Loss, UnixMs},
+    rdb::{self, Altitude, Event, Key, KeyType, Limits, Part, ValueType},
     resp::Command,
     sink::{
-        Hold, Loss, MODULE_BYTES_MAX, Target,
+        Hold, MODULE_BYTES_MAX, Target,
         rebuild::{CHUNK, Rebuild},
     },
 };
@@ -43,8 +44,10 @@ pub(super) struct Rebuilding {
     /// The key whose value is being read.
     key: Option<(Db, Key)>,
     value: Value,
+    /// The key whose value came last, if it was said.
+    said: Option<Key>,
     /// What was lost since it was last looked at.
-    lost: Vec<Loss>,
+    lost: Vec<(Loss, u64)>,
 }
 
 /// What has come of the value.
@@ -79,6 +82,7 @@ impl Rebuilding {
             selected: None,
             key: None,
             value: Value::Awaited,
+            said: None,
             lost: Vec::new(),
         }
     }
@@ -86,15 +90,16 @@ impl Rebuilding {
     /// Begins a key and says how its value is wanted.
     pub(super) fn begin(&mut self, db: Db, key: Key) -> Altitude {
         if key.has_metadata {
-            self.lost.push(Loss::ModuleMetadata);
+            self.lost.push((Loss::ModuleMetadata, 1));
         }
         let is_module = key.value_type.is_module();
-        let by_payload = is_module || (self.ways.restore && self.target.restores(key.value_type));
+        let by_payload = self.is_said_by_payload(key.value_type);
+        self.said = None;
         self.value = Value::Awaited;
         let loss = self.target.loses(key.value_type);
         self.key = Some((db, key));
         if let Some(loss) = loss {
-            self.lost.push(loss);
+            self.lost.push((loss, 1));
             self.value = Value::Lost;
             return Altitude::Skip;
         }
@@ -111,15 +116,27 @@ impl Rebuilding {
     }
 
     /// Takes the next event of the value that was begun. At its end, says what became of it.
-    pub(super) fn take(&mut self, event: Event, out: &mut Vec<Command>) -> Option<Said> {
-        let (db, key) = self.key.take()?;
+    ///
+    /// # Errors
+    /// What is wrong with a body that is to be rewritten.
+    pub(super) fn take(
+        &mut self,
+        event: Event,
+        out: &mut Vec<Command>,
+    ) -> Result<Option<Said>, rdb::Error> {
+        let Some((db, key)) = self.key.take() else {
+            return Ok(None);
+        };
         let said = match event {
-            Event::Body(body) => Some(self.body(db, &key, &body, out)),
+            Event::Body(body) => {
+                self.body(db, &key, &body, out)?;
+                Some(Said::Written)
+            }
             Event::ValueEnd => Some(self.end(&key, out)),
             // It is longer than the server takes.
             Event::Part(_) | Event::BodyPiece(_) if key.value_type.is_module() => {
                 if !matches!(self.value, Value::Lost) {
-                    self.lost.push(Loss::LongModuleValue);
+                    self.lost.push((Loss::LongModuleValue, 1));
                     self.value = Value::Lost;
                 }
                 None
@@ -131,31 +148,74 @@ impl Rebuilding {
             // Nothing else belongs to a value at these altitudes.
             _ => None,
         };
-        if said.is_none() {
-            self.key = Some((db, key));
+        match said {
+            None => self.key = Some((db, key)),
+            Some(Said::Written) => self.said = Some(key),
+            Some(Said::Empty | Said::Lost) => {}
         }
-        said
+        Ok(said)
     }
 
-    /// What was lost since this was last asked.
-    pub(super) fn lost(&mut self) -> Vec<Loss> {
+    /// Gives a member or field of the value that came last an expiry of its own, as KeyDB does.
+    pub(super) fn expire_member(&mut self, member: Bytes, at: UnixMs, out: &mut Vec<Command>) {
+        let Some(key) = &self.said else {
+            return;
+        };
+        if KeyType::of(key.value_type) != KeyType::Hash || !self.target.has_field_expiry() {
+            self.lost.push((Loss::MemberExpiry, 1));
+            return;
+        }
+        let at = self.target.field_expiry().nearest(at).to_string();
+        let words = [&b"HPEXPIREAT"[..], &key.key, at.as_bytes(), b"FIELDS", b"1"];
+        out.push(Command::of(words.into_iter().chain([&member[..]])));
+    }
+
+    /// What was lost since this was last asked, and how often.
+    pub(super) fn lost(&mut self) -> Vec<(Loss, u64)> {
         std::mem::take(&mut self.lost)
     }
 
-    fn body(&mut self, db: Db, key: &Key, body: &Bytes, out: &mut Vec<Command>) -> Said {
-        let module = rdb::module_name(body).filter(|_| key.value_type.is_module());
-        if module.as_deref() == Some("vectorset") && !self.target.restores_module("vectorset") {
-            self.lost.push(Loss::VectorSet);
-            return Said::Lost;
-        }
-        self.select(db, out);
-        out.push(self.restore(key, body));
-        Said::Written
+    /// Whether RESTORE says a value of this type: streams in an older type, too, which has a place
+    /// for what no command says.
+    fn is_said_by_payload(&self, value_type: ValueType) -> bool {
+        let restores = self.target.restores(value_type) || value_type.is_stream();
+        value_type.is_module() || (self.ways.restore && restores)
     }
 
-    fn restore(&self, key: &Key, body: &Bytes) -> Command {
-        let ValueType { byte, .. } = key.value_type;
-        let version = self.target.payload_version(key.value_type);
+    fn body(
+        &mut self,
+        db: Db,
+        key: &Key,
+        body: &Bytes,
+        out: &mut Vec<Command>,
+    ) -> Result<(), rdb::Error> {
+        let (value_type, body) = self.rewritten(key.value_type, body)?;
+        self.select(db, out);
+        out.push(self.restore(key, value_type, &body));
+        Ok(())
+    }
+
+    /// The type and body that the server takes, by the code that converts files.
+    fn rewritten(
+        &mut self,
+        from: ValueType,
+        body: &Bytes,
+    ) -> Result<(ValueType, Bytes), rdb::Error> {
+        if let Some(name) = rdb::module_name(body).filter(|_| from.is_module()) {
+            return Ok((from, self.target.module_body(&name, body)));
+        }
+        if !from.is_stream() {
+            return Ok((from, body.clone()));
+        }
+        let to = self.target.stream_type_for(from);
+        let converted = rdb::convert(body.clone(), from, to, &Limits::default())?;
+        self.lost.extend(converted.losses);
+        Ok((to, converted.body.into()))
+    }
+
+    fn restore(&self, key: &Key, value_type: ValueType, body: &Bytes) -> Command {
+        let byte = value_type.byte;
+        let version = self.target.payload_version(value_type);
         let footer = rdb::payload::footer(byte, body, version);
         let payload = [&[byte][..], body, &footer].concat();
         let expire_at_ms = key.expire_at_ms.map(|at| at.max(1));
@@ -196,7 +256,7 @@ impl Rebuilding {
             (Value::Written | Value::Lost, _) => return,
         };
         if let Err(lossy) = rebuild.part(part, out) {
-            self.lost.push(lossy.loss);
+            self.lost.push((lossy.loss, 1));
         }
         self.value = Value::Rebuilt(rebuild);
     }

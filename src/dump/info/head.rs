@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use crate::{
-    dump::encoding::string_encoding,
+    dump::encoding::{Encodings, Holder},
     rdb::{Family, StringHead, ValueType, module_name, string_head},
 };
 
@@ -11,7 +11,10 @@ use crate::{
 /// LZF string (19), the text of an integer (21).
 const HEAD_BYTES: usize = 32;
 /// The text of an integer is no longer.
-const INT_BYTES_MAX: usize = 20;
+const INT_BYTES_MAX: u64 = 20;
+const STRING: u8 = 0;
+/// A list whose nodes say whether they are packed.
+const QUICKLIST_2: u8 = 18;
 
 /// The first bytes of a value, as they arrive.
 #[derive(Debug, Default)]
@@ -41,22 +44,37 @@ impl Head {
         }
     }
 
-    /// The encoding of a string (type 0).
-    pub(super) fn string_encoding(&self) -> Option<&'static str> {
+    /// The encoding of a string or list, where the content decides.
+    pub(super) fn encoding(
+        &self,
+        value_type: ValueType,
+        holder: Holder,
+        named: &mut Encodings,
+    ) -> Option<&'static str> {
+        match value_type.byte {
+            STRING => self.string_encoding(holder, named),
+            // One node, and that packed.
+            QUICKLIST_2 if self.bytes.starts_with(b"\x01\x02") => Some(named.packed_list()),
+            _ => None,
+        }
+    }
+
+    fn string_encoding(&self, holder: Holder, named: &mut Encodings) -> Option<&'static str> {
         let (head, content_at) = string_head(&self.bytes)?;
         let len = match head {
             StringHead::Int(_) => return Some("int"),
             StringHead::Raw(len) => len,
             StringHead::Lzf { original, .. } => original,
         };
-        let len = usize::try_from(len).unwrap_or(usize::MAX);
-        Some(match (head, len) {
-            (StringHead::Raw(_), ..=INT_BYTES_MAX) => {
-                string_encoding(self.bytes.get(content_at..content_at + len)?)
-            }
-            // What is compressed is no number; only its length matters.
-            _ if len <= crate::dump::encoding::EMBSTR_BYTES_MAX => "embstr",
-            _ => "raw",
+        let content = match (head, usize::try_from(len)) {
+            (StringHead::Raw(_), Ok(len)) => self.bytes.get(content_at..content_at + len),
+            _ => None,
+        };
+        Some(match content {
+            Some(content) => named.string(holder, content),
+            // Too long for a number, or compressed, which no number is.
+            None if matches!(head, StringHead::Raw(..=INT_BYTES_MAX)) => return None,
+            None => named.text(holder, len),
         })
     }
 
@@ -121,7 +139,10 @@ mod tests {
             (b"", None),
         ] {
             for piece_bytes in [1, 2, 40] {
-                let found = head(bytes, piece_bytes).string_encoding();
+                let mut named = Encodings::default();
+                let string = ValueType::common(STRING);
+                let found =
+                    head(bytes, piece_bytes).encoding(string, Holder::default(), &mut named);
                 assert_eq!(found, name, "{}", bytes.escape_ascii());
             }
         }

@@ -15,10 +15,13 @@ use bytes::Bytes;
 
 use crate::{
     keyspace::{Db, UnixMs},
-    rdb::{Altitude, Event, Key, KeyType, Part, ValueType},
+    rdb::{Altitude, Event, Key, KeyType, LibraryHead, Part, ValueType},
 };
 
-use super::{ByteString, Error, Place, Reader, encoding_name};
+use super::{
+    ByteString, Error, Place, Reader,
+    encoding::{Encodings, Holder, encoding_name},
+};
 
 use head::Head;
 
@@ -49,14 +52,14 @@ pub async fn info(reader: &mut Reader, options: InfoOptions) -> Result<Info, Err
                     true => Altitude::Elements,
                     false => Altitude::Pieces,
                 });
-                counting.begin(reader.db(), key, reader.offset());
+                counting.begin(reader.db(), key, reader.position());
             }
-            Event::ValueEnd => counting.end(reader.offset()),
+            Event::ValueEnd => counting.end(reader.position()),
             Event::SelectDb(_) => {}
             event => counting.event(reader.db(), event),
         }
     }
-    let (bytes, not_selected) = (reader.offset(), reader.left_out());
+    let (bytes, not_selected) = (reader.offset(), reader.keys_not_selected());
     let bytes_behind = reader.finish().await?;
     let mut info = counting.into_info();
     info.input = reader.input().to_owned();
@@ -71,6 +74,7 @@ pub async fn info(reader: &mut Reader, options: InfoOptions) -> Result<Info, Err
 struct Counting {
     options: InfoOptions,
     info: Info,
+    named: Encodings,
     dbs: BTreeMap<Db, DbInfo>,
     types: BTreeMap<KeyType, Sum>,
     encodings: BTreeMap<(KeyType, u8, &'static str), Sum>,
@@ -106,8 +110,6 @@ struct Value {
     value_type: ValueType,
     expires: bool,
     begins_at: u64,
-    /// The bytes of its pieces.
-    bytes: u64,
     head: Head,
     fields: u64,
 }
@@ -117,6 +119,7 @@ impl Counting {
         Counting {
             options,
             info: Info::default(),
+            named: Encodings::default(),
             dbs: BTreeMap::new(),
             types: BTreeMap::new(),
             encodings: BTreeMap::new(),
@@ -129,7 +132,6 @@ impl Counting {
                 value_type: ValueType::common(0),
                 expires: false,
                 begins_at: 0,
-                bytes: 0,
                 head: Head::default(),
                 fields: 0,
             },
@@ -137,12 +139,10 @@ impl Counting {
     }
 
     fn event(&mut self, db: Db, event: Event) {
+        self.named.event(&event);
         let info = &mut self.info;
         match event {
-            Event::BodyPiece(piece) => {
-                self.value.bytes += piece.len() as u64;
-                self.value.head.feed(piece);
-            }
+            Event::BodyPiece(piece) => self.value.head.feed(piece),
             Event::Part(Part::HashField { expire_at_ms, .. }) => {
                 self.value.fields += u64::from(expire_at_ms.is_some());
             }
@@ -237,7 +237,6 @@ impl Counting {
             value_type: key.value_type,
             expires: key.expire_at_ms.is_some(),
             begins_at,
-            bytes: 0,
             head: Head::default(),
             fields: 0,
         };
@@ -245,14 +244,16 @@ impl Counting {
 
     fn end(&mut self, ends_at: u64) {
         let value = &self.value;
-        let bytes = match value.bytes {
-            0 => ends_at.saturating_sub(value.begins_at),
-            // Also inside of a compressed section, where offsets tell nothing.
-            bytes => bytes,
-        };
+        let bytes = ends_at.saturating_sub(value.begins_at);
         let key_type = KeyType::of(value.value_type);
-        let named = encoding_name(value.value_type);
-        let encoding = named.or_else(|| value.head.string_encoding());
+        let holder = Holder {
+            key_len: value.key.len() as u64,
+            expires: value.expires,
+        };
+        let told = value
+            .head
+            .encoding(value.value_type, holder, &mut self.named);
+        let encoding = told.or_else(|| encoding_name(value.value_type));
         let encoding = encoding.unwrap_or("raw");
         let db = self.dbs.entry(value.db).or_default();
         db.keys += 1;
@@ -267,7 +268,7 @@ impl Counting {
             .entry(encoded)
             .or_default()
             .add(value.expires, bytes);
-        if value.value_type.is_module() {
+        if key_type == KeyType::Module {
             let module = value.head.module().unwrap_or_default();
             self.modules
                 .entry(module)
@@ -366,16 +367,11 @@ fn expires(info: &mut Info, at: UnixMs, now_ms: UnixMs) {
     expiry.latest_ms = Some(expiry.latest_ms.map_or(at, |latest| latest.max(at)));
 }
 
-/// What the first line of a library says: `#!lua name=mylib`.
 fn function(code: &[u8]) -> FunctionInfo {
-    let line = code.split(|byte| *byte == b'\n').next().unwrap_or_default();
-    let line = String::from_utf8_lossy(line);
-    let mut words = line.split_whitespace();
-    let engine = words.next().and_then(|word| word.strip_prefix("#!"));
-    let name = words.find_map(|word| word.strip_prefix("name="));
+    let head = LibraryHead::of(code);
     FunctionInfo {
-        name: name.map(str::to_owned),
-        engine: engine.map(str::to_owned),
+        name: head.name.map(str::to_owned),
+        engine: head.engine.map(str::to_owned),
         bytes: code.len() as u64,
     }
 }

@@ -6,10 +6,10 @@ use crate::{
     dump::{
         Output, OutputError,
         byte_string::{push_bytes, push_text},
-        encoding::{encoding_name, string_encoding},
+        encoding::{Encodings, Holder, encoding_name},
     },
     keyspace::Db,
-    rdb::{Element, Key, KeyType, MetadataClass, Part, module_name},
+    rdb::{Element, Event, Key, KeyType, MetadataClass, Part, module_name},
 };
 
 use super::{
@@ -80,6 +80,8 @@ pub(super) struct KeyLines {
     /// What stood before the key and goes there too.
     before: Vec<u8>,
     key_type: KeyType,
+    holder: Holder,
+    encodings: Encodings,
     /// The value comes as its body.
     is_opaque: bool,
     /// Components of the vectors in a vector set.
@@ -105,6 +107,8 @@ impl KeyLines {
             attributes: Vec::new(),
             before: Vec::new(),
             key_type: KeyType::String,
+            holder: Holder::default(),
+            encodings: Encodings::default(),
             is_opaque: false,
             dimensions: 0,
             part: 0,
@@ -122,12 +126,21 @@ impl KeyLines {
         self.written
     }
 
+    /// Takes note of what is said about the server that wrote the RDB.
+    pub(super) fn note(&mut self, event: &Event) {
+        self.encodings.event(event);
+    }
+
     /// Begins a key; its value follows.
     pub(super) fn begin(&mut self, db: Db, key: Key) {
         self.key_type = KeyType::of(key.value_type);
         self.is_opaque = key.value_type.is_opaque();
         self.part = 0;
-        self.is_module = key.value_type.is_module();
+        self.is_module = self.key_type == KeyType::Module;
+        self.holder = Holder {
+            key_len: key.key.len() as u64,
+            expires: key.expire_at_ms.is_some(),
+        };
         let head = &mut self.head;
         head.clear();
         head.extend_from_slice(b"{\"kind\":\"key\",\"db\":");
@@ -184,13 +197,15 @@ impl KeyLines {
         match part {
             Part::String(element) => {
                 let bytes = element.to_bytes();
-                self.string_encoding(string_encoding(&bytes));
+                let name = self.encodings.string(self.holder, &bytes);
+                self.string_encoding(name);
                 self.open(lines);
                 push_element(&mut lines.text, &Element::Bytes(bytes));
             }
             Part::StringStart { len } => {
                 self.string_left = len;
-                self.string_encoding("raw");
+                let name = self.encodings.text(self.holder, len);
+                self.string_encoding(name);
             }
             Part::StringChunk(bytes) => {
                 self.string_left = self.string_left.saturating_sub(bytes.len() as u64);

@@ -52,6 +52,7 @@ pub async fn write_json(
     let mut lines = Lines::new(output);
     let mut keys = KeyLines::new(options.chunk_bytes);
     while let Some(event) = reader.next().await? {
+        keys.note(&event);
         match event {
             Event::Key(key) => {
                 reader.choose(Altitude::Content);

@@ -198,7 +198,7 @@ pub(super) fn push_vector_set(json: &mut Vec<u8>, set: &VectorSet) {
     };
     let (dimensions, links_max) = (set.dimensions, set.links_max);
     let settings = format!(
-        ",\"module\":\"vectorset\",\"dimensions\":{dimensions},\"quantization\":\"{quantization}\",\"links_max\":{links_max}"
+        ",\"dimensions\":{dimensions},\"quantization\":\"{quantization}\",\"links_max\":{links_max}"
     );
     json.extend_from_slice(settings.as_bytes());
     if let Some(dimensions) = set.input_dimensions {

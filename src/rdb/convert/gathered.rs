@@ -34,12 +34,17 @@ pub(super) struct Gathered {
 
 impl Gathered {
     /// `None` unless `to` is a plain encoding of the same logical type.
-    pub(super) fn new(from: ValueType, to: ValueType) -> Option<Self> {
-        Self::of_value(Value::new(from), from, to)
+    pub(super) fn new(from: ValueType, to: ValueType, compress: bool) -> Option<Self> {
+        Self::of_value(Value::new(from), from, to, compress)
     }
 
     /// The same with a value that cannot be begun from its type alone.
-    pub(super) fn of_value(value: Value, from: ValueType, to: ValueType) -> Option<Self> {
+    pub(super) fn of_value(
+        value: Value,
+        from: ValueType,
+        to: ValueType,
+        compress: bool,
+    ) -> Option<Self> {
         let key_type = KeyType::of(from);
         let field_expiry = match (key_type, to.byte, to.family) {
             (KeyType::List, 1, _) | (KeyType::Set, 2, _) | (KeyType::Zset, 3 | 5, _) => {
@@ -52,7 +57,7 @@ impl Gathered {
         };
         Some(Self {
             value,
-            encoder: PlainEncoder::new(field_expiry),
+            encoder: PlainEncoder::new(field_expiry).compressing(compress),
             to,
             expiring_fields: 0,
             seen: is_packed(from).then(HashSet::new),

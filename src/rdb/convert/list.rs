@@ -5,7 +5,7 @@
 
 use crate::rdb::cursor::{Cursor, Stop};
 use crate::rdb::error::ErrorKind;
-use crate::rdb::length::{put_length, put_string};
+use crate::rdb::length::{put_length, put_string_as};
 use crate::rdb::limits::Limits;
 use crate::rdb::packed::Packed;
 use crate::rdb::packed::ziplist_writer::{TooLong, ZiplistWriter};
@@ -19,6 +19,7 @@ use super::Progress;
 #[derive(Debug)]
 pub(super) struct ListConversion {
     nodes: Nodes,
+    compress: bool,
     begun: bool,
     /// How many nodes there are, until that is written with the first one that is not empty.
     count: Option<u64>,
@@ -29,12 +30,13 @@ pub(super) struct ListConversion {
 }
 
 impl ListConversion {
-    pub(super) fn new(from: ValueType, to: ValueType) -> Option<Self> {
+    pub(super) fn new(from: ValueType, to: ValueType, compress: bool) -> Option<Self> {
         if (from.byte, to.byte) != (18, 14) {
             return None;
         }
         Nodes::new(from.byte).map(|nodes| Self {
             nodes,
+            compress,
             begun: false,
             count: None,
             waiting: Vec::new(),
@@ -91,14 +93,32 @@ impl ListConversion {
             && let [first, others @ ..] = rest
             && !others.is_empty()
         {
-            put_ziplist(std::slice::from_ref(first), cursor, out)?;
+            self.put_ziplist(std::slice::from_ref(first), cursor, out)?;
             rest = others;
             self.owed -= 1;
         }
         match rest.is_empty() {
             true => Ok(()),
-            false => put_ziplist(rest, cursor, out),
+            false => self.put_ziplist(rest, cursor, out),
         }
+    }
+
+    /// Writes a node. An element on its own is a ziplist of one: those of old servers are as long
+    /// as theirs.
+    fn put_ziplist(
+        &self,
+        elements: &[Element],
+        cursor: &Cursor<'_>,
+        out: &mut Vec<u8>,
+    ) -> Result<(), Stop> {
+        let mut writer = ZiplistWriter::new();
+        elements.iter().for_each(|element| writer.push(element));
+        let ziplist = writer.finish().map_err(|TooLong { size, limit }| {
+            let what = "the ziplist of a list node";
+            cursor.bad(ErrorKind::Limit { what, size, limit })
+        })?;
+        put_string_as(out, &ziplist, self.compress);
+        Ok(())
     }
 }
 
@@ -115,19 +135,6 @@ fn elements(node: Node, end: u64) -> Result<Vec<Element>, Stop> {
         }
     }
     Ok(elements)
-}
-
-/// Writes a node. An element on its own is a ziplist of one: those of old servers are as long as
-/// theirs.
-fn put_ziplist(elements: &[Element], cursor: &Cursor<'_>, out: &mut Vec<u8>) -> Result<(), Stop> {
-    let mut writer = ZiplistWriter::new();
-    elements.iter().for_each(|element| writer.push(element));
-    let ziplist = writer.finish().map_err(|TooLong { size, limit }| {
-        let what = "the ziplist of a list node";
-        cursor.bad(ErrorKind::Limit { what, size, limit })
-    })?;
-    put_string(out, &ziplist);
-    Ok(())
 }
 
 #[cfg(test)]

@@ -75,7 +75,10 @@ pub fn convert(
         losses: Vec::new(),
     };
     let mut parser = ValueParser::new(from, body, *limits);
-    parser.choose(Altitude::Converted { to });
+    parser.choose(Altitude::Converted {
+        to,
+        compress: false,
+    });
     while let Some(event) = parser.next_event()? {
         match event {
             Event::BodyPiece(piece) => converted.body.extend_from_slice(&piece),
@@ -114,13 +117,15 @@ enum Progress {
 }
 
 impl Conversion {
-    pub(crate) fn new(from: ValueType, to: ValueType) -> Result<Self, ErrorKind> {
+    /// `compress` is about the strings that are written anew.
+    pub(crate) fn new(from: ValueType, to: ValueType, compress: bool) -> Result<Self, ErrorKind> {
+        let gathered = || Gathered::new(from, to, compress);
         let machine = None
             .or_else(|| StreamConversion::new(from, to).map(Machine::Stream))
-            .or_else(|| ListConversion::new(from, to).map(Machine::List))
+            .or_else(|| ListConversion::new(from, to, compress).map(Machine::List))
             .or_else(|| HashConversion::new(from, to).map(Machine::Hash))
             .or_else(|| ModuleConversion::new(from, to).map(Machine::Module))
-            .or_else(|| Gathered::new(from, to).map(|one| Machine::Gathered(Box::new(one))));
+            .or_else(|| gathered().map(|one| Machine::Gathered(Box::new(one))));
         Self::with(machine, from, to)
     }
 
@@ -129,8 +134,9 @@ impl Conversion {
         value: Value,
         from: ValueType,
         to: ValueType,
+        compress: bool,
     ) -> Result<Self, ErrorKind> {
-        let gathered = Gathered::of_value(value, from, to);
+        let gathered = Gathered::of_value(value, from, to, compress);
         let machine = gathered.map(|one| Machine::Gathered(Box::new(one)));
         Self::with(machine, from, to)
     }

@@ -6,6 +6,29 @@ use bytes::{BufMut, Bytes, BytesMut};
 use crate::rdb::cursor::{Cursor, Stop};
 use crate::rdb::limits::Limits;
 
+/// What the first line of a library's source says, such as `#!lua name=mylib`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct LibraryHead<'a> {
+    /// Its engine.
+    pub engine: Option<&'a str>,
+    /// Its name.
+    pub name: Option<&'a str>,
+}
+
+impl LibraryHead<'_> {
+    /// Reads the first line of a source; what it does not say, or not as text, is `None`.
+    pub fn of(code: &[u8]) -> LibraryHead<'_> {
+        let line = code.split(|byte| *byte == b'\n').next().unwrap_or_default();
+        let mut words = std::str::from_utf8(line)
+            .unwrap_or_default()
+            .split_whitespace();
+        LibraryHead {
+            engine: words.next().and_then(|word| word.strip_prefix("#!")),
+            name: words.find_map(|word| word.strip_prefix("name=")),
+        }
+    }
+}
+
 /// A library of a release candidate that is being read: name, engine, whether there is a
 /// description, description, code without its first line.
 #[derive(Debug, Default)]
@@ -61,6 +84,25 @@ fn source(name: &[u8], engine: &[u8], code: &[u8]) -> Bytes {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_first_line_tells_engine_and_name() {
+        for (code, engine, name) in [
+            (
+                &b"#!lua name=mylib\nredis.x()"[..],
+                Some("lua"),
+                Some("mylib"),
+            ),
+            (b"#!js  v=1 name=a", Some("js"), Some("a")),
+            (b"#!lua", Some("lua"), None),
+            (b"lua name=a", None, Some("a")),
+            (b"#!lua name=\xff\n", None, None),
+            (b"", None, None),
+        ] {
+            let head = LibraryHead::of(code);
+            assert_eq!((head.engine, head.name), (engine, name));
+        }
+    }
 
     #[test]
     fn puts_the_first_line_before_the_code() {

@@ -13,6 +13,7 @@ use crate::rdb::cursor::{Cursor, Stop};
 use crate::rdb::error::{Error, ErrorKind, Opaque};
 use crate::rdb::limits::Limits;
 use crate::rdb::part::Part;
+use crate::rdb::value_type::{Family, ValueType};
 
 use super::vector_set::VectorSetReader;
 
@@ -60,6 +61,20 @@ fn encoding_version(id: u64) -> u64 {
 /// Whether the values of a module type have parts: vector sets, which are built in.
 pub(crate) fn has_parts(id: u64) -> bool {
     type_name(id) == "vectorset" && encoding_version(id) == 0
+}
+
+/// The type of the value that follows the key, with vector sets told from the values of other
+/// modules by the id that it begins with, which is not taken over.
+pub(crate) fn told_apart(value_type: ValueType, cursor: &Cursor<'_>) -> Result<ValueType, Stop> {
+    if !value_type.is_module() {
+        return Ok(value_type);
+    }
+    match cursor.ahead(0).length() {
+        Ok(id) if has_parts(id) => Ok(ValueType::of(value_type.byte, Family::VectorSets)),
+        // What is wrong with an id is said where the value is read.
+        Ok(_) | Err(Stop::Bad { .. }) => Ok(value_type),
+        Err(Stop::More) => Err(Stop::More),
+    }
 }
 
 /// A value of a module that is being read.

@@ -339,6 +339,10 @@ impl Driver {
                 let key = named(request, 0).key;
                 front.done.skipped.push((db, key));
             }
+            Verdict::KeyExists if request.writes == Writes::Function => {
+                let name = named(request, 0).key;
+                return Err(self.fail(ErrorKind::LibraryExists { name }));
+            }
             Verdict::KeyExists => {
                 let command = named(request, 0);
                 return Err(self.fail(ErrorKind::KeyExists { command, db }));

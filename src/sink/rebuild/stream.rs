@@ -22,13 +22,14 @@ const TEMPORARY_GROUP: &str = "keyferry";
 pub(super) struct StreamRebuild {
     key: Bytes,
     limits: ChunkLimits,
-    /// XSETID and XGROUP CREATE take counters; XCLAIM does not revive deleted entries.
+    /// XSETID and XGROUP CREATE take counters.
     is_7_0: bool,
     has_createconsumer: bool,
     has_duplicate_detection: bool,
     /// Whether it was reported that ids of its entries are not recorded.
     idempotency_lost: bool,
-    /// The live entries; empty before 7.0, where nothing asks for them.
+    /// The live entries: XCLAIM passes over others without a word, and from 7.0 on drops them
+    /// (redis t_stream.c xclaimCommand).
     live: EntryIds,
     entries: u64,
     top_id: StreamId,
@@ -72,9 +73,7 @@ impl StreamRebuild {
         fields: Vec<(Element, Element)>,
         out: &mut Vec<Command>,
     ) {
-        if self.is_7_0 {
-            self.live.push(id);
-        }
+        self.live.push(id);
         self.entries += 1;
         self.top_id = id;
         let fields: Vec<Bytes> = fields
@@ -179,7 +178,7 @@ impl StreamRebuild {
         pending: &StreamPending,
         out: &mut Vec<Command>,
     ) -> Result<(), Lossy> {
-        if self.is_7_0 && !self.live.contains(pending.id) {
+        if !self.live.contains(pending.id) {
             return Err(Lossy {
                 loss: Loss::PendingOfDeletedEntry,
                 key: self.key.clone(),

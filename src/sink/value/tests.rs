@@ -81,7 +81,7 @@ fn write(
         writer.take(event)?;
     }
     writer.take(Event::ValueEnd)?;
-    writer.flush();
+    writer.flush().unwrap();
     let mut batches = Vec::new();
     while let Some((lane, batch)) = writer.ready() {
         assert_eq!((lane, batch.db), (0, Some(Db(2))));
@@ -298,7 +298,9 @@ fn nothing_is_lost_with_a_key_that_is_left_out() {
     let mut writer = ValueWriter::new(target(Flavor::Redis, 7, 0), config());
     writer.begin(Db(0), past, NOW_MS).unwrap();
     writer.take(Event::ValueEnd).unwrap();
-    writer.member_expiry(Db(0), &"k".into()).unwrap();
+    writer
+        .member_expiry(Db(0), &"k".into(), ("m".into(), NOW_MS + 1))
+        .unwrap();
     assert_eq!((writer.left_out().expired, writer.losses().total()), (1, 0));
 
     let drops = ValueConfig {
@@ -314,7 +316,9 @@ fn nothing_is_lost_with_a_key_that_is_left_out() {
     writer.take(Event::ValueEnd).unwrap();
     assert_eq!(writer.losses().total(), 1);
     writer.begin(Db(0), key("k", 2), NOW_MS).unwrap();
-    writer.member_expiry(Db(0), &"k".into()).unwrap();
+    writer
+        .member_expiry(Db(0), &"k".into(), ("m".into(), NOW_MS + 1))
+        .unwrap();
     assert_eq!(writer.losses().total(), 2);
 }
 
@@ -371,7 +375,7 @@ fn a_stream_that_would_harm_the_target_is_put_right() {
         let mut writer = ValueWriter::new(target(Flavor::Valkey, 9, 1), drops);
         writer.begin(Db(0), key("k", 21), NOW_MS).unwrap();
         writer.take(odd_stream(length, owners)).unwrap();
-        writer.flush();
+        writer.flush().unwrap();
         let (_, batch) = writer.ready().unwrap();
         let written = words(&batch);
         assert_eq!(written.len(), 1, "{name}: {written:?}");
@@ -412,7 +416,7 @@ fn a_module_that_is_longer_than_the_target_takes_is_lost_once() {
     for event in [piece(), piece(), Event::ValueEnd] {
         writer.take(event).unwrap();
     }
-    writer.flush();
+    writer.flush().unwrap();
     assert!(writer.ready().is_none());
     assert_eq!((writer.losses().total(), writer.left_out().empty), (1, 0));
 
@@ -430,7 +434,7 @@ fn a_body_without_elements_is_counted_where_the_target_would_take_it() {
     let mut writer = ValueWriter::new(target(Flavor::Redis, 6, 0), config());
     writer.begin(Db(0), key("k", 4), NOW_MS).unwrap();
     writer.take(Event::Body(Bytes::from_static(b"\0"))).unwrap();
-    writer.flush();
+    writer.flush().unwrap();
     assert!(writer.ready().is_none());
     assert_eq!(writer.left_out().empty, 1);
 }
@@ -455,7 +459,7 @@ fn a_hash_of_which_all_fields_have_expired_counts_once() {
         for event in events {
             writer.take(event).unwrap();
         }
-        writer.flush();
+        writer.flush().unwrap();
         assert!(writer.ready().is_none());
         let left_out = LeftOut {
             expired: 1,
@@ -511,7 +515,7 @@ fn held_expiries_are_shifted_everywhere() {
     writer.take(field(Some(FAR_MS))).unwrap();
     writer.take(Event::ValueEnd).unwrap();
     assert!(writer.held_fields());
-    writer.flush();
+    writer.flush().unwrap();
     let (_, batch) = writer.ready().unwrap();
     let mut min = Hold::Held
         .apply_field(FAR_MS)
@@ -533,7 +537,7 @@ fn what_is_left_out_is_counted() {
     writer.take(Event::ValueEnd).unwrap();
     writer.begin(Db(0), key("e", 24), NOW_MS).unwrap();
     writer.take(Event::ValueEnd).unwrap();
-    writer.flush();
+    writer.flush().unwrap();
     assert!(writer.ready().is_none());
     let left_out = LeftOut {
         expired: 1,
@@ -613,7 +617,7 @@ fn strings_are_gathered_until_the_batch_is_full() {
         writer.take(string("v")).unwrap();
         writer.take(Event::ValueEnd).unwrap();
     }
-    writer.flush();
+    writer.flush().unwrap();
     let (_, batch) = writer.ready().unwrap();
     let counts: Vec<_> = batch
         .requests

@@ -87,8 +87,8 @@ fn report_args() -> [Arg; 7] {
 
 fn memory_args() -> [Arg; 2] {
     [
-        Arg::new("server")
-            .long("server")
+        Arg::new("target-version")
+            .long("target-version")
             .value_name("SERVER")
             .value_parser(value_parser!(ServerVersion))
             .help(
@@ -149,7 +149,7 @@ fn options(matches: &ArgMatches) -> AnalyzeOptions {
             nodes_max: PREFIXES_MAX,
         },
         top: number("top"),
-        server: matches.get_one::<ServerVersion>("server").copied(),
+        server: matches.get_one::<ServerVersion>("target-version").copied(),
         allocator,
         now_ms: now_ms(),
     }

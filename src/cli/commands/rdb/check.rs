@@ -98,6 +98,7 @@ struct Report {
     bytes_behind: u64,
     keys: u64,
     last_key: Option<Place>,
+    member_expiries: u64,
     checksum: Option<&'static str>,
     damage: Option<Damage>,
     remarks: Vec<Remark>,
@@ -120,6 +121,7 @@ impl Report {
             bytes_behind: checked.bytes_behind,
             keys: checked.keys,
             last_key: checked.last_key,
+            member_expiries: checked.member_expiries,
             checksum: checked.checksum.map(|checksum| checksum.name()),
             damage: checked.damage,
             remarks: checked.remarks,
@@ -167,6 +169,10 @@ impl Report {
                 }
                 row("then", after(damage).into());
             }
+        }
+        if self.member_expiries > 0 {
+            let members = HumanCount(self.member_expiries);
+            row("members", format!("{members} members expire"));
         }
         for remark in &self.remarks {
             let first = remark.first.as_ref();

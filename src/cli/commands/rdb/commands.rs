@@ -1,21 +1,20 @@
 //! `keyferry rdb commands`.
 
-use std::io::Write as _;
-
 use clap::{Arg, ArgAction, Command, builder::PossibleValuesParser};
-use indicatif::{HumanBytes, HumanCount};
-use tracing_subscriber::fmt::MakeWriter as _;
+use indicatif::HumanBytes;
 
-use super::Task;
+use super::{
+    Task,
+    written::{by_type, count, left_out},
+};
 use crate::{
     cli::{
         Exit,
         args::{
-            rdb::{SOURCE_SETTINGS, output, output_file, with_filter, with_input, with_output},
+            rdb::{SOURCE_SETTINGS, output, with_filter, with_input, with_output},
             with_some_settings,
         },
         diagnostics::Diagnostic,
-        output::{print, rows},
     },
     config::{ConfigError, on_lossy},
     dump::{self, CommandFormat, CommandsConfig, CommandsSummary},
@@ -88,15 +87,7 @@ pub(super) fn run(task: &Task<'_>) -> Result<Exit, Diagnostic> {
     let summary =
         task.read(async |reader| Ok(dump::commands(reader, config, &mut output).await?))?;
     output.finish()?;
-    let text = match task.talk.json {
-        true => serde_json::to_string(&summary).expect("a map of numbers") + "\n",
-        false => table(&summary, config.server),
-    };
-    match output_file(matches) {
-        Some(_) => print(text.as_bytes())?,
-        // Standard output is the commands; nobody may be left to tell on the other.
-        None => drop(task.screen.make_writer().write_all(text.as_bytes())),
-    }
+    task.sum_up(&summary, &table(&summary, config.server))?;
     Ok(Exit::Success)
 }
 
@@ -116,28 +107,21 @@ fn server(task: &Task<'_>) -> Result<ServerVersion, Diagnostic> {
     Ok(server)
 }
 
-fn table(summary: &CommandsSummary, server: ServerVersion) -> String {
-    let count = |count: u64| HumanCount(count).to_string();
+fn table(summary: &CommandsSummary, server: ServerVersion) -> Vec<(&'static str, String)> {
     let total = summary.keys.get("total").copied().unwrap_or_default();
     let mut table = vec![("for", server.to_string()), ("keys", count(total))];
-    let by_type = summary.keys.iter().filter(|(name, _)| **name != "total");
-    table.extend(by_type.map(|(name, keys)| (*name, format!("  {}", count(*keys)))));
+    table.extend(by_type(&summary.keys));
     table.extend([
         ("functions", count(summary.functions)),
         ("scripts", count(summary.scripts)),
         ("commands", count(summary.commands)),
         ("bytes", HumanBytes(summary.bytes).to_string()),
     ]);
-    let left_out = [
+    let counts = [
         ("keys not selected", summary.keys_not_selected),
-        ("keys without an element", summary.keys_empty),
+        ("keys without elements", summary.keys_empty),
         ("module data beside the keys", summary.module_aux_left_out),
     ];
-    for (name, left_out) in left_out.into_iter().filter(|(_, n)| *n > 0) {
-        table.push(("left out", format!("{} {name}", count(left_out))));
-    }
-    for (loss, lost) in &summary.losses {
-        table.push(("lost", format!("{} {loss}", count(*lost))));
-    }
-    rows(&table)
+    table.extend(left_out(&counts, &summary.losses));
+    table
 }

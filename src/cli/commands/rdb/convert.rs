@@ -1,25 +1,24 @@
 //! `keyferry rdb convert`.
 
-use std::{fmt::Write as _, io::Write as _};
-
 use clap::{Arg, ArgAction, Command};
-use indicatif::{HumanBytes, HumanCount};
-use tracing_subscriber::fmt::MakeWriter as _;
+use indicatif::HumanBytes;
 
-use super::Task;
+use super::{
+    Task,
+    written::{by_type, count, left_out},
+};
 use crate::{
     cli::{
         Exit,
         args::{
-            rdb::{SOURCE_SETTINGS, output, output_file, with_filter, with_input, with_output},
+            rdb::{SOURCE_SETTINGS, output, with_filter, with_input, with_output},
             with_some_settings,
         },
         diagnostics::Diagnostic,
-        output::print,
     },
     config::on_lossy,
     dump::{self, ConvertConfig, ConvertSummary},
-    rdb::ServerVersion,
+    rdb::{Limits, ServerVersion},
 };
 
 pub(super) fn command() -> Command {
@@ -43,6 +42,12 @@ pub(super) fn command() -> Command {
                 .long("keep-modules")
                 .action(ArgAction::SetTrue)
                 .help("Keep values of modules: the server has these modules"),
+        )
+        .arg(
+            Arg::new("no-compress")
+                .long("no-compress")
+                .action(ArgAction::SetTrue)
+                .help("Do not compress strings that are written anew: faster, and a larger file"),
         );
     let command =
         with_filter(with_output(with_input(command))).mut_arg("output", |arg| arg.required(true));
@@ -57,52 +62,38 @@ pub(super) fn run(task: &Task<'_>) -> Result<Exit, Diagnostic> {
         server: server.expect("clap requires --to"),
         on_lossy: on_lossy(&task.settings)?,
         keep_modules: matches.get_flag("keep-modules"),
+        compress: !matches.get_flag("no-compress"),
+    };
+    // What a source compresses is copied.
+    let input = match config.compress {
+        true => task.input_as_is()?,
+        false => task.input()?,
     };
     let mut output = output(matches)?;
-    let summary =
-        task.read(async |reader| Ok(dump::convert(reader, config, &mut output).await?))?;
+    let summary = task.read_input(&input, Limits::default(), async |reader| {
+        Ok(dump::convert(reader, config, &mut output).await?)
+    })?;
     output.finish()?;
-    let text = match task.talk.json {
-        true => serde_json::to_string(&summary).expect("a map of numbers") + "\n",
-        false => table(&summary, config.server),
-    };
-    match output_file(matches) {
-        Some(_) => print(text.as_bytes())?,
-        // Standard output is the RDB; nobody may be left to tell on the other.
-        None => drop(task.screen.make_writer().write_all(text.as_bytes())),
-    }
+    task.sum_up(&summary, &table(&summary, config.server))?;
     Ok(Exit::Success)
 }
 
-fn table(summary: &ConvertSummary, server: ServerVersion) -> String {
-    let count = |count: u64| HumanCount(count).to_string();
+fn table(summary: &ConvertSummary, server: ServerVersion) -> Vec<(&'static str, String)> {
     let total = summary.keys.get("total").copied().unwrap_or_default();
     let converted = count(summary.keys_converted);
-    let mut rows = vec![
-        ("for".to_owned(), server.to_string()),
-        (
-            "keys".into(),
-            format!("{}, {converted} converted", count(total)),
-        ),
-    ];
-    let by_type = summary.keys.iter().filter(|(name, _)| **name != "total");
-    rows.extend(by_type.map(|(name, keys)| ((*name).to_owned(), format!("  {}", count(*keys)))));
-    rows.push(("functions".into(), count(summary.functions)));
-    rows.push(("bytes".into(), HumanBytes(summary.bytes).to_string()));
-    let left_out = [
+    let keys = format!("{}, {converted} converted", count(total));
+    let mut table = vec![("for", server.to_string()), ("keys", keys)];
+    table.extend(by_type(&summary.keys));
+    table.extend([
+        ("functions", count(summary.functions)),
+        ("bytes", HumanBytes(summary.bytes).to_string()),
+    ]);
+    let counts = [
         ("keys not selected", summary.keys_not_selected),
         ("keys without elements", summary.keys_empty),
         ("AUX fields", summary.aux_left_out),
         ("module data beside the keys", summary.module_aux_left_out),
     ];
-    for (name, left_out) in left_out.into_iter().filter(|(_, n)| *n > 0) {
-        rows.push(("left out".into(), format!("{} {name}", count(left_out))));
-    }
-    for (loss, lost) in &summary.losses {
-        rows.push(("lost".into(), format!("{} {loss}", count(*lost))));
-    }
-    rows.iter().fold(String::new(), |mut table, (name, text)| {
-        let _ = writeln!(table, "{name:<10} {text}");
-        table
-    })
+    table.extend(left_out(&counts, &summary.losses));
+    table
 }

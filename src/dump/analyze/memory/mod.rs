@@ -102,10 +102,23 @@ impl MemoryModel {
     }
 
     /// How a server calls the encoding of a text.
-    pub(super) fn text_encoding(&self, key_len: u64, len: u64, expires: bool) -> &'static str {
+    pub(in crate::dump) fn text_encoding(
+        &self,
+        key_len: u64,
+        len: u64,
+        expires: bool,
+    ) -> &'static str {
         match self.embedded_bytes(key_len, len, expires) {
             Some(_) => "embstr",
             None => "raw",
+        }
+    }
+
+    /// How a server calls the encoding of a list of one packed node.
+    pub(in crate::dump) fn packed_list_encoding(&self) -> &'static str {
+        match self.layout.list_packed {
+            true => "listpack",
+            false => "quicklist",
         }
     }
 

@@ -1,6 +1,6 @@
 //! What strings take: sds headers, and elements of listpacks.
 
-use crate::rdb::Element;
+use crate::{dump::encoding::integer, rdb::Element};
 
 /// The bytes of an sds: header, text, NUL. The smallest header is for texts below 32 bytes.
 ///
@@ -63,16 +63,6 @@ pub(super) fn listpack_text(len: u64) -> u64 {
         _ => 5,
     };
     encoded + back
-}
-
-/// The integer that a text spells as a server would print it: `redis 7.2 util.c string2ll`.
-pub(super) fn integer(text: &[u8]) -> Option<i64> {
-    const DIGITS_MAX: usize = 20;
-    if text.len() > DIGITS_MAX {
-        return None;
-    }
-    let int: i64 = std::str::from_utf8(text).ok()?.parse().ok()?;
-    (itoa::Buffer::new().format(int).as_bytes() == text).then_some(int)
 }
 
 #[cfg(test)]

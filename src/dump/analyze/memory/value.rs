@@ -3,6 +3,7 @@
 use bytes::Bytes;
 
 use crate::{
+    dump::encoding::{encoding_name, integer},
     keyspace::UnixMs,
     rdb::{Element, Encoding, Family, KeyType, Part, ValueType},
 };
@@ -10,7 +11,7 @@ use crate::{
 use super::{
     MemoryModel, Shape, WORD_BYTES,
     stream::StreamMemory,
-    strings::{integer, listpack_element, sds, sds_from_8},
+    strings::{listpack_element, sds, sds_from_8},
 };
 
 /// `quicklist` and `quicklistNode`.
@@ -180,7 +181,14 @@ impl<'a> ValueMemory<'a> {
                 self.usable(QUICKLIST_BYTES)
                     + self.quicklist_nodes() * self.usable(QUICKLIST_NODE_BYTES)
             }
-            (KeyType::Module | KeyType::Array | KeyType::Json | KeyType::Other, _) => {
+            (
+                KeyType::Module
+                | KeyType::VectorSet
+                | KeyType::Array
+                | KeyType::Json
+                | KeyType::Other,
+                _,
+            ) => {
                 self.elements = self.elements.max(1);
                 serialized_bytes
             }
@@ -302,15 +310,14 @@ impl<'a> ValueMemory<'a> {
                 Shape::Text(len) => self.model.text_encoding(self.key_len, len, self.expires),
                 Shape::Int | Shape::Pointer => "int",
             },
-            KeyType::List if self.model.layout.list_packed && self.is_one_packed_node() => {
-                "listpack"
-            }
+            KeyType::List if self.is_one_packed_node() => self.model.packed_list_encoding(),
             KeyType::List => "quicklist",
             KeyType::Stream => "stream",
-            KeyType::Module => "module",
-            KeyType::Array => "array",
-            KeyType::Json => "json",
-            KeyType::Other => "other",
+            KeyType::Module
+            | KeyType::VectorSet
+            | KeyType::Array
+            | KeyType::Json
+            | KeyType::Other => encoding_name(self.value_type).unwrap_or_default(),
             KeyType::Hash if self.blob.is_some() && self.value_type.has_field_expiry() => {
                 "listpackex"
             }
