@@ -8,11 +8,14 @@
 //! 1. [`keyspace`]: the words everybody shares.
 //! 2. [`net`]: where a server is and how to reach it.
 //! 3. [`rdb`] and [`resp`]: the two formats; bytes in, typed events out, no I/O.
-//! 4. [`sync`]: being a replica of the source.
-//! 5. [`sink`]: writing to the target.
-//! 6. [`dump`]: RDB files, read, reported on, converted.
-//! 7. [`pipeline`]: joins reading and writing, bounds what is in flight, counts what was done.
-//! 8. [`config`] and [`cli`]: what was asked for, and what is shown.
+//! 4. [`spool`]: where bytes wait, in memory and on disk.
+//! 5. [`sync`]: being a replica of the source.
+//! 6. [`sink`]: writing to the target.
+//! 7. [`dump`]: RDB files, read, reported on, converted.
+//! 8. [`pipeline`]: joins reading and writing, bounds what is in flight, counts what was done.
+//! 9. [`status`]: shows from outside what a migration is doing.
+//! 10. [`daemon`]: runs many migrations.
+//! 11. [`config`] and [`cli`]: what was asked for, and what is shown.
 //!
 //! A room imports only from rooms above it in this list; `rdb` and `resp` never meet, nor do
 //! `sync` and `sink`. `tests/doors.rs` holds this true.
@@ -24,11 +27,16 @@ pub mod net;
 pub mod rdb;
 pub mod resp;
 
+pub mod spool;
+
 pub mod sink;
 pub mod sync;
 
 pub mod dump;
 pub mod pipeline;
+
+pub mod daemon;
+pub mod status;
 
 pub mod telemetry;
 

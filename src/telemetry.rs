@@ -1,11 +1,12 @@
 //! Log set-up, and the names, units and descriptions of every metric.
 //!
 //! Metrics go to whatever recorder of the `metrics` crate the process has installed; without one
-//! they cost next to nothing and go nowhere. A key or a server is never a label.
+//! they cost next to nothing and go nowhere. A key or a server is never a label; the name of a
+//! migration is, where it has one.
 
 use std::sync::OnceLock;
 
-use metrics::{Unit, describe_counter, describe_gauge};
+use metrics::{Label, Unit, describe_counter, describe_gauge};
 use tracing_subscriber::{EnvFilter, fmt::MakeWriter};
 
 /// Whether this process's log lines are JSON, once there are any.
@@ -44,6 +45,12 @@ where
     }
 }
 
+/// The labels that every metric of a migration has.
+pub fn labels_of(migration: Option<&str>) -> Vec<Label> {
+    let label = migration.map(|name| Label::new("migration", name.to_owned()));
+    label.into_iter().collect()
+}
+
 macro_rules! metrics {
     ($($name:ident = $text:literal, $kind:ident, $unit:ident, $description:literal;)*) => {
         $(#[doc = $description] pub const $name: &str = $text;)*
@@ -79,18 +86,40 @@ metrics! {
         "Error replies of the target, those that were retried included.";
     RETRIES = "keyferry_retries_total", describe_counter, Count,
         "Commands sent again after a passing error.";
+    RECONNECTS = "keyferry_reconnects_total", describe_counter, Count,
+        "Connections to the source or the target that were lost and opened again.";
+    DIVERGED = "keyferry_diverged_total", describe_counter, Count,
+        "Commands of the stream that found another state on the target than on the source.";
     OFFSET_SOURCE = "keyferry_source_offset_bytes", describe_gauge, Bytes,
         "The last known replication offset of the source.";
     OFFSET_RECEIVED = "keyferry_received_offset_bytes", describe_gauge, Bytes,
         "The offset up to which the stream was received.";
+    OFFSET_PARSED = "keyferry_parsed_offset_bytes", describe_gauge, Bytes,
+        "The offset up to which the stream was parsed.";
     OFFSET_APPLIED = "keyferry_applied_offset_bytes", describe_gauge, Bytes,
         "The offset up to which the target has confirmed the stream.";
+    OFFSET_ACKED = "keyferry_acked_offset_bytes", describe_gauge, Bytes,
+        "The offset that the source was told.";
     LAG_BYTES = "keyferry_lag_bytes", describe_gauge, Bytes,
         "Offset of the source minus applied offset.";
     LAG_SECONDS = "keyferry_lag_seconds", describe_gauge, Seconds,
-        "Age of the state of the source that the target is known to hold.";
+        "Age of the oldest byte of the stream that the target has not confirmed.";
     EXPIRIES_HELD = "keyferry_expiries_held", describe_gauge, Count,
         "Expiries written shifted and not released yet.";
+    SPOOL_MEMORY = "keyferry_spool_memory_bytes", describe_gauge, Bytes,
+        "Memory taken by bytes of the stream that wait to be applied.";
+    SPOOL_DISK = "keyferry_spool_disk_bytes", describe_gauge, Bytes,
+        "Disk space taken by bytes of the stream that wait to be applied.";
+    WINDOW_BYTES = "keyferry_window_bytes", describe_gauge, Bytes,
+        "Bytes sent to the target and not confirmed yet.";
+    WINDOW_REQUESTS = "keyferry_window_requests", describe_gauge, Count,
+        "Commands and transactions sent to the target and not confirmed yet.";
+    READY = "keyferry_ready", describe_gauge, Count,
+        "1 while the target keeps up with the source, else 0.";
+    MIGRATION_STATE = "keyferry_migration_state", describe_gauge, Count,
+        "1 for the state a migration of the daemon is in (label `state`), 0 for the others.";
+    RESTARTS = "keyferry_restarts_total", describe_counter, Count,
+        "Runs of a migration that the daemon began again after a passing failure.";
 }
 
 #[cfg(test)]
@@ -98,10 +127,29 @@ mod tests {
     use super::*;
 
     #[test]
+    fn every_metric_is_documented() {
+        let docs = include_str!("../docs/status.md");
+        for name in NAMES {
+            assert!(
+                docs.contains(&format!("`{name}`")),
+                "docs/status.md lacks {name}"
+            );
+        }
+    }
+
+    #[test]
     fn names_carry_prefix_and_unit() {
         for name in NAMES {
             assert!(name.starts_with("keyferry_"), "{name}");
-            let unit = ["_total", "_bytes", "_seconds", "_held"];
+            let unit = [
+                "_total",
+                "_bytes",
+                "_seconds",
+                "_held",
+                "_requests",
+                "_ready",
+                "_state",
+            ];
             assert!(unit.iter().any(|unit| name.ends_with(unit)), "{name}");
         }
     }

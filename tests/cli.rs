@@ -153,7 +153,7 @@ fn usage_errors_exit_2_and_leave_stdout_alone() {
         ),
         (
             "zero size",
-            with_servers("sync", &["--queue-bytes-max", "0"]),
+            with_servers("sync", &["--spool-memory", "0"]),
             "0 is out of range",
             "give 65536 to",
         ),
@@ -231,6 +231,7 @@ fn help_and_version_go_to_stdout() {
         (&["--help"][..], "Usage: keyferry <COMMAND>"),
         (&["sync", "--help"], "Usage: keyferry sync [OPTIONS]"),
         (&["config", "-h"], "Usage: keyferry config [OPTIONS]"),
+        (&["daemon", "--help"], "Usage: keyferry daemon [OPTIONS]"),
         (
             &["--version"],
             concat!("keyferry ", env!("CARGO_PKG_VERSION")),
@@ -299,8 +300,8 @@ fn what_is_wrong_with_a_file_is_told_by_key_and_line() {
     for (name, text, errors) in [
         (
             "unknown key",
-            "lanes = 1\nqueue_bytes_max = 1\n",
-            ["line 2: unknown key `queue_bytes_max`", "`queue-bytes-max`"],
+            "lanes = 1\nspool_memory = 1\n",
+            ["line 2: unknown key `spool_memory`", "`spool-memory`"],
         ),
         (
             "wrong type",
@@ -470,5 +471,31 @@ fn every_setting_is_documented() {
             false => setting.variable(),
         };
         assert!(docs.contains(&named), "docs/cli.md lacks {named}");
+    }
+}
+
+#[test]
+fn every_field_of_the_status_is_documented() {
+    use keyferry::{pipeline, status};
+    let route = pipeline::Route {
+        source: "a".into(),
+        target: "b".into(),
+        mode: "full",
+    };
+    let sample = pipeline::Progress::default().sample();
+    let verdict = status::Verdict::NotReady(status::Obstacle::NotFollowing);
+    let status = status::Status::of(None, &route, &sample, verdict).to_json();
+    let status: serde_json::Value = serde_json::from_str(&status).expect("an object");
+    let docs = include_str!("../docs/status.md");
+    let mut fields = Vec::new();
+    for (name, value) in status.as_object().expect("an object") {
+        match value.as_object() {
+            Some(inner) => fields.extend(inner.keys().map(|field| format!("`{name}.{field}`"))),
+            None => fields.push(format!("`{name}`")),
+        }
+    }
+    assert!(fields.len() > 30, "{fields:?}");
+    for field in fields {
+        assert!(docs.contains(&field), "docs/status.md lacks {field}");
     }
 }

@@ -35,6 +35,9 @@ mod packed;
 #[path = "../fuzz/src/rdb.rs"]
 mod rdb;
 #[allow(unreachable_pub)]
+#[path = "../fuzz/src/spool.rs"]
+mod spool;
+#[allow(unreachable_pub)]
 #[path = "../fuzz/src/value.rs"]
 mod value;
 #[allow(unreachable_pub)]
@@ -52,7 +55,7 @@ use keyferry::rdb::{Altitude, Encoding, Event, Limits, ValueType};
 
 type Replay = fn(&[u8]);
 
-const TARGETS: [(&str, Replay); 13] = [
+const TARGETS: [(&str, Replay); 14] = [
     ("commands", wire::commands),
     ("handshake", wire::handshake),
     ("intset", packed::intset),
@@ -61,6 +64,7 @@ const TARGETS: [(&str, Replay); 13] = [
     ("payload", rdb::payload),
     ("rdb", rdb::rdb),
     ("replies", wire::replies),
+    ("spool", spool::spool),
     ("stream", wire::stream),
     ("transfer", wire::transfer),
     ("value", value::value),

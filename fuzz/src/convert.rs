@@ -211,7 +211,7 @@ fn pending(part: &Part) -> Option<StreamPending> {
     }
 }
 
-/// The same parts with every entry that was given back owned by the first consumer of its group.
+/// The same parts with every entry that nobody owns owned by the first consumer of its group.
 fn with_owners(parts: &[Part]) -> Vec<Part> {
     let mut owned: Vec<Part> = Vec::new();
     // Where the pending entries of the first consumer of the group end.
@@ -227,7 +227,7 @@ fn with_owners(parts: &[Part]) -> Vec<Part> {
                 }
             }
             Part::StreamPending(_) if consumers == 1 => first = first.map(|at| at + 1),
-            Part::StreamNacked(pending) => {
+            Part::StreamNacked(pending) | Part::StreamUnowned(pending) => {
                 let at = first.unwrap_or_else(|| {
                     owned.push(Part::StreamConsumer(StreamConsumer {
                         name: "keyferry".into(),
@@ -256,6 +256,8 @@ fn kept_of_stream(mut part: Part, to: u8, entries: u64) -> Option<Part> {
                 meta.entries_added = None;
             }
         }
+        Part::StreamUnowned(pending) => part = Part::StreamNacked(*pending),
+        Part::StreamGroupEnd(end) => *end = Default::default(),
         Part::StreamGroup(group) if to < 19 => group.entries_read = None,
         Part::StreamConsumer(consumer) if to < 21 => consumer.active_at_ms = None,
         Part::StreamIdempotency(_)

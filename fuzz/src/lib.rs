@@ -5,5 +5,6 @@ pub mod convert;
 pub mod lzf;
 pub mod packed;
 pub mod rdb;
+pub mod spool;
 pub mod value;
 pub mod wire;

@@ -88,11 +88,10 @@ fn drain(parser: &mut Parser, altitude: Altitude, events: &mut Vec<Event>) -> Re
             (Event::Key(key), Altitude::Elements | Altitude::Encoded)
                 if key.value_type.byte == 7 =>
             {
-                parser.choose(Altitude::Raw { bytes_max: 0 });
+                parser.choose(ALL_RAW);
             }
             (Event::Key(_), altitude) => parser.choose(altitude),
             (Event::Measured { bytes: Some(_) }, _) => parser.choose(ALL_RAW),
-            // Modules have no elements, only a body.
             (Event::Measured { bytes: None }, _) => parser.choose(Altitude::Raw { bytes_max: 0 }),
             _ => {}
         }
@@ -145,7 +144,6 @@ pub fn small_limits() -> Limits {
     Limits {
         chunk_bytes_max: 64,
         string_bytes_max: 1 << 20,
-        module_body_max: 1 << 12,
         template_bytes_max: 1 << 12,
         section_bytes_max: 1 << 20,
     }

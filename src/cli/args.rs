@@ -15,8 +15,8 @@ use crate::config::{
 
 /// What stands below the flags of `sync` and `config`.
 const SETTINGS_HELP: &str = "\
-Every flag can also be set in the environment (--queue-bytes-max as KEYFERRY_QUEUE_BYTES_MAX) and
-in the file given by --config (queue-bytes-max = \"64mb\"). A flag beats the environment, the
+Every flag can also be set in the environment (--spool-memory as KEYFERRY_SPOOL_MEMORY) and
+in the file given by --config (spool-memory = \"64mb\"). A flag beats the environment, the
 environment beats the file. Passwords: KEYFERRY_SOURCE_PASSWORD and KEYFERRY_TARGET_PASSWORD, or
 the files, keep them out of `ps`.
 
@@ -36,12 +36,30 @@ SIZE is a number and b, kb, mb or gb (1024-based); TIME is a number and ms, s, m
 Exit codes: 0 success, 1 damage found by `check`, 2 usage or configuration, 3 the input failed or
 is damaged, 4 the target failed or cannot hold it, 5 local resource or abort, 70 a bug of keyferry.";
 
+/// What stands below the flags of `daemon`.
+const DAEMON_HELP: &str = "\
+FILE declares migrations as tables, each with a name, a source and a target; the other keys are the
+names of the flags of `keyferry sync`. What stands above the first table holds for all of them:
+
+    on-conflict = \"replace\"
+
+    [[migration]]
+    name = \"orders\"
+    source = \"redis://10.0.0.5\"
+    target = \"valkey://10.0.0.9\"
+
+Signals: SIGHUP reads FILE again; SIGTERM and SIGINT drain all migrations and end, a second one
+ends at once. Exit codes: 0 drained, 2 usage or configuration, 5 local resource, abort, or a
+migration that failed while it drained, 70 a bug of keyferry.";
+
 pub(super) mod rdb;
 
 /// What is to be done.
 pub(super) enum Verb<'a> {
     Sync(&'a ArgMatches),
+    Daemon(&'a ArgMatches),
     Rdb(&'a str, &'a ArgMatches),
+    Checkpoint(&'a str, &'a ArgMatches),
     Config(&'a ArgMatches),
     Completions(Shell),
 }
@@ -72,7 +90,9 @@ pub(super) fn command() -> Command {
                      value comes from.",
                 ),
         ))
+        .subcommand(commands::daemon::command())
         .subcommand(commands::rdb::command())
+        .subcommand(commands::checkpoint::command())
         .subcommand(
             Command::new("completions")
                 .about("Print a completion script for a shell")
@@ -88,10 +108,14 @@ pub(super) fn command() -> Command {
 pub(super) fn verb(matches: &ArgMatches) -> Option<Verb<'_>> {
     match matches.subcommand()? {
         ("sync", matches) => Some(Verb::Sync(matches)),
+        ("daemon", matches) => Some(Verb::Daemon(matches)),
         ("config", matches) => Some(Verb::Config(matches)),
         ("rdb", matches) => matches
             .subcommand()
             .map(|(verb, matches)| Verb::Rdb(verb, matches)),
+        ("checkpoint", matches) => matches
+            .subcommand()
+            .map(|(verb, matches)| Verb::Checkpoint(verb, matches)),
         (_, matches) => matches.get_one("shell").copied().map(Verb::Completions),
     }
 }
@@ -108,6 +132,15 @@ pub(super) fn settings(matches: &ArgMatches) -> Result<Settings, ConfigError> {
         None => Layer::default(),
     };
     Ok(Settings::of([flags, environment, file]))
+}
+
+/// The settings of a verb that reads none from a file: flags, environment, defaults.
+///
+/// # Errors
+/// A variable that is not text.
+pub(super) fn settings_without_file(matches: &ArgMatches) -> Result<Settings, ConfigError> {
+    let environment = from_env(std::env::vars_os())?;
+    Ok(Settings::of([flags(matches), environment]))
 }
 
 /// Prints what clap has to say: help and version to stdout, errors to stderr.
@@ -135,6 +168,12 @@ fn with_settings(command: Command) -> Command {
 /// Adds the flags of the settings that are named.
 pub(super) fn with_some_settings(command: Command, names: &[&str]) -> Command {
     with_settings_of(command, |name| names.contains(&name), RDB_HELP)
+}
+
+/// Adds the flags that say how a daemon talks.
+pub(super) fn with_settings_of_daemon(command: Command) -> Command {
+    let talks = |name: &str| ["config", "log-format", "log-level"].contains(&name);
+    with_settings_of(command, talks, DAEMON_HELP)
 }
 
 fn with_settings_of(

@@ -30,6 +30,47 @@ impl Diagnostic {
         }
     }
 
+    /// What was asked for cannot be done.
+    pub(super) fn usage(what: &str, why: &str, next: &str) -> Diagnostic {
+        Diagnostic {
+            exit: Exit::Usage,
+            what: what.to_owned(),
+            why: why.to_owned(),
+            next: next.to_owned(),
+        }
+    }
+
+    /// An address cannot be listened on.
+    pub(super) fn listen(address: std::net::SocketAddr, why: &std::io::Error) -> Diagnostic {
+        Diagnostic {
+            exit: Exit::Local,
+            what: format!("{address} cannot be listened on"),
+            why: why.to_string(),
+            next: "give an address of this machine that nobody else listens on".to_owned(),
+        }
+    }
+
+    /// A second signal ended a daemon.
+    pub(super) fn daemon_aborted() -> Diagnostic {
+        Diagnostic {
+            exit: Exit::Local,
+            what: "aborted by a second signal".to_owned(),
+            why: "what was read and not confirmed by a target may be there or not".to_owned(),
+            next: "start the daemon again; one signal alone drains".to_owned(),
+        }
+    }
+
+    /// Migrations of a daemon failed while they drained.
+    pub(super) fn not_drained(names: &[String]) -> Diagnostic {
+        Diagnostic {
+            exit: Exit::Local,
+            what: format!("not drained: {}", names.join(", ")),
+            why: "they failed after the stop was asked for; the log says why of each".to_owned(),
+            next: "see what each of them says is to be done next, then start the daemon again"
+                .to_owned(),
+        }
+    }
+
     /// A signal ended the run.
     pub(super) fn stopped(signal: &str) -> Diagnostic {
         Diagnostic {
@@ -48,8 +89,7 @@ impl Diagnostic {
             why: report.to_owned(),
             next: format!(
                 "please report it with this text and the version ({}); RUST_BACKTRACE=1 adds \
-                 detail\nthe target holds a part of the data: rerun with --on-conflict replace or \
-                 --flush-target",
+                 detail\nthe target holds a part of the data: the same command goes on where it was",
                 env!("CARGO_PKG_VERSION")
             ),
         }

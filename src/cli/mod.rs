@@ -4,7 +4,7 @@
 //! errors. Nothing imports this room, and no other room prints.
 //!
 //! ```text
-//!  argv -> args -> config::Settings -> commands::{sync, config} -> exit
+//!  argv -> args -> config::Settings -> commands::{sync, daemon, config} -> exit
 //!                                        |  progress: bars or log lines (stderr)
 //!                                        |  signals:  first stops, second aborts
 //!                                        |  consent:  the question before a flush
@@ -62,7 +62,11 @@ fn dispatch(crash: &Crash) -> Result<Exit, Diagnostic> {
     };
     match args::verb(&matches) {
         Some(Verb::Sync(matches)) => commands::sync::run(&args::settings(matches)?, crash),
+        Some(Verb::Daemon(matches)) => commands::daemon::run(matches, crash),
         Some(Verb::Rdb(verb, matches)) => commands::rdb::run(verb, matches, crash),
+        Some(Verb::Checkpoint(verb, matches)) => {
+            commands::checkpoint::run(verb, matches, &args::settings(matches)?)
+        }
         Some(Verb::Config(matches)) => commands::config::run(&args::settings(matches)?),
         Some(Verb::Completions(shell)) => commands::completions::run(shell),
         None => unreachable!("clap requires one of the verbs"),

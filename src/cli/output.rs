@@ -91,9 +91,11 @@ fn table(summary: &Summary) -> String {
         (
             "errors",
             format!(
-                "{} error replies, {} retries",
+                "{} error replies, {} retries, {} reconnects, {} divergences",
                 HumanCount(summary.errors),
-                HumanCount(summary.retries)
+                HumanCount(summary.retries),
+                HumanCount(summary.reconnects),
+                HumanCount(summary.diverged)
             ),
         ),
     ]);

@@ -25,14 +25,13 @@ pub(super) fn to_its_end<W: Future<Output = Outcome>>(
     talk: &Talk,
     screen: &Screen,
     crash: &Crash,
-    route: Route,
+    (route, progress): (Route, Arc<Progress>),
     work: impl FnOnce(Arc<Progress>, StopSignal) -> W,
 ) -> Result<Exit, Diagnostic> {
     let runtime = Builder::new_multi_thread()
         .enable_all()
         .build()
         .map_err(|error| Diagnostic::local("threads cannot be started", &error))?;
-    let progress = Arc::new(Progress::default());
     let display = Display::start(talk, screen, Arc::clone(&progress));
     let outcome = outcome(&runtime, &progress, crash, work);
     let sample = progress.sample();

@@ -41,6 +41,26 @@ impl Signals {
     }
 }
 
+/// Listens for SIGHUP, by which a daemon is asked to read its file again.
+pub(super) struct Hangups(Signal);
+
+impl Hangups {
+    /// Begins to listen; from here on the signal does not end the process.
+    ///
+    /// # Errors
+    /// Those of the operating system.
+    pub(super) fn listen() -> io::Result<Hangups> {
+        Ok(Hangups(signal(SignalKind::hangup())?))
+    }
+
+    /// Waits for the next one. May be dropped midway: none is lost.
+    pub(super) async fn next(&mut self) {
+        if self.0.recv().await.is_none() {
+            std::future::pending::<()>().await;
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::process::{self, Command};

@@ -50,7 +50,7 @@ mod tests {
     fn reads_variables_of_settings_only() {
         let layer = from_env(
             [
-                ("KEYFERRY_QUEUE_BYTES_MAX", "64mb"),
+                ("KEYFERRY_SPOOL_MEMORY", "64mb"),
                 ("KEYFERRY_SOURCE_PASSWORD", "hunter2"),
                 ("KEYFERRY_LANES", ""),
                 ("KEYFERRY_OTHER", "x"),
@@ -60,7 +60,7 @@ mod tests {
         )
         .unwrap();
         for (name, text) in [
-            ("queue-bytes-max", Some("64mb")),
+            ("spool-memory", Some("64mb")),
             ("source-password", Some("hunter2")),
             ("lanes", None),
         ] {

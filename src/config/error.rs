@@ -1,7 +1,7 @@
 //! What is wrong with the settings.
 
 /// A setting that cannot be used, or settings that contradict each other.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, serde::Serialize)]
 #[error("{what}: {why}")]
 pub struct ConfigError {
     /// What failed, in one line.

@@ -16,29 +16,56 @@ use super::{
 /// Text that is not TOML, unknown keys and values of a wrong type, each with its line. No error
 /// repeats a value.
 pub fn from_file(text: &str, path: &str) -> Result<Layer, ConfigError> {
-    let table = DeTable::parse(text).map_err(|error| {
-        // The error's own display shows the line, and the line may hold a password.
-        let line = error.span().map_or(1, |span| line_of(text, span.start));
-        ConfigError::new(
-            format!("{path} line {line} is not TOML"),
-            error.message().lines().next().unwrap_or_default(),
-            "correct the line; `keyferry config` prints a file that can be read",
-        )
-    })?;
+    let file = FileText { text, path };
     let mut layer = Layer::default();
-    for (key, value) in table.get_ref() {
-        let at = Place {
-            path,
-            line: line_of(text, key.span().start),
-        };
-        let setting = known(key.get_ref(), &at)?;
-        layer.set(
-            setting,
-            value_text(setting, value, &at)?,
-            Origin::File(at.line),
-        );
+    for (key, value) in file.table()?.get_ref() {
+        file.set(&mut layer, key, value)?;
     }
     Ok(layer)
+}
+
+/// A file that is being read, for messages.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct FileText<'a> {
+    pub(super) text: &'a str,
+    pub(super) path: &'a str,
+}
+
+impl<'a> FileText<'a> {
+    pub(super) fn table(self) -> Result<Spanned<DeTable<'a>>, ConfigError> {
+        DeTable::parse(self.text).map_err(|error| {
+            // The error's own display shows the line, and the line may hold a password.
+            let line = error.span().map_or(1, |span| self.line_of(span.start));
+            ConfigError::new(
+                format!("{} line {line} is not TOML", self.path),
+                error.message().lines().next().unwrap_or_default(),
+                "correct the line; `keyferry config` prints a file that can be read",
+            )
+        })
+    }
+
+    /// Adds a setting to a layer, and returns which one it was.
+    pub(super) fn set(
+        self,
+        layer: &mut Layer,
+        key: &Spanned<std::borrow::Cow<'_, str>>,
+        value: &Spanned<DeValue<'_>>,
+    ) -> Result<&'static Setting, ConfigError> {
+        let at = Place {
+            path: self.path,
+            line: self.line_of(key.span().start),
+        };
+        let setting = known(key.get_ref(), &at)?;
+        let text = value_text(setting, value, &at)?;
+        layer.set(setting, text, Origin::File(at.line));
+        Ok(setting)
+    }
+
+    /// The line of a place in the text, counted from 1.
+    pub(super) fn line_of(self, offset: usize) -> usize {
+        let before = self.text.as_bytes().get(..offset).unwrap_or_default();
+        1 + before.iter().filter(|byte| **byte == b'\n').count()
+    }
 }
 
 struct Place<'a> {
@@ -109,11 +136,6 @@ fn nearest(key: &str) -> Option<&'static str> {
         .find(|name| *name == spelled || (spelled.len() >= 4 && name.starts_with(&spelled)))
 }
 
-fn line_of(text: &str, offset: usize) -> usize {
-    let before = text.as_bytes().get(..offset).unwrap_or_default();
-    1 + before.iter().filter(|byte| **byte == b'\n').count()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -121,7 +143,7 @@ mod tests {
     #[test]
     fn reads_every_type_a_setting_can_have() {
         let layer = from_file(
-            "# moves db 1\nsource = \"redis://a\"\nlanes = 4\nqueue-bytes-max = 1_000_000\n\
+            "# moves db 1\nsource = \"redis://a\"\nlanes = 4\nspool-memory = 1_000_000\n\
              window-bytes-max = '4mb'\nuntil-caught-up = true\nretry-for = \"5m\"\n",
             "k.toml",
         )
@@ -129,7 +151,7 @@ mod tests {
         for (name, text) in [
             ("source", "redis://a"),
             ("lanes", "4"),
-            ("queue-bytes-max", "1000000"),
+            ("spool-memory", "1000000"),
             ("window-bytes-max", "4mb"),
             ("until-caught-up", "true"),
             ("retry-for", "5m"),
@@ -161,7 +183,7 @@ mod tests {
             ("no unit", "retry-for = 30", "expected a duration in quotes"),
             ("text for switch", "yes = 1", "expected true or false"),
             ("array", "lanes = [1]", "found array"),
-            ("float", "queue-bytes-max = 1.5", "found float"),
+            ("float", "spool-memory = 1.5", "found float"),
             (
                 "no TOML",
                 "\nsource-password = \"hunter2",

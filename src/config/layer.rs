@@ -88,6 +88,11 @@ impl Settings {
         Settings(merged)
     }
 
+    /// The text of a setting, from the highest layer that names it. May be a password.
+    pub fn text(&self, name: &str) -> Option<&str> {
+        self.0.text(name)
+    }
+
     /// Whether any layer names it, or there is a default.
     pub fn has(&self, name: &str) -> bool {
         self.given(name).is_some()

@@ -45,7 +45,7 @@ fn layer_name(origin: Origin) -> &'static str {
 }
 
 /// The first line of a file, without its line ending.
-fn read(name: &str, path: &Given) -> Result<Secret, ConfigError> {
+pub(super) fn read(name: &str, path: &Given) -> Result<Secret, ConfigError> {
     let refuse = |why: String, next: &str| {
         ConfigError::new(format!("{name} {} cannot be used", path.text), why, next)
     };

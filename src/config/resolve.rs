@@ -8,7 +8,8 @@ use crate::{
 };
 
 use super::{
-    ConfigError, Kind, Migration, Mode, Settings, SourceConfig, TargetConfig, duration,
+    CheckpointPlace, ConfigError, Kind, Listen, ListenText, Migration, Mode, Settings, Showing,
+    SourceConfig, SpoolConfig, TargetConfig, duration,
     layer::{Given, Origin},
     password::{self, MASK},
     setting, size,
@@ -16,6 +17,9 @@ use super::{
 
 /// Nothing is waited for longer than this; clocks of the system end somewhere.
 const PATIENCE_MAX: Duration = Duration::from_secs(366 * 86_400);
+
+/// The longest name of a migration, in bytes.
+const NAME_BYTES_MAX: usize = 64;
 
 /// When progress is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,6 +57,10 @@ pub struct Talk {
 pub struct SyncConfig {
     /// What is moved.
     pub migration: Migration,
+    /// How it is shown to those who look at its status.
+    pub showing: Showing,
+    /// Where its status is served, if it is.
+    pub status: Option<Listen>,
     /// How the program talks.
     pub talk: Talk,
 }
@@ -63,10 +71,11 @@ impl SyncConfig {
     /// # Errors
     /// The first setting that cannot be parsed, or settings that contradict each other.
     pub fn of(settings: &Settings) -> Result<SyncConfig, ConfigError> {
-        let migration = migration(settings)?;
-        contradictions(settings, &migration)?;
+        let (migration, showing) = Migration::of(settings)?;
         Ok(SyncConfig {
             migration,
+            showing,
+            status: status(settings)?,
             talk: Talk::of(settings)?,
         })
     }
@@ -76,8 +85,32 @@ impl SyncConfig {
     /// # Errors
     /// A password is `***`.
     pub fn refuse_masked(&self) -> Result<(), ConfigError> {
-        self.migration.source.refuse_masked()?;
-        self.migration.target.refuse_masked()
+        self.migration.refuse_masked()
+    }
+}
+
+impl Migration {
+    /// Makes a migration of the settings that are about one, and how it is shown.
+    ///
+    /// # Errors
+    /// The first setting that cannot be parsed, or settings that contradict each other.
+    pub fn of(settings: &Settings) -> Result<(Migration, Showing), ConfigError> {
+        let migration = migration(settings)?;
+        contradictions(settings, &migration)?;
+        let showing = Showing {
+            name: settings.name()?,
+            ready_hold: settings.duration("ready-hold")?,
+        };
+        Ok((migration, showing))
+    }
+
+    /// Refuses passwords that `keyferry config` has masked.
+    ///
+    /// # Errors
+    /// A password is `***`.
+    pub fn refuse_masked(&self) -> Result<(), ConfigError> {
+        self.source.refuse_masked()?;
+        self.target.refuse_masked()
     }
 }
 
@@ -128,6 +161,7 @@ impl TargetConfig {
             window_bytes_max: settings.number("window-bytes-max")?,
             retry_for: settings.duration("retry-for")?,
             connect_timeout: settings.duration("connect-timeout")?,
+            silence_max: settings.duration("target-timeout")?,
         };
         if config.flush && config.on_conflict.is_some() {
             return Err(ConfigError::new(
@@ -210,10 +244,27 @@ fn refuse_masked(side: &str, node: &Node) -> Result<(), ConfigError> {
     Ok(())
 }
 
+fn status(settings: &Settings) -> Result<Option<Listen>, ConfigError> {
+    let Some(address) = settings.given("status-listen") else {
+        return Ok(None);
+    };
+    let token_file = settings.given("status-token-file");
+    let listen = Listen::of(ListenText {
+        address_label: &settings.label("status-listen"),
+        address: &address.text,
+        token_label: &settings.label("status-token-file"),
+        token_file: token_file.map(|given| given.text.as_str()),
+    });
+    listen.map(Some)
+}
+
 fn migration(settings: &Settings) -> Result<Migration, ConfigError> {
+    let source = SourceConfig::of(settings)?;
+    let target = TargetConfig::of(settings)?;
     Ok(Migration {
-        source: SourceConfig::of(settings)?,
-        target: TargetConfig::of(settings)?,
+        name: name(settings, &source, &target)?,
+        source,
+        target,
         mode: match settings.choice("mode")? {
             Some("full") => Mode::Full,
             _ => Mode::FullIncremental,
@@ -223,8 +274,43 @@ fn migration(settings: &Settings) -> Result<Migration, ConfigError> {
             Some("drop") => Publish::Drop,
             _ => Publish::Forward,
         },
-        queue_bytes_max: settings.number("queue-bytes-max")?,
+        spool: SpoolConfig {
+            memory_bytes_max: settings.number("spool-memory")?,
+            disk_bytes_max: settings.number("spool-disk")?,
+            dir: settings
+                .given("spool-dir")
+                .map(|given| (&given.text).into()),
+        },
+        checkpoint: match settings.choice("checkpoint")? {
+            Some("file") => CheckpointPlace::File,
+            _ => CheckpointPlace::Target,
+        },
+        allow_full_resync: settings.switch("allow-full-resync")?,
+        drain_timeout: settings.duration("drain-timeout")?,
     })
+}
+
+/// What the migration is called. It is a part of names of keys, connections and directories.
+fn name(
+    settings: &Settings,
+    source: &SourceConfig,
+    target: &TargetConfig,
+) -> Result<String, ConfigError> {
+    const LEN_MAX: usize = 200;
+    let is_plain = |c: char| c.is_ascii_graphic() && c != '/';
+    let Some(given) = settings.given("checkpoint-name") else {
+        let both = format!("{}-to-{}", source.node.endpoint, target.node.endpoint);
+        let plain = |c| if is_plain(c) { c } else { '_' };
+        return Ok(both.chars().map(plain).collect());
+    };
+    match given.text.chars().all(is_plain) && given.text.len() <= LEN_MAX && !given.text.starts_with('.') {
+        true => Ok(given.text.clone()),
+        false => Err(settings.unusable(
+            "checkpoint-name",
+            "it is a part of names of keys and directories",
+            "write letters, digits and signs without spaces, slashes or a leading dot, 200 at the most",
+        )),
+    }
 }
 
 fn contradictions(settings: &Settings, migration: &Migration) -> Result<(), ConfigError> {
@@ -347,6 +433,20 @@ impl Settings {
         }
     }
 
+    /// What can stand in a path and in a label: a short word.
+    fn name(&self) -> Result<Option<String>, ConfigError> {
+        let Some(given) = self.given("name") else {
+            return Ok(None);
+        };
+        let text = &given.text;
+        let is_known = |b: u8| b.is_ascii_alphanumeric() || b"._-".contains(&b);
+        if text.is_empty() || text.len() > NAME_BYTES_MAX || !text.bytes().all(is_known) {
+            let why = "it is empty, too long, or holds others than letters, digits, `.`, `_`, `-`";
+            return Err(self.unusable("name", why, "give a short word, such as orders-eu"));
+        }
+        Ok(Some(text.clone()))
+    }
+
     /// What `REPLCONF ip-address` takes: a short word.
     fn announce_ip(&self) -> Result<Option<String>, ConfigError> {
         let Some(given) = self.given("announce-ip") else {
@@ -419,7 +519,7 @@ mod tests {
         assert_eq!(migration.publish, Publish::Forward);
         assert_eq!((target.lanes, source.announce_port), (2, 0));
         assert_eq!(target.restore_bytes_max, 1 << 20);
-        assert_eq!(migration.queue_bytes_max, 32 << 20);
+        assert_eq!(migration.spool.memory_bytes_max, 128 << 20);
         assert_eq!(target.window_bytes_max, 4 << 20);
         assert_eq!(source.retry_for, Duration::from_secs(60));
         assert_eq!(target.connect_timeout, Duration::from_secs(5));
@@ -461,7 +561,7 @@ mod tests {
                 &[("restore-bytes-max", "0")],
                 "out of range",
             ),
-            ("no queue", &[("queue-bytes-max", "0")], "out of range"),
+            ("no spool", &[("spool-memory", "0")], "out of range"),
             ("no window", &[("window-bytes-max", "0kb")], "out of range"),
             ("size", &[("window-bytes-max", "4xb")], "a size is"),
             ("port", &[("announce-port", "65536")], "out of range"),
@@ -480,6 +580,18 @@ mod tests {
                 "announce-ip",
                 &[("announce-ip", "a b")],
                 "--announce-ip cannot be used",
+            ),
+            ("name", &[("name", "a b")], "--name cannot be used"),
+            ("no name", &[("name", "")], "--name cannot be used"),
+            (
+                "a name that is a path",
+                &[("name", "../a")],
+                "--name cannot be used",
+            ),
+            (
+                "status for all",
+                &[("status-listen", "0.0.0.0:1")],
+                "--status-listen 0.0.0.0:1 needs --status-token-file",
             ),
             (
                 "url",

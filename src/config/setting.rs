@@ -14,8 +14,12 @@ pub enum Group {
     Writing,
     /// Memory, connections and patience.
     Limits,
+    /// Faults, and going on after them.
+    Faults,
     /// How we appear at the source.
     Announcing,
+    /// Where it is shown from outside what is going on.
+    Status,
     /// What is shown.
     Output,
 }
@@ -28,7 +32,9 @@ impl Group {
             Group::Extent => "How far it goes",
             Group::Writing => "Writing to the target",
             Group::Limits => "Limits and patience",
+            Group::Faults => "Faults, and going on after them",
             Group::Announcing => "How the source sees us",
+            Group::Status => "Status",
             Group::Output => "Output",
         }
     }
@@ -106,6 +112,8 @@ pub struct Setting {
     pub on_command_line: bool,
     /// It may stand in the file.
     pub in_file: bool,
+    /// It is about the process and not about one migration: a daemon's file has no place for it.
+    pub of_process: bool,
 }
 
 impl Setting {
@@ -116,6 +124,11 @@ impl Setting {
 
     const fn default(mut self, default: &'static str) -> Setting {
         self.default = Some(default);
+        self
+    }
+
+    const fn of_process(mut self) -> Setting {
+        self.of_process = true;
         self
     }
 
@@ -147,6 +160,7 @@ const fn setting(
         unset: "not set",
         on_command_line: !matches!(kind, Kind::Secret),
         in_file: true,
+        of_process: false,
     }
 }
 
@@ -272,14 +286,6 @@ pub const SETTINGS: &[Setting] = &[
     .default("1mb"),
     setting(
         Group::Limits,
-        "queue-bytes-max",
-        Kind::Size { min: 64 << 10, max: SIZE_MAX },
-        "SIZE",
-        "Memory for bytes received and not parsed yet; when it is full the source is read no further",
-    )
-    .default("32mb"),
-    setting(
-        Group::Limits,
         "window-bytes-max",
         Kind::Size { min: 64 << 10, max: SIZE_MAX },
         "SIZE",
@@ -291,9 +297,9 @@ pub const SETTINGS: &[Setting] = &[
         "retry-for",
         Kind::Duration { zero: true },
         "TIME",
-        "How long passing errors of the target (LOADING, OOM, BUSY...) are waited out; 0 never waits",
+        "How long passing troubles are waited out: a lost connection, LOADING, OOM, BUSY...; 0 never waits",
     )
-    .default("60s"),
+    .default("5m"),
     setting(
         Group::Limits,
         "connect-timeout",
@@ -311,6 +317,70 @@ pub const SETTINGS: &[Setting] = &[
     )
     .default("60s"),
     setting(
+        Group::Limits,
+        "target-timeout",
+        Kind::Duration { zero: false },
+        "TIME",
+        "How long the target may leave commands unanswered before it is connected to anew",
+    )
+    .default("60s"),
+    setting(
+        Group::Faults,
+        "spool-memory",
+        Kind::Size { min: 64 << 10, max: SIZE_MAX },
+        "SIZE",
+        "Memory for bytes received and not applied yet; what does not fit goes to the disk",
+    )
+    .default("128mb"),
+    setting(
+        Group::Faults,
+        "spool-dir",
+        Kind::Path,
+        "DIR",
+        "Where bytes received, the names of written keys and checkpoint files are kept, in a directory of their own",
+    )
+    .unset("keyferry in $STATE_DIRECTORY, $XDG_STATE_HOME or ~/.local/state"),
+    setting(
+        Group::Faults,
+        "spool-disk",
+        Kind::Size { min: 0, max: 1 << 50 },
+        "SIZE",
+        "Disk space for bytes received and not applied yet; when it is full the source is read no further",
+    )
+    .default("16gb"),
+    setting(
+        Group::Faults,
+        "checkpoint",
+        Kind::Choice(&["target", "file"]),
+        "target|file",
+        "Where it is kept how far the stream is applied. target: with the data, exactly once; file: commands may be applied twice after a crash",
+    )
+    .default("target"),
+    setting(
+        Group::Faults,
+        "checkpoint-name",
+        Kind::Text,
+        "NAME",
+        "What the migration is called; the same name goes on with it",
+    )
+    .unset("the addresses of source and target"),
+    setting(
+        Group::Faults,
+        "allow-full-resync",
+        Kind::Switch,
+        "BOOL",
+        "When the source cannot continue the stream, empty the target and copy everything again, instead of stopping",
+    )
+    .default("false"),
+    setting(
+        Group::Faults,
+        "drain-timeout",
+        Kind::Duration { zero: true },
+        "TIME",
+        "How long a stop waits until what was received is applied; the rest stays for the next run",
+    )
+    .default("10s"),
+    setting(
         Group::Announcing,
         "announce-ip",
         Kind::Text,
@@ -326,8 +396,41 @@ pub const SETTINGS: &[Setting] = &[
         "The port that INFO and Sentinel show for us; never the port of a real server",
     )
     .default("0"),
+    setting(
+        Group::Status,
+        "name",
+        Kind::Text,
+        "NAME",
+        "What the migration is called in its status and its metrics: letters, digits, `.`, `_`, `-`",
+    )
+    .unset("no name"),
+    setting(
+        Group::Status,
+        "ready-hold",
+        Kind::Duration { zero: true },
+        "TIME",
+        "How long the target must have kept up with the source before the status says `ready`",
+    )
+    .default("5s"),
+    setting(
+        Group::Status,
+        "status-listen",
+        Kind::Text,
+        "ADDR",
+        "Serve /status (JSON), /metrics (Prometheus) and /healthz on this address, such as 127.0.0.1:9121",
+    )
+    .of_process(),
+    setting(
+        Group::Status,
+        "status-token-file",
+        Kind::Path,
+        "FILE",
+        "Ask for the bearer token in the first line of FILE; needed where the address is not loopback",
+    )
+    .of_process(),
     Setting {
         in_file: false,
+        of_process: true,
         ..setting(
             Group::Output,
             "config",
@@ -343,7 +446,8 @@ pub const SETTINGS: &[Setting] = &[
         "BOOL",
         "Print the summary as one JSON object instead of a table",
     )
-    .default("false"),
+    .default("false")
+    .of_process(),
     setting(
         Group::Output,
         "progress",
@@ -351,7 +455,8 @@ pub const SETTINGS: &[Setting] = &[
         "auto|never",
         "auto: bars on a terminal, else a log line every 5 s",
     )
-    .default("auto"),
+    .default("auto")
+    .of_process(),
     setting(
         Group::Output,
         "log-format",
@@ -359,7 +464,8 @@ pub const SETTINGS: &[Setting] = &[
         "text|json",
         "The form of log lines and errors on stderr",
     )
-    .default("text"),
+    .default("text")
+    .of_process(),
     setting(
         Group::Output,
         "log-level",
@@ -367,7 +473,8 @@ pub const SETTINGS: &[Setting] = &[
         "LEVEL",
         "How much is logged; -v is debug, -vv is trace",
     )
-    .default("info"),
+    .default("info")
+    .of_process(),
 ];
 
 #[cfg(test)]

@@ -30,6 +30,8 @@ pub struct TargetConfig {
     pub retry_for: Duration,
     /// How long opening a connection may take.
     pub connect_timeout: Duration,
+    /// How long it may leave commands unanswered.
+    pub silence_max: Duration,
 }
 
 impl TargetConfig {

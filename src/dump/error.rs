@@ -60,7 +60,7 @@ impl Error {
             ErrorKind::Wrapped(_) => "unpack it first and give the RDB inside".into(),
             ErrorKind::Rdb(error) => match error.kind {
                 rdb::ErrorKind::NotRdb(_) => "give an RDB file, such as the dump.rdb of a server".into(),
-                rdb::ErrorKind::UnknownVersion(_) => "use a newer keyferry, if its server is newer; else the file is damaged".into(),
+                rdb::ErrorKind::UnknownVersion(_) => "use a newer keyferry, if its server is newer; `keyferry rdb check --newer-versions` reads it as far as it is known; else the file is damaged".into(),
                 rdb::ErrorKind::Truncated => "copy the file again, or take a new one: `keyferry rdb dump`".into(),
                 _ => "`keyferry rdb check` shows where it is damaged; take a new one with `keyferry rdb dump`".into(),
             },

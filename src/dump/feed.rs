@@ -56,13 +56,13 @@ impl fmt::Display for Input {
 pub struct Feed {
     /// How messages name it.
     input: String,
-    from: From,
+    origin: Origin,
     position: Option<Position>,
     meter: Arc<Meter>,
 }
 
 #[derive(Debug)]
-enum From {
+enum Origin {
     /// A thread that reads a file and opens what it is wrapped in.
     File(mpsc::Receiver<Result<Bytes, ErrorKind>>),
     Link(Box<Snapshot>),
@@ -136,7 +136,7 @@ impl Feed {
         });
         Feed {
             input,
-            from: From::File(receiver),
+            origin: Origin::File(receiver),
             position: None,
             meter,
         }
@@ -158,7 +158,7 @@ impl Feed {
         let (reader, _) = link.into_parts();
         Ok(Feed {
             input,
-            from: From::Link(Box::new(Snapshot {
+            origin: Origin::Link(Box::new(Snapshot {
                 reader,
                 endpoint: config.endpoint.clone(),
                 transfer: Transfer::new(),
@@ -193,8 +193,8 @@ impl Feed {
     /// # Errors
     /// `Read`, `Wrapped`, `Source`.
     pub async fn next(&mut self) -> Result<Option<Bytes>, Error> {
-        match &mut self.from {
-            From::File(pieces) => match pieces.recv().await {
+        match &mut self.origin {
+            Origin::File(pieces) => match pieces.recv().await {
                 None => Ok(None),
                 Some(Ok(piece)) => Ok(Some(piece)),
                 Some(Err(kind)) => Err(Error {
@@ -202,7 +202,7 @@ impl Feed {
                     kind,
                 }),
             },
-            From::Link(snapshot) => {
+            Origin::Link(snapshot) => {
                 let next = snapshot.next(&self.meter).await;
                 next.map_err(|error| failed(self.input.clone(), error))
             }
@@ -223,7 +223,7 @@ impl Feed {
     /// # Errors
     /// As [`Feed::next`].
     pub async fn finish(&mut self, rdb_bytes: u64, rest: Bytes) -> Result<u64, Error> {
-        if let From::Link(snapshot) = &mut self.from {
+        if let Origin::Link(snapshot) = &mut self.origin {
             let ended = snapshot.finish(rdb_bytes, rest).await;
             return match ended {
                 Ok(()) => Ok(0),

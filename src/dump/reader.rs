@@ -57,6 +57,14 @@ impl Reader {
         }
     }
 
+    /// Reads also RDB versions newer than those that are known, see
+    /// [`Parser::with_newer_versions`].
+    #[must_use]
+    pub fn with_newer_versions(mut self) -> Reader {
+        self.parser = self.parser.with_newer_versions();
+        self
+    }
+
     /// The next event; `None` behind [`Event::End`].
     ///
     /// After [`Event::Key`] the caller may [`Reader::choose`] an altitude.

@@ -2,11 +2,13 @@
 //!
 //! For the edges only; nothing here knows what is said over the connection.
 
+mod backoff;
 mod client;
 mod dial;
 mod endpoint;
 mod secret;
 
+pub use backoff::Backoff;
 pub(crate) use client::client;
 pub use dial::{Connection, dial};
 pub use endpoint::{Endpoint, Node, NodeUrlError};

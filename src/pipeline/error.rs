@@ -1,6 +1,8 @@
 //! Why a migration failed, on whose side, and what to do next.
 
-use crate::{dump, net::Endpoint, rdb, sink, sync};
+use std::{io, path::PathBuf};
+
+use crate::{dump, net::Endpoint, rdb, sink, spool, sync};
 
 /// Whose failure it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,6 +52,32 @@ pub enum Error {
     /// The target, or the connection to it.
     #[error(transparent)]
     Target(#[from] sink::Error),
+    /// What is received and not applied cannot be kept.
+    #[error(transparent)]
+    Spool(#[from] spool::Error),
+    /// The checkpoint file cannot be read or written.
+    #[error("the checkpoint {} cannot be used", path.display())]
+    CheckpointFile {
+        /// Where it is.
+        path: PathBuf,
+        /// What the system said, or what is wrong in it.
+        error: io::Error,
+    },
+    /// A checkpoint file was asked for, and there is no directory for it.
+    #[error("there is no directory for the checkpoint file")]
+    NoDirectory,
+    /// An earlier run of the migration follows the stream, and only a snapshot is asked for.
+    #[error("an earlier run of this migration has copied the snapshot and follows the stream")]
+    InStream,
+    /// What an earlier run has applied cannot be continued: its source had no replid.
+    #[error("the stream of an earlier run cannot be continued")]
+    NotContinuable,
+    /// What an earlier run has written cannot be told from what the target had.
+    #[error("an earlier run of this migration was interrupted, and what it wrote is not known")]
+    NotUndoable,
+    /// The names of skipped keys have changed since.
+    #[error("the target came back with older data, and databases were emptied or swapped since")]
+    SkippedMoved,
     /// The conflict policy skipped more keys than can be remembered.
     #[error("more than {keys} keys were skipped, too many to remember for the stream")]
     SkippedTooMany {
@@ -71,6 +99,16 @@ pub enum Error {
 }
 
 impl Error {
+    /// Whether a snapshot was broken off by something that passes.
+    pub(super) fn breaks_off_snapshot(&self) -> bool {
+        match self {
+            Error::Snapshot { link, .. } => link.is_some(),
+            Error::Source(error) => error.kind == sync::ErrorKind::ClosedInSnapshot,
+            Error::Target(error) => matches!(*error.kind, sink::ErrorKind::Restarted),
+            _ => false,
+        }
+    }
+
     /// Whose failure it is.
     pub fn side(&self) -> Side {
         match self {
@@ -81,11 +119,44 @@ impl Error {
                 sink::ErrorKind::Value { .. } => Side::Source,
                 _ => Side::Target,
             },
-            Error::SkippedTooMany { .. }
+            Error::SkippedMoved => Side::Target,
+            Error::Spool(_)
+            | Error::CheckpointFile { .. }
+            | Error::SkippedTooMany { .. }
             | Error::StoppedWithin { .. }
             | Error::Interrupted
             | Error::Aborted => Side::Local,
-            Error::SameServer | Error::FlushDeclined => Side::Usage,
+            Error::NoDirectory
+            | Error::InStream
+            | Error::NotContinuable
+            | Error::NotUndoable
+            | Error::SameServer
+            | Error::FlushDeclined => Side::Usage,
+        }
+    }
+
+    /// Whether the same run, begun again later, may succeed although nobody has done anything.
+    #[deny(clippy::wildcard_enum_match_arm)]
+    pub fn may_pass(&self) -> bool {
+        let passes = |error: &sync::Error| error.kind.recovery() != sync::Recovery::Never;
+        match self {
+            Error::Source(error) => passes(error),
+            Error::Snapshot { link, .. } => link.as_deref().is_some_and(passes),
+            Error::Target(error) => error.kind.may_pass(),
+            Error::Spool(error) => error.kind.may_pass(),
+            Error::CheckpointFile { .. }
+            | Error::NoDirectory
+            | Error::InStream
+            | Error::NotContinuable
+            | Error::NotUndoable
+            | Error::SkippedMoved
+            | Error::Input { .. }
+            | Error::StoppedWithin { .. }
+            | Error::SkippedTooMany { .. }
+            | Error::Interrupted
+            | Error::SameServer
+            | Error::Aborted
+            | Error::FlushDeclined => false,
         }
     }
 
@@ -109,6 +180,17 @@ impl Error {
                 "a stop was requested; everything that was sent is confirmed".into()
             }
             Error::Target(error) => error.why(),
+            Error::Spool(error) => error.why(),
+            Error::CheckpointFile { error, .. } => error.to_string(),
+            Error::NoDirectory => "no --spool-dir is given, and there is no home directory".into(),
+            Error::InStream => "its checkpoint is on the target or in its directory".into(),
+            Error::NotContinuable => "the source knew SYNC only, which has no offsets".into(),
+            Error::NotUndoable => {
+                "the target had keys of its own, or the names of the written keys are on another machine".into()
+            }
+            Error::SkippedMoved => {
+                "the names of the keys that --on-conflict skip left alone are known for one moment only".into()
+            }
             Error::SkippedTooMany { .. } => {
                 "the stream must leave alone what the snapshot left alone, so its names are kept in memory".into()
             }
@@ -126,10 +208,10 @@ impl Error {
         match self {
             Error::Source(error) => error.next(),
             Error::Snapshot { link: Some(_), .. } => {
-                "see the source's log for the reason (client-output-buffer-limit replica, a failed fork, a full disk), then run again with --on-conflict replace or --flush-target".into()
+                "see the source's log for the reason (client-output-buffer-limit replica, a failed fork, a full disk), then run the same command again".into()
             }
             Error::Snapshot { .. } => {
-                "run again with --on-conflict replace or --flush-target; if it fails at the same key, check the source's memory and that key".into()
+                "run the same command again; if it fails at the same key, check the source's memory and that key".into()
             }
             Error::Input { error, keys: 0 } => error.next(),
             Error::Input { error, .. } => format!(
@@ -141,19 +223,72 @@ impl Error {
                 "run again with --on-conflict skip, which leaves what is there, or replace, which writes it again".into()
             }
             Error::Target(error) => error.next(),
+            Error::Spool(error) => error.next(),
+            Error::CheckpointFile { .. } => {
+                "see who may write there; without the file the migration begins anew".into()
+            }
+            Error::NoDirectory => "give --spool-dir, or --checkpoint target".into(),
+            Error::InStream => {
+                "run with --mode full+incremental to go on, or keyferry checkpoint drop and begin anew".into()
+            }
+            Error::NotContinuable | Error::NotUndoable | Error::SkippedMoved => {
+                "begin anew: keyferry checkpoint drop, then run with --flush-target, or with --on-conflict after looking at the target's keys".into()
+            }
             Error::SkippedTooMany { .. } => {
                 "run again with --on-conflict replace, or without the stream: --mode full".into()
             }
             Error::Interrupted => {
-                "run again with --on-conflict replace or --flush-target: what is there is written again".into()
+                "run the same command again: what is there is removed and a new snapshot is taken".into()
             }
             Error::SameServer => "give the address of another server as --target".into(),
             Error::Aborted => {
-                "run again with --on-conflict replace or --flush-target; one signal alone stops cleanly".into()
+                "run the same command again: it goes on where it was; one signal alone stops cleanly".into()
             }
             Error::FlushDeclined => {
                 "run again without --flush-target, with --on-conflict if the target keeps its keys".into()
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::resp::ReplyError;
+
+    #[test]
+    fn only_what_goes_away_by_itself_may_pass() {
+        let endpoint: Endpoint = "redis://a".parse::<crate::net::Node>().unwrap().endpoint;
+        let source = |kind| Error::Source(sync::Error::new(&endpoint, kind));
+        let target = |kind: sink::ErrorKind| Error::Target(kind.at(&endpoint));
+        let refused = std::io::Error::other("Connection refused");
+        let login = ReplyError::parse(b"WRONGPASS no");
+        for (error, passes) in [
+            (source(sync::ErrorKind::Unreachable), true),
+            (source(sync::ErrorKind::Loading), true),
+            (source(sync::ErrorKind::ClosedInStream), true),
+            (source(sync::ErrorKind::NoAuth), false),
+            (
+                source(sync::ErrorKind::CannotContinue {
+                    replid: None,
+                    gap: None,
+                }),
+                false,
+            ),
+            (target(sink::ErrorKind::Connect(refused)), true),
+            (
+                target(sink::ErrorKind::Lost {
+                    unconfirmed: 1,
+                    source: None,
+                }),
+                true,
+            ),
+            (target(sink::ErrorKind::NotEmpty { keys: 1 }), false),
+            (target(sink::ErrorKind::LaneLogin(login)), false),
+            (Error::Interrupted, false),
+            (Error::SameServer, false),
+        ] {
+            assert_eq!(error.may_pass(), passes, "{error}");
         }
     }
 }

@@ -1,15 +1,22 @@
-//! The stream's way: received bytes, decoder, translation, one transaction after the other.
+//! The stream's way: spooled bytes, decoder, translation, one transaction after the other.
 //!
 //! ```text
 //!  CatchingUp ──► Releasing ──► Following ──► Draining
-//!      │              │                          ▲
-//!      └──────────────┴──── stop requested ──────┘
+//!      ▲  │           │             │            ▲
+//!      └──┼───────────┴─────────────┤ target     │
+//!         └───────────┴─────────────┴── stop ────┘
+//!                        requested
 //! ```
 //!
 //! While catching up, expiries are written held. Once the target has applied what the source had
 //! when the snapshot was complete, they are written true unless they come soon, and those held so
 //! far are released page by page, each page between two transactions: nothing else writes
 //! meanwhile. What is held at the end of the run is released then.
+//!
+//! A target that comes back with older data says so by its checkpoint; the stream is applied again
+//! from there, out of the spool or the source's backlog.
+
+mod gathering;
 
 use std::{
     sync::Arc,
@@ -17,35 +24,35 @@ use std::{
 };
 
 use crate::{
-    keyspace::{Db, UnixMs},
-    net::Node,
-    resp::{self, Command},
-    sink::{
-        Admin, Due, ErrorKind, Hold, LossLog, Named, Release, ReleaseStep, Target,
-        TransactionBuilder, Translator,
-        translate::{self, DropReason, Verdict},
-    },
-    sync::{self, ReplOffset, StreamDecoder, StreamItem},
+    sink::{Admin, Due, Hold, LossLog, Release, ReleaseStep, Translator},
+    sync::{Position, ReplOffset, Resumable},
 };
 
 use super::{
-    Error, Phase, Progress, SkipReason, StopSignal,
+    Error, Phase, Progress, StopSignal,
+    keeper::Keeper,
     lanes::{Lanes, Skipped},
-    queue::Received,
-    source::{OffsetSample, OffsetWatch, SourceFeed},
+    offset_watch::{OffsetSample, OffsetWatch},
+    source::SourceFeed,
+    source_side::SourceSide,
+    target::TargetSide,
 };
+
+use gathering::{Gathering, Parts};
 
 /// A reading of the source's offset that is reached within this time means no lag.
 const NO_LAG: Duration = Duration::from_secs(2);
 /// How often our own offset is taken for the source's, where that may not be read.
 const OWN_OFFSET_PERIOD: Duration = Duration::from_millis(500);
+/// The checkpoint is written alone when it is that far behind: the source's backlog must reach
+/// back to it.
+const CHECKPOINT_BEHIND_BYTES: u64 = 64 * 1024;
+/// How long a release pauses that met a target in trouble.
+const RELEASE_PAUSE: Duration = Duration::from_secs(1);
 
 /// What following starts from.
 pub(super) struct Start {
-    pub(super) offset: ReplOffset,
-    pub(super) db: Db,
-    /// What of the stream came with the end of the snapshot.
-    pub(super) first: Received,
+    pub(super) from: Resumable,
     pub(super) skipped: Skipped,
     pub(super) hold: Hold,
     pub(super) held_keys: bool,
@@ -54,17 +61,17 @@ pub(super) struct Start {
 
 /// What following needs besides.
 pub(super) struct Means<'a> {
-    pub(super) feed: &'a mut SourceFeed,
-    pub(super) lanes: Lanes,
-    pub(super) node: &'a Node,
-    pub(super) connect_timeout: Duration,
-    pub(super) target: Arc<Target>,
+    pub(super) feed: SourceFeed,
+    pub(super) source: &'a Arc<SourceSide>,
+    pub(super) target: &'a TargetSide<'a>,
+    pub(super) keeper: &'a mut Keeper,
     pub(super) translator: Translator,
     pub(super) losses: LossLog,
     /// Where the source stands; `None` without a side connection.
     pub(super) source_offset: Option<OffsetWatch>,
     pub(super) until_caught_up: bool,
-    pub(super) progress: &'a Progress,
+    pub(super) drain_timeout: Duration,
+    pub(super) progress: &'a Arc<Progress>,
     pub(super) stop: StopSignal,
 }
 
@@ -96,154 +103,279 @@ pub(super) enum End {
 }
 
 /// Follows the stream until it is stopped or has caught up. Returns when all that was read is
-/// confirmed by the target and no expiry is held any more.
+/// confirmed by the target and no expiry is held any more; when a stop takes too long, before that.
+///
+/// Whatever ends it, what was received and not applied is kept for the next run.
 pub(super) async fn follow(start: Start, means: Means<'_>) -> Result<End, Error> {
-    let decoder = StreamDecoder::new(start.offset, start.db, resp::Limits::default());
-    let mut follow = Follow {
-        means,
-        decoder,
-        transaction: TransactionBuilder::default(),
-        in_flight: false,
-        applied: start.offset,
-        open: None,
+    let lanes = means
+        .target
+        .stream_lane(means.keeper, start.from.offset, means.progress)
+        .await?;
+    let gathering = Gathering::new(Parts {
+        from: start.from,
+        transaction: means.keeper.transactions(),
+        translator: means.translator,
+        losses: means.losses,
         skipped: start.skipped,
         hold: start.hold,
         held_fields: start.held_fields,
         left_held: start.held_keys || start.held_fields,
+        target: Arc::clone(&means.target.target),
+        source: means.source.endpoint().clone(),
+        progress: means.progress,
+    });
+    let mut follow = Follow {
+        feed: means.feed,
+        source: means.source,
+        target: means.target,
+        keeper: means.keeper,
+        lanes: Some(lanes),
+        gathering,
+        in_flight: false,
+        applied: start.from.offset,
+        sent: start.from,
         state: State::CatchingUp { goal: None },
-        received_at_ms: start.first.received_at_ms,
-        gathered: start.offset,
         sample: None,
+        release_after: None,
+        source_offset: means.source_offset,
+        until_caught_up: means.until_caught_up,
+        drain_timeout: means.drain_timeout,
+        progress: means.progress,
+        stop: means.stop,
+        end: None,
+        source_ended: false,
+        failure: None,
+        drained_until: None,
     };
-    follow.applied_at(start.offset);
-    follow.run(start.first).await
+    follow.applied_at(start.from);
+    let end = follow.run().await;
+    follow.feed.keep().await;
+    end
 }
 
 struct Follow<'a> {
-    means: Means<'a>,
-    decoder: StreamDecoder,
-    transaction: TransactionBuilder,
+    feed: SourceFeed,
+    source: &'a Arc<SourceSide>,
+    target: &'a TargetSide<'a>,
+    keeper: &'a mut Keeper,
+    /// `None` once they have finished.
+    lanes: Option<Lanes>,
+    gathering: Gathering<'a>,
     /// A transaction was sent and is not confirmed.
     in_flight: bool,
     /// Everything up to here is confirmed by the target.
     applied: ReplOffset,
-    /// Commands of the source's transaction that has not ended yet.
-    open: Option<Vec<(Db, Command)>>,
-    skipped: Skipped,
-    hold: Hold,
-    held_fields: bool,
-    /// Expiries may be held that no release under way will find.
-    left_held: bool,
+    /// The last transaction, with its checkpoint, ends here.
+    sent: Resumable,
     state: State,
-    /// When the last bytes came, by the source's clock.
-    received_at_ms: UnixMs,
-    /// Everything up to here is applied, under way, or gathered.
-    gathered: ReplOffset,
     /// The last reading of the source's offset.
     sample: Option<OffsetSample>,
+    /// No release before this: the target was in trouble.
+    release_after: Option<Instant>,
+    source_offset: Option<OffsetWatch>,
+    until_caught_up: bool,
+    drain_timeout: Duration,
+    progress: &'a Arc<Progress>,
+    stop: StopSignal,
+    end: Option<End>,
+    source_ended: bool,
+    failure: Option<Error>,
+    /// When a stop has waited long enough.
+    drained_until: Option<Instant>,
+}
+
+/// Whether a stop ended what it waited for.
+enum Drained {
+    All,
+    OutOfTime,
 }
 
 impl Follow<'_> {
-    async fn run(mut self, first: Received) -> Result<End, Error> {
-        self.means.progress.enter(Phase::CatchingUp);
-        let stop = self.means.stop.clone();
+    async fn run(&mut self) -> Result<End, Error> {
+        self.progress.enter(Phase::CatchingUp);
+        let drained = self.apply_all().await?;
+        let released = match drained {
+            Drained::All => self.release_all().await?,
+            Drained::OutOfTime => Drained::OutOfTime,
+        };
+        match released {
+            Drained::All => {
+                if let Some(lanes) = self.lanes.take() {
+                    lanes.finish().await?;
+                }
+            }
+            Drained::OutOfTime => self.say_what_is_left(),
+        }
+        match self.failure.take() {
+            Some(error) => Err(error),
+            None => Ok(self.end.unwrap_or(End::Stopped)),
+        }
+    }
+
+    /// Applies the stream to its end, or until a stop has waited long enough.
+    async fn apply_all(&mut self) -> Result<Drained, Error> {
+        let stop = self.stop.clone();
         let mut own_offset = tokio::time::interval(OWN_OFFSET_PERIOD);
-        let mut end = None;
-        let mut source_ended = false;
-        let mut failure = self.decode(first).err();
         loop {
-            if failure.is_some() {
+            if self.failure.is_some() {
                 // What was gathered before is still applied.
-                source_ended = true;
-                self.means.feed.stop();
+                self.source_ended = true;
+                self.feed.stop();
             }
             if !self.in_flight {
                 self.release_page().await?;
-                self.send().await?;
+                if let Err(error) = self.send().await {
+                    self.recover(error).await?;
+                }
             }
-            if end.is_none() && self.advance().await? {
-                end = Some(End::CaughtUp);
+            if self.end.is_none() && self.advance().await? {
+                self.end = Some(End::CaughtUp);
                 self.drain();
             }
-            if source_ended && !self.in_flight && self.transaction.is_empty() {
-                break;
+            if self.source_ended && !self.in_flight && self.gathering.is_empty() {
+                return Ok(Drained::All);
             }
+            let takes_more = !self.source_ended && !self.gathering.is_full();
+            let drained_until = self.drained_until;
+            let releases_now = self.releases_now();
+            let lanes = self.lanes.as_mut().expect("lanes finish at the end");
             tokio::select! {
-                received = self.means.feed.recv(), if !source_ended && !self.transaction.is_full() => {
-                    match received {
-                        Ok(Some(received)) => {
-                            self.means.feed.stream_seen();
-                            failure = self.decode(received).err();
+                received = self.feed.recv(), if takes_more => match received {
+                    Ok(Some(piece)) => {
+                        self.feed.stream_seen();
+                        match self.gathering.feed(piece.bytes, piece.received_at_ms) {
+                            Ok(Some(at)) => self.feed.ack_requested(at),
+                            Ok(None) => {}
+                            Err(error) => self.failure = Some(error),
                         }
-                        Ok(None) => source_ended = true,
-                        Err(error) => failure = Some(Error::Source(error)),
                     }
-                }
-                confirmed = self.means.lanes.next() => {
+                    Ok(None) => self.source_ended = true,
+                    Err(error) => self.failure = Some(error),
+                },
+                confirmed = lanes.next() => match confirmed {
                     // Without an offset it was refused and will be sent again.
-                    if let Some(offset) = confirmed?.and_then(|confirmed| confirmed.applied_offset) {
-                        self.in_flight = false;
-                        self.applied_at(ReplOffset::new(offset));
+                    Ok(confirmed) => {
+                        if confirmed.is_some_and(|done| done.applied_offset.is_some()) {
+                            self.in_flight = false;
+                            self.applied_at(self.sent);
+                        }
                     }
-                }
-                sample = next_sample(&mut self.means.source_offset), if self.means.source_offset.is_some() => {
+                    Err(error) => self.recover(error).await?,
+                },
+                sample = next_sample(&mut self.source_offset), if self.source_offset.is_some() => {
                     match sample {
                         Some(sample) => self.take_sample(sample),
-                        None => self.means.source_offset = None,
+                        None => self.source_offset = None,
                     }
                 }
-                _ = own_offset.tick(), if self.means.source_offset.is_none() => {
+                _ = own_offset.tick(), if self.source_offset.is_none() => {
                     self.take_sample(OffsetSample {
-                        offset: self.decoder.received_offset(),
+                        offset: self.gathering.received(),
                         asked_at: Instant::now(),
                     });
                 }
-                () = std::future::ready(()), if self.releases_now() => {}
-                () = stop.requested(), if end.is_none() => {
-                    end = Some(End::Stopped);
+                () = std::future::ready(()), if releases_now => {}
+                () = stop.requested(), if self.end.is_none() => {
+                    self.end = Some(End::Stopped);
+                    self.drained_until = Some(Instant::now() + self.drain_timeout);
                     self.drain();
                 }
+                () = sleep_until(drained_until) => return Ok(Drained::OutOfTime),
             }
-        }
-        self.release_all().await?;
-        self.means.lanes.finish().await?;
-        match failure {
-            Some(error) => Err(error),
-            None => Ok(end.unwrap_or(End::Stopped)),
         }
     }
 
     /// Stops reading; what was received is still applied.
     fn drain(&mut self) {
-        self.means.progress.enter(Phase::Draining);
-        self.means.feed.stop();
+        self.progress.enter(Phase::Draining);
+        self.feed.stop();
     }
 
     /// Sends what was gathered; nothing is in flight.
     async fn send(&mut self) -> Result<(), Error> {
-        match self.transaction.take() {
+        let replid = self.feed.replid();
+        let gathered = self.gathering.gathered();
+        let behind = gathered.offset.get() - self.sent.offset.get();
+        let batch = match self.gathering.take(replid) {
+            None if behind >= CHECKPOINT_BEHIND_BYTES => {
+                self.gathering.take_checkpoint(replid, self.may_hold())
+            }
+            batch => batch,
+        };
+        match batch {
             Some(batch) => {
                 self.in_flight = true;
-                self.means.lanes.send(0, batch).await
+                self.sent = gathered;
+                match &mut self.lanes {
+                    Some(lanes) => lanes.send(0, batch).await,
+                    None => Ok(()),
+                }
             }
             None => {
                 // Nothing under way: what needed no command is applied as well.
-                self.applied_at(self.gathered);
+                self.applied_at(gathered);
                 Ok(())
             }
         }
     }
 
-    fn applied_at(&mut self, offset: ReplOffset) {
-        self.applied = offset;
-        self.means.progress.applied_offset.set(offset.get());
-        self.means.feed.applied(offset);
+    /// Whether expiries on the target may be held.
+    fn may_hold(&self) -> bool {
+        self.gathering.left_held || matches!(self.state, State::Releasing { .. })
+    }
+
+    fn applied_at(&mut self, at: Resumable) {
+        self.applied = at.offset;
+        self.progress.applied_offset.set(at.offset.get());
+        self.feed.applied(at.offset);
+        let held = self.may_hold();
+        self.keeper.applied(at, self.feed.replid(), held);
+    }
+
+    /// Goes on after an error if the target only came back with older data.
+    async fn recover(&mut self, error: Error) -> Result<(), Error> {
+        match &error {
+            Error::Target(target) if target.went_back() => {
+                tracing::warn!("{error}; the stream is applied again from there");
+                self.go_back(error).await
+            }
+            _ => Err(error),
+        }
+    }
+
+    /// Applies the stream again from where the target's checkpoint is.
+    async fn go_back(&mut self, error: Error) -> Result<(), Error> {
+        let mut admin = self.target.open_admin().await?;
+        let Some((replid, from)) = self.keeper.position(&mut admin).await? else {
+            return Err(error);
+        };
+        if !self.feed.rewind(from.offset) {
+            // The next run asks the source for it.
+            if self.end.is_some() {
+                return Err(error);
+            }
+            let offset = from.offset;
+            self.feed.abandon().await;
+            self.feed = self.source.go_on(Position { replid, offset }).await?;
+        }
+        self.gathering.restart(from)?;
+        self.source_ended = false;
+        self.in_flight = false;
+        self.sent = from;
+        self.state = State::CatchingUp { goal: None };
+        self.gathering.releasing = false;
+        self.progress.enter(Phase::CatchingUp);
+        let lanes = self
+            .target
+            .stream_lane(self.keeper, from.offset, self.progress)
+            .await?;
+        self.lanes = Some(lanes);
+        self.applied_at(from);
+        Ok(())
     }
 
     fn take_sample(&mut self, sample: OffsetSample) {
-        self.means
-            .progress
-            .observe_source_offset(sample.offset.get());
+        self.progress.observe_source_offset(sample.offset.get());
         self.sample = Some(sample);
     }
 
@@ -262,13 +394,16 @@ impl Follow<'_> {
                     *goal = self.sample.map(|sample| sample.offset);
                 }
                 let reached = goal.is_some_and(|goal| self.applied >= goal);
-                if reached && self.has_no_lag() {
+                let may_release = self
+                    .release_after
+                    .is_none_or(|after| after <= Instant::now());
+                if reached && may_release && self.has_no_lag() {
                     self.caught_up().await?;
                 }
                 Ok(false)
             }
             State::Releasing { .. } => Ok(false),
-            State::Following => Ok(self.means.until_caught_up && self.has_no_lag()),
+            State::Following => Ok(self.until_caught_up && self.has_no_lag()),
         }
     }
 
@@ -277,41 +412,50 @@ impl Follow<'_> {
     /// From here on expiries are written true unless they come soon. Those that were gathered
     /// before are held, and on the target once the present offset is applied.
     async fn caught_up(&mut self) -> Result<(), Error> {
-        if self.hold.is_on() {
-            self.set_hold_to(self.received_at_ms);
-        }
+        self.gathering.hold_what_comes_soon();
         // The release finds all that is held so far.
-        if !std::mem::take(&mut self.left_held) {
+        if !self.gathering.left_held {
             self.enter_following();
             return Ok(());
         }
+        let admin = match self.target.open_admin().await {
+            Ok(admin) => admin,
+            Err(error) => return self.release_later(error),
+        };
+        self.gathering.left_held = false;
+        self.gathering.releasing = true;
         self.state = State::Releasing {
             release: self.release(),
-            admin: self.admin().await?,
-            from: self.gathered,
+            admin,
+            from: self.gathering.gathered().offset,
         };
-        self.means.progress.enter(Phase::Releasing);
+        self.progress.enter(Phase::Releasing);
         tracing::info!("caught up; held expiries are released");
+        Ok(())
+    }
+
+    /// Waits with the release when the target is in passing trouble.
+    fn release_later(&mut self, error: Error) -> Result<(), Error> {
+        match &error {
+            Error::Target(target) if target.passes() => {}
+            _ => return Err(error),
+        }
+        tracing::debug!("held expiries are released later: {error}");
+        self.release_after = Some(Instant::now() + RELEASE_PAUSE);
+        self.gathering.left_held = true;
+        self.gathering.releasing = false;
+        self.state = State::CatchingUp { goal: None };
         Ok(())
     }
 
     fn enter_following(&mut self) {
         self.state = State::Following;
-        self.means.progress.enter(Phase::Following);
-    }
-
-    fn set_hold_to(&mut self, now_ms: UnixMs) {
-        self.hold = Hold::Following { now_ms };
-        self.means.translator.set_hold(self.hold);
+        self.gathering.releasing = false;
+        self.progress.enter(Phase::Following);
     }
 
     fn release(&self) -> Release {
-        Release::new(&self.means.target, self.held_fields)
-    }
-
-    async fn admin(&self) -> Result<Admin, Error> {
-        let admin = Admin::open(self.means.node, self.means.connect_timeout).await?;
-        Ok(admin)
+        Release::new(&self.target.target, self.gathering.held_fields)
     }
 
     /// Whether a page of held expiries can be released: nothing else writes just now.
@@ -330,183 +474,83 @@ impl Follow<'_> {
         let State::Releasing { release, admin, .. } = &mut self.state else {
             return Ok(());
         };
-        if let ReleaseStep::Done { left } = release.page(admin, Due::Later).await? {
-            let released = release.released();
-            tracing::info!(released, left, "held expiries are released");
-            self.means.progress.expiries_held.set(left);
-            self.left_held |= left > 0;
-            self.enter_following();
+        match release.page(admin, Due::Later).await {
+            Ok(ReleaseStep::More) => {}
+            Ok(ReleaseStep::Done { left }) => {
+                let released = release.released();
+                tracing::info!(released, left, "held expiries are released");
+                self.progress.expiries_held.set(left);
+                self.gathering.left_held |= left > 0;
+                self.enter_following();
+            }
+            Err(error) => self.release_later(error.into())?,
         }
         Ok(())
     }
 
-    /// Releases whatever is still held: nothing is under way any more.
-    async fn release_all(&mut self) -> Result<(), Error> {
-        if !self.left_held && !matches!(self.state, State::Releasing { .. }) {
-            return Ok(());
+    /// Releases whatever is still held, since nothing is under way any more, and writes the last
+    /// checkpoint.
+    async fn release_all(&mut self) -> Result<Drained, Error> {
+        if self.may_hold() {
+            self.progress.enter(Phase::Releasing);
+            let retry_until = Instant::now() + self.target.retry_for();
+            loop {
+                let released = tokio::select! {
+                    released = self.release_pages() => released,
+                    () = sleep_until(self.drained_until) => return Ok(Drained::OutOfTime),
+                };
+                match released {
+                    Ok(()) => break,
+                    Err(Error::Target(error)) if error.passes() && Instant::now() < retry_until => {
+                        tracing::warn!("{error}; held expiries are released once it is back");
+                        tokio::time::sleep(RELEASE_PAUSE).await;
+                    }
+                    Err(error) => return Err(error),
+                }
+            }
         }
-        self.means.progress.enter(Phase::Releasing);
-        let mut admin = self.admin().await?;
+        let replid = self.feed.replid();
+        if let (Some(batch), Some(lanes)) = (
+            self.gathering.take_checkpoint(replid, false),
+            &mut self.lanes,
+        ) {
+            lanes.send(0, batch).await?;
+        }
+        self.keeper.finish(false);
+        Ok(Drained::All)
+    }
+
+    async fn release_pages(&self) -> Result<(), Error> {
+        let mut admin = self.target.open_admin().await?;
         let mut release = self.release();
         loop {
-            let step = release.page(&mut admin, Due::All).await?;
-            if let ReleaseStep::Done { left } = step {
-                self.means.progress.expiries_held.set(left);
+            if let ReleaseStep::Done { left } = release.page(&mut admin, Due::All).await? {
+                self.progress.expiries_held.set(left);
                 return Ok(());
             }
         }
     }
 
-    /// Takes all commands that are complete.
-    fn decode(&mut self, received: Received) -> Result<(), Error> {
-        self.received_at_ms = received.received_at_ms;
-        if matches!(self.hold, Hold::Following { .. }) {
-            self.set_hold_to(received.received_at_ms);
-        }
-        self.decoder.feed(received.bytes);
-        let decoded = self.take_items();
-        self.transaction.covers(self.gathered.get());
-        let parsed = self.decoder.parsed_offset().get();
-        self.means.progress.parsed_offset.set(parsed);
-        let received = self.decoder.received_offset().get();
-        self.means.progress.received_offset.set(received);
-        decoded
-    }
-
-    fn take_items(&mut self) -> Result<(), Error> {
-        while let Some(item) = self.next_item()? {
-            match item {
-                StreamItem::Command {
-                    command,
-                    db,
-                    end_offset,
-                    ..
-                } => match &mut self.open {
-                    Some(open) => open.push((db, command)),
-                    None => self.apply(vec![(db, command)], end_offset)?,
-                },
-                StreamItem::TransactionStart { .. } => self.open = Some(Vec::new()),
-                StreamItem::TransactionEnd { end_offset } => {
-                    let commands = self.open.take().unwrap_or_default();
-                    self.apply(commands, end_offset)?;
-                }
-                StreamItem::GetAck { end_offset } => self.means.feed.ack_requested(end_offset),
-                StreamItem::Select { .. }
-                | StreamItem::Ping { .. }
-                | StreamItem::Replconf { .. } => {}
-            }
-            self.gathered = self.decoder.resumable().offset;
-        }
-        Ok(())
-    }
-
-    /// Adds what becomes of these commands, all of them or none, to the transaction.
-    fn apply(&mut self, commands: Vec<(Db, Command)>, at: ReplOffset) -> Result<(), Error> {
-        let mut translated = Vec::with_capacity(commands.len());
-        for (db, command) in commands {
-            translated.push((db, self.translate(db, command, at)?));
-        }
-        for (db, commands) in translated {
-            self.transaction.push(db, &commands, at.get());
-        }
-        Ok(())
-    }
-
-    fn next_item(&mut self) -> Result<Option<StreamItem>, Error> {
-        self.decoder.next().map_err(|kind| {
-            let error = sync::Error::new(self.means.feed.endpoint(), kind);
-            Error::Source(error.at(self.decoder.parsed_offset()))
-        })
-    }
-
-    /// Says what the target is to execute for one command, and counts what is left out.
-    fn translate(
-        &mut self,
-        db: Db,
-        command: Command,
-        end_offset: ReplOffset,
-    ) -> Result<Vec<Command>, Error> {
-        let databases = self.means.target.databases;
-        if db.0 >= databases {
-            return Err(self.target_error(ErrorKind::NoSuchDb { db, databases }));
-        }
-        self.skipped.follow(db, &command);
-        if self.is_skipped(db, &command, end_offset)? {
-            self.means.progress.count_skipped(SkipReason::Conflict, 1);
-            return Ok(Vec::new());
-        }
-        self.held_fields |= self.hold.is_on() && translate::may_expire_fields(&command);
-        if matches!(self.state, State::Releasing { .. }) {
-            // What goes to a name or database that was seen already is not found any more.
-            self.left_held |= translate::moves_keys(&command);
-        }
-        let received_at_ms = self.received_at_ms;
-        let context = translate::Context { db, received_at_ms };
-        let mut translated = Vec::new();
-        let verdict = self
-            .means
-            .translator
-            .translate(command, &context, &mut translated);
-        let verdict = verdict.map_err(|error| {
-            self.target_error(ErrorKind::Untranslatable {
-                error,
-                db,
-                offset: end_offset.get(),
-            })
-        })?;
-        if self.hold.is_on() && translated.iter().any(translate::carries_held_expiry) {
-            self.left_held = true;
-            self.means.progress.expiries_held.at_least(1);
-        }
-        match verdict {
-            Verdict::Forwarded => {}
-            Verdict::Dropped(DropReason::SentinelHello) => {
-                self.means
-                    .progress
-                    .count_skipped(SkipReason::SentinelHello, 1);
-            }
-            Verdict::Dropped(DropReason::PublishPolicy | DropReason::NobodyListens) => {
-                self.means.progress.count_skipped(SkipReason::Publish, 1);
-            }
-            Verdict::Dropped(_) => {}
-            Verdict::Lossy(lossy) => {
-                self.means
-                    .losses
-                    .lose(lossy.loss, db, &lossy.key)
-                    .map_err(Error::Target)?;
-                self.means.progress.count_skipped(SkipReason::Lossy, 1);
-            }
-        }
-        Ok(translated)
-    }
-
-    /// Whether the command is only about keys that the conflict policy left alone.
-    fn is_skipped(&self, db: Db, command: &Command, end_offset: ReplOffset) -> Result<bool, Error> {
-        if self.skipped.is_empty() {
-            return Ok(false);
-        }
-        let places = translate::keys(command);
-        let mut keys = 0;
-        let mut skipped = 0;
-        for key in places.of(command) {
-            keys += 1;
-            skipped += usize::from(self.skipped.contains(db, key));
-        }
-        let elsewhere = translate::other_db(command);
-        let mixed = elsewhere.is_some_and(|(db, key)| self.skipped.contains(db, key));
-        if mixed || (skipped != 0 && skipped != keys) {
-            let command = Named::of(command, Some(end_offset.get()));
-            return Err(self.target_error(ErrorKind::MixedSkip { command, db }));
-        }
-        Ok(skipped != 0)
-    }
-
-    fn target_error(&self, kind: ErrorKind) -> Error {
-        Error::Target(kind.at(self.means.losses.endpoint()))
+    fn say_what_is_left(&self) {
+        tracing::warn!(
+            applied_offset = self.applied.get(),
+            received_offset = self.progress.received_offset.get(),
+            held = self.progress.expiries_held.get(),
+            "the stop took longer than {:?}: what is not applied and what is held is left to the \
+             next run of the same command",
+            self.drain_timeout
+        );
     }
 }
 
 /// Waits for the next reading; `None` when there will be no more.
 async fn next_sample(watch: &mut Option<OffsetWatch>) -> Option<OffsetSample> {
     watch.as_mut()?.next().await
+}
+
+async fn sleep_until(at: Option<Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at.into()).await,
+        None => std::future::pending().await,
+    }
 }

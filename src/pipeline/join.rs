@@ -40,6 +40,8 @@ pub(super) async fn look_at_source(
     if run_id.is_some() && run_id == target.run_id().await? {
         return Err(Error::SameServer);
     }
+    let version = side.version().await;
+    progress.learn(|servers| servers.source_version = version);
     progress.keys_total.set(side.keys().await.unwrap_or(0));
     Ok(ServerClock::new(side.time().await))
 }

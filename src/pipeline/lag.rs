@@ -34,6 +34,7 @@ pub struct Lag {
     steps: VecDeque<Step>,
     step_min: Duration,
     source_offset: Option<u64>,
+    observed_at: Option<Duration>,
 }
 
 impl Default for Lag {
@@ -42,6 +43,7 @@ impl Default for Lag {
             steps: VecDeque::new(),
             step_min: STEP_MIN,
             source_offset: None,
+            observed_at: None,
         }
     }
 }
@@ -51,6 +53,7 @@ impl Lag {
     ///
     /// Several observers may be out of step with each other: a smaller offset says nothing new.
     pub fn observe(&mut self, at: Duration, offset: u64) {
+        self.observed_at = Some(at);
         if self.source_offset.is_some_and(|known| offset <= known) {
             return;
         }
@@ -70,6 +73,11 @@ impl Lag {
     /// The last known offset of the source.
     pub fn source_offset(&self) -> Option<u64> {
         self.source_offset
+    }
+
+    /// How long ago at `now` the last observation was, whatever it said.
+    pub fn silent_for(&self, now: Duration) -> Option<Duration> {
+        Some(now.saturating_sub(self.observed_at?))
     }
 
     /// How many bytes `applied` is behind the last known offset.
@@ -144,6 +152,7 @@ mod tests {
     fn a_source_that_was_idle_is_behind_only_since_it_wrote_again() {
         let mut lag = lag(&[(0.0, 100), (30.0, 100)]);
         assert_eq!(lag.age(s(60.0), 100), Some(s(0.0)));
+        assert_eq!(lag.silent_for(s(60.0)), Some(s(30.0)));
         lag.observe(s(60.0), 114);
         assert_eq!(lag.age(s(60.5), 100), Some(s(0.5)));
         assert_eq!(lag.age(s(61.0), 114), Some(s(0.0)));
@@ -153,6 +162,7 @@ mod tests {
     fn nothing_is_known_before_the_first_observation() {
         let mut lag = Lag::default();
         assert_eq!((lag.bytes(7), lag.age(s(1.0), 7)), (None, None));
+        assert_eq!(lag.silent_for(s(1.0)), None);
         lag.observe(s(2.0), 5);
         assert_eq!(lag.bytes(5), Some(0));
     }

@@ -10,13 +10,16 @@ use crate::{
     rdb::KeyType,
     resp::Command,
     sink::{self, Batch, Confirmed, Lane, LaneConfig, LaneEnded, LaneEvent},
+    spool::Journal,
 };
 
-use super::{Error, Progress, SkipReason};
+use super::{Error, Progress, SkipReason, written::name};
 
 /// The memory that the names of skipped keys may take: what the conflict policy left alone in
 /// the snapshot must be left alone in the stream.
 const SKIPPED_BYTES_MAX: usize = 256 * 1024 * 1024;
+/// Names are kept so many at once.
+const NAMES_AT_ONCE: usize = 1000;
 /// What a name costs in the set beside its bytes.
 const SKIPPED_OVERHEAD_BYTES: usize = 64;
 
@@ -39,10 +42,10 @@ impl Skipped {
     }
 
     /// Keeps the names right behind a command that empties or swaps databases, which is applied
-    /// to the target as it is.
-    pub(super) fn follow(&mut self, db: Db, command: &Command) {
+    /// to the target as it is. Whether it was such a command.
+    pub(super) fn follow(&mut self, db: Db, command: &Command) -> bool {
         if self.keys.is_empty() {
-            return;
+            return false;
         }
         let db_at = |index| {
             std::str::from_utf8(command.arg(index))
@@ -68,10 +71,37 @@ impl Skipped {
                 .into_iter()
                 .map(|(of, key)| (swapped(of), key))
                 .collect();
+        } else {
+            return false;
         }
+        true
     }
 
-    fn add(&mut self, db: Db, key: &Bytes) -> Result<(), Error> {
+    /// Keeps the names for a later run.
+    pub(super) fn write(&self, journal: &mut Journal) -> Result<(), Error> {
+        let entries: Vec<_> = self
+            .keys
+            .iter()
+            .map(|(db, key)| name::entry(*db, key))
+            .collect();
+        for page in entries.chunks(NAMES_AT_ONCE) {
+            journal.append(page)?;
+        }
+        Ok(())
+    }
+
+    /// Reads the names that an earlier run has kept.
+    pub(super) fn read(journal: &Journal) -> Result<Skipped, Error> {
+        let mut skipped = Skipped::default();
+        for entry in journal.read()? {
+            if let Some((db, key)) = name::of(&entry?) {
+                skipped.add(db, key)?;
+            }
+        }
+        Ok(skipped)
+    }
+
+    fn add(&mut self, db: Db, key: &[u8]) -> Result<(), Error> {
         // A copy of its own: the name is a slice of a buffer that would live as long.
         let key = Bytes::copy_from_slice(key);
         self.bytes += key.len() + SKIPPED_OVERHEAD_BYTES;
@@ -209,6 +239,10 @@ impl Ledger {
         for (db, lossy) in &confirmed.lossy {
             tracing::warn!(%db, "the target cannot hold {lossy}");
         }
+        for command in &confirmed.diverged {
+            tracing::warn!("the target was not as the source was: {command} found nothing to do");
+        }
+        progress.diverged.add(confirmed.diverged.len() as u64);
         progress.functions.add(confirmed.functions);
         progress.commands.add(confirmed.commands);
         progress.bytes_written.add(confirmed.bytes);
@@ -230,6 +264,11 @@ impl Ledger {
             LaneEvent::Waiting(why) => {
                 tracing::warn!("waiting because {why}");
                 self.progress.wait_because(Some(why));
+            }
+            LaneEvent::Reconnected => {
+                tracing::info!("connected to the target again");
+                self.progress.reconnects.add(1);
+                self.progress.wait_because(None);
             }
             LaneEvent::Recovered => {
                 tracing::info!("the target takes commands again");

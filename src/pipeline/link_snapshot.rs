@@ -1,27 +1,15 @@
 //! The snapshot as a source sends it to its replica: received bytes, framing, parser.
 
-use bytes::Buf;
-
 use crate::{
     rdb::{self, Event, Parser},
-    sync::{self, Framing, SnapshotEnd, Transfer},
+    sync::{self, Framing, SnapshotEnd},
 };
 
 use super::{
     Error, Phase, Progress,
-    queue::Received,
-    snapshot::{Copied, Copy},
+    snapshot::{Copied, SnapshotCopy},
     source::SourceFeed,
 };
-
-/// What is known once the snapshot is on the target.
-#[derive(Debug)]
-pub(super) struct Applied {
-    /// What came behind the snapshot: the beginning of the stream.
-    pub(super) rest: Received,
-    /// What became of it.
-    pub(super) copied: Copied,
-}
 
 /// Applies the snapshot that `feed` brings.
 ///
@@ -29,103 +17,62 @@ pub(super) struct Applied {
 /// dropped midway: the target then holds a part of it.
 pub(super) async fn apply(
     feed: &mut SourceFeed,
-    copy: Copy<'_>,
+    copy: SnapshotCopy<'_>,
     progress: &Progress,
-) -> Result<Applied, Error> {
-    let (framing, first) = framing(feed, progress).await?;
-    let mut received_at_ms = first.received_at_ms;
+) -> Result<Copied, Error> {
+    let framing = feed.framing().await?;
+    if let Framing::Length(bytes) = framing {
+        progress.rdb_bytes_total.set(bytes);
+    }
     progress.enter(Phase::Snapshot);
     let mut snapshot = Snapshot {
         parser: Parser::new(rdb::Limits::default()),
         copy,
         progress,
     };
-    snapshot.feed(&first.bytes);
     while !snapshot.take_events(feed).await? {
-        let received = snapshot.receive(feed).await?;
-        received_at_ms = received.received_at_ms;
-        snapshot.feed(&received.bytes);
+        snapshot.receive(feed).await?;
     }
-    let rest = Received {
-        bytes: snapshot.parser.take_rest(),
-        received_at_ms,
-    };
-    let rest = end(feed, framing, snapshot.parser.offset(), rest).await?;
-    feed.snapshot_ended();
-    let copied = snapshot.copy.finish().await?;
-    Ok(Applied { rest, copied })
+    end(feed, framing, &mut snapshot.parser).await?;
+    feed.snapshot_taken();
+    snapshot.copy.finish().await
 }
 
-/// Reads up to the framing line; returns it and the bytes behind it.
-async fn framing(feed: &mut SourceFeed, progress: &Progress) -> Result<(Framing, Received), Error> {
-    let mut transfer = Transfer::new();
-    loop {
-        let mut received = receive(feed).await?;
-        let step = transfer
-            .feed(&received.bytes)
-            .map_err(|kind| sync::Error::new(feed.endpoint(), kind))?;
-        received.bytes.advance(step.used);
-        if let Some(framing) = step.framing {
-            if let Framing::Length(bytes) = framing {
-                progress.rdb_bytes_total.set(bytes);
-            }
-            return Ok((framing, received));
-        }
-    }
-}
-
-/// Checks that the snapshot ended where the framing says; returns what comes behind it.
-async fn end(
-    feed: &mut SourceFeed,
-    framing: Framing,
-    rdb_bytes: u64,
-    mut rest: Received,
-) -> Result<Received, Error> {
+/// Checks that the snapshot ended where the framing says.
+async fn end(feed: &mut SourceFeed, framing: Framing, parser: &mut Parser) -> Result<(), Error> {
     let endpoint = feed.endpoint().clone();
     let wrong = |kind| sync::Error::new(&endpoint, kind);
-    let mut end = SnapshotEnd::new(framing, rdb_bytes).map_err(wrong)?;
-    while !end.feed(&mut rest.bytes).map_err(wrong)? {
-        rest = receive(feed).await?;
+    let mut rest = parser.take_rest();
+    let mut end = SnapshotEnd::new(framing, parser.offset()).map_err(wrong)?;
+    while !end.feed(&mut rest).map_err(wrong)? {
+        rest = feed.recv_snapshot().await?;
     }
-    Ok(rest)
-}
-
-/// Takes the next bytes of a link that nobody has stopped.
-async fn receive(feed: &mut SourceFeed) -> Result<Received, Error> {
-    match feed.recv().await {
-        Ok(Some(received)) => Ok(received),
-        Ok(None) => Err(Error::Interrupted),
-        Err(mut error) => {
-            if error.kind == sync::ErrorKind::ClosedInStream {
-                error.kind = sync::ErrorKind::ClosedInSnapshot;
-            }
-            Err(Error::Source(error))
-        }
-    }
+    Ok(())
 }
 
 /// The snapshot between the link and its way to the target.
 struct Snapshot<'a> {
     parser: Parser,
-    copy: Copy<'a>,
+    copy: SnapshotCopy<'a>,
     progress: &'a Progress,
 }
 
 impl Snapshot<'_> {
-    fn feed(&mut self, bytes: &[u8]) {
-        self.progress.rdb_bytes.add(bytes.len() as u64);
-        self.parser.feed(bytes);
-    }
-
-    async fn receive(&mut self, feed: &mut SourceFeed) -> Result<Received, Error> {
+    /// Takes the next bytes over.
+    async fn receive(&mut self, feed: &mut SourceFeed) -> Result<(), Error> {
         let received = loop {
             tokio::select! {
-                received = receive(feed) => break received,
+                received = feed.recv_snapshot() => break received,
                 // A lane may wait or fail while the source is silent.
                 noted = self.copy.noted() => noted?,
             }
         };
         match received {
+            Ok(bytes) => {
+                self.progress.rdb_bytes.add(bytes.len() as u64);
+                self.parser.feed(&bytes);
+                Ok(())
+            }
             // The parser knows where in which key the snapshot broke off.
             Err(Error::Source(link)) => match self.parser.finish() {
                 Err(error) => Err(Error::Snapshot {
@@ -135,7 +82,7 @@ impl Snapshot<'_> {
                 }),
                 Ok(()) => Err(Error::Source(link)),
             },
-            other => other,
+            Err(error) => Err(error),
         }
     }
 

@@ -3,10 +3,10 @@
 //! ```text
 //!  file ──► dump::Reader ─────┐
 //!                             ▼
-//!  link ──► queue ──► parser ─► snapshot ──► lanes ──► target
-//!   ▲  bounded bytes      │ then      bounded windows
+//!  link ──► spool ──► parser ─► snapshot ──► lanes ──► target
+//!   ▲  memory, disk       │ then      bounded windows
 //!   │                     ▼
-//!   └─ ACK applied ◄── follow: one transaction after the other
+//!   └─ ACK applied ◄── follow: one transaction after the other, each with its checkpoint
 //! ```
 //!
 //! It orders, bounds and counts; formats belong to `rdb` and `resp`, decisions about keys to
@@ -17,25 +17,29 @@ mod consent;
 mod error;
 mod follow;
 mod join;
+mod keeper;
 mod lag;
 mod lanes;
 mod link_snapshot;
+mod offset_watch;
 mod progress;
 mod publish;
-mod queue;
 mod restore;
 mod run;
 mod snapshot;
 mod source;
+mod source_side;
 mod stop;
 mod summary;
 mod target;
+mod workdir;
+mod written;
 
 pub use consent::Consent;
 pub use error::{Error, Side};
 pub use join::link_config;
 pub use lag::Lag;
-pub use progress::{Counter, OffsetGauge, Phase, Progress, Sample, SkipReason};
+pub use progress::{Counter, OffsetGauge, Phase, Progress, Sample, Servers, SkipReason};
 pub use restore::{Restoration, restore};
 pub use run::run;
 pub use stop::{StopSignal, Stopper, stop_signal};

@@ -5,13 +5,13 @@
 use std::{
     collections::BTreeMap,
     sync::{
-        Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicI64, AtomicU64, Ordering::Relaxed},
     },
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
-use crate::{rdb::KeyType, telemetry};
+use crate::{rdb::KeyType, sink::Window};
 
 use super::Lag;
 
@@ -146,10 +146,24 @@ impl OffsetGauge {
     }
 }
 
+/// What both servers said they are, as far as they did.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Servers {
+    /// Such as `Redis 7.0.15`.
+    pub source_version: Option<String>,
+    /// The history of the source that is read.
+    pub replid: Option<String>,
+    /// Such as `Valkey 8.1.1`.
+    pub target_version: Option<String>,
+}
+
 /// What a running migration has done so far. Share it in an `Arc`; every method takes `&self`.
 #[derive(Debug)]
 pub struct Progress {
+    name: Option<String>,
     started: Instant,
+    started_at: SystemTime,
+    servers: Mutex<Servers>,
     phases: Mutex<Vec<(Phase, Duration)>>,
     waiting: Mutex<Option<String>>,
     lag: Mutex<Lag>,
@@ -175,8 +189,18 @@ pub struct Progress {
     pub errors: Counter,
     /// Commands sent again after a passing error.
     pub retries: Counter,
+    /// Connections to the source or the target that were lost and opened again.
+    pub reconnects: Counter,
+    /// Commands of the stream that found another state on the target than on the source.
+    pub diverged: Counter,
     /// Expiries written held and not released yet.
     pub expiries_held: Counter,
+    /// Memory that bytes of the stream take which wait to be applied.
+    pub spool_memory_bytes: Counter,
+    /// Disk space that such bytes take.
+    pub spool_disk_bytes: Counter,
+    /// What is in flight to the target.
+    pub window: Arc<Window>,
     /// The stream was received up to here.
     pub received_offset: OffsetGauge,
     /// The stream was parsed up to here.
@@ -190,7 +214,10 @@ pub struct Progress {
 impl Default for Progress {
     fn default() -> Progress {
         Progress {
+            name: None,
             started: Instant::now(),
+            started_at: SystemTime::now(),
+            servers: Mutex::default(),
             phases: Mutex::new(vec![(Phase::Connecting, Duration::ZERO)]),
             waiting: Mutex::default(),
             lag: Mutex::default(),
@@ -206,7 +233,12 @@ impl Default for Progress {
             bytes_written: Counter::default(),
             errors: Counter::default(),
             retries: Counter::default(),
+            reconnects: Counter::default(),
+            diverged: Counter::default(),
             expiries_held: Counter::default(),
+            spool_memory_bytes: Counter::default(),
+            spool_disk_bytes: Counter::default(),
+            window: Arc::default(),
             received_offset: OffsetGauge::default(),
             parsed_offset: OffsetGauge::default(),
             applied_offset: OffsetGauge::default(),
@@ -216,6 +248,24 @@ impl Default for Progress {
 }
 
 impl Progress {
+    /// The progress of a migration that is one of several, or is called something.
+    pub fn named(name: Option<&str>) -> Progress {
+        Progress {
+            name: name.map(str::to_owned),
+            ..Progress::default()
+        }
+    }
+
+    /// What the migration is called; the label `migration` of its metrics.
+    pub fn name(&self) -> Option<&str> {
+        self.name.as_deref()
+    }
+
+    /// Notes what a server said it is.
+    pub fn learn(&self, note: impl FnOnce(&mut Servers)) {
+        note(&mut locked(&self.servers));
+    }
+
     /// Begins a phase; a phase that is begun again goes on.
     pub fn enter(&self, phase: Phase) {
         let mut phases = locked(&self.phases);
@@ -259,7 +309,9 @@ impl Progress {
         let applied_offset = self.applied_offset.get();
         let mut lag = locked(&self.lag);
         Sample {
+            started_at: self.started_at,
             elapsed,
+            servers: locked(&self.servers).clone(),
             phase,
             phase_elapsed: elapsed.saturating_sub(entered),
             durations: durations(&phases, elapsed),
@@ -276,8 +328,15 @@ impl Progress {
             bytes_written: self.bytes_written.get(),
             errors: self.errors.get(),
             retries: self.retries.get(),
+            reconnects: self.reconnects.get(),
+            diverged: self.diverged.get(),
             expiries_held: self.expiries_held.get(),
+            spool_memory_bytes: self.spool_memory_bytes.get(),
+            spool_disk_bytes: self.spool_disk_bytes.get(),
+            window_bytes: self.window.bytes(),
+            window_requests: self.window.requests(),
             source_offset: lag.source_offset(),
+            source_offset_age: lag.silent_for(elapsed),
             received_offset: self.received_offset.get(),
             parsed_offset: self.parsed_offset.get(),
             applied_offset,
@@ -292,8 +351,11 @@ impl Progress {
 #[derive(Debug, Clone, PartialEq)]
 #[allow(missing_docs, reason = "every field is explained at Progress")]
 pub struct Sample {
+    /// When it started.
+    pub started_at: SystemTime,
     /// Since the start.
     pub elapsed: Duration,
+    pub servers: Servers,
     pub phase: Phase,
     /// Since the phase began.
     pub phase_elapsed: Duration,
@@ -314,8 +376,16 @@ pub struct Sample {
     pub bytes_written: u64,
     pub errors: u64,
     pub retries: u64,
+    pub reconnects: u64,
+    pub diverged: u64,
     pub expiries_held: u64,
+    pub spool_memory_bytes: u64,
+    pub spool_disk_bytes: u64,
+    pub window_bytes: u64,
+    pub window_requests: u64,
     pub source_offset: Option<u64>,
+    /// Since the offset of the source was last noted, changed or not.
+    pub source_offset_age: Option<Duration>,
     pub received_offset: Option<u64>,
     pub parsed_offset: Option<u64>,
     pub applied_offset: Option<u64>,
@@ -330,43 +400,6 @@ impl Sample {
     /// Keys of the snapshot confirmed by the target, of all types.
     pub fn keys_written_total(&self) -> u64 {
         self.keys_written.iter().map(|(_, keys)| keys).sum()
-    }
-
-    /// Publishes the numbers to the metrics recorder of the process.
-    pub fn publish(&self) {
-        use metrics::{counter, gauge};
-        for (name, keys) in &self.keys_written {
-            counter!(telemetry::KEYS_WRITTEN, "type" => *name).absolute(*keys);
-        }
-        for (name, n) in &self.skipped {
-            counter!(telemetry::SKIPPED, "reason" => *name).absolute(*n);
-        }
-        for (name, n) in [
-            (telemetry::KEYS_READ, self.keys_read),
-            (telemetry::FUNCTIONS_WRITTEN, self.functions),
-            (telemetry::COMMANDS_APPLIED, self.commands),
-            (telemetry::SOURCE_BYTES, self.bytes_read),
-            (telemetry::SNAPSHOT_BYTES, self.rdb_bytes),
-            (telemetry::TARGET_BYTES, self.bytes_written),
-            (telemetry::TARGET_ERRORS, self.errors),
-            (telemetry::RETRIES, self.retries),
-        ] {
-            counter!(name).absolute(n);
-        }
-        for (name, value) in [
-            (telemetry::OFFSET_SOURCE, self.source_offset),
-            (telemetry::OFFSET_RECEIVED, self.received_offset),
-            (telemetry::OFFSET_APPLIED, self.applied_offset),
-            (telemetry::LAG_BYTES, self.lag_bytes),
-            (telemetry::EXPIRIES_HELD, Some(self.expiries_held)),
-        ] {
-            if let Some(value) = value {
-                gauge!(name).set(value as f64);
-            }
-        }
-        if let Some(lag) = self.lag {
-            gauge!(telemetry::LAG_SECONDS).set(lag.as_secs_f64());
-        }
     }
 }
 

@@ -16,7 +16,7 @@ use super::{
     clock::ServerClock,
     join::{look_at_source, shown},
     publish::while_published,
-    snapshot::Copy,
+    snapshot::SnapshotCopy,
     target::TargetSide,
 };
 
@@ -67,7 +67,7 @@ struct Run<'a> {
 /// Both sides, ready: what is read, and where it is written.
 struct Ready<'a> {
     target: TargetSide<'a>,
-    copy: Copy<'a>,
+    copy: SnapshotCopy<'a>,
     reader: Reader,
 }
 
@@ -142,7 +142,7 @@ impl<'a> Run<'a> {
             let mut side = Side::open(&node, link.connect_timeout).await;
             look_at_source(&mut side, &mut target.admin, progress).await?;
         }
-        target.prepare(consent).await?;
+        let began_empty = target.prepare(consent).await?;
         let feed = match opened {
             Some(feed) => feed,
             None => self.open().await?,
@@ -153,13 +153,14 @@ impl<'a> Run<'a> {
         target.flush_if_asked().await?;
 
         let clock = ServerClock::new(Some(target.admin.time().await?));
-        let mut copy = Copy::new(
+        let mut copy = SnapshotCopy::new(
             Arc::clone(&target.target),
             target.value_config(Hold::Released, restoration.expired),
             clock,
             target
-                .lanes(restoration.target.lanes, false, progress)
+                .snapshot_lanes(false, None, began_empty, progress)
                 .await?,
+            None,
             progress,
         );
         if let Some(first) = first {
@@ -222,7 +223,7 @@ impl<'a> Run<'a> {
     }
 }
 
-async fn take(copy: &mut Copy<'_>, reader: &mut Reader, event: Event) -> Result<(), Error> {
+async fn take(copy: &mut SnapshotCopy<'_>, reader: &mut Reader, event: Event) -> Result<(), Error> {
     if let Some(altitude) = copy.take(event)? {
         reader.choose(altitude);
     }

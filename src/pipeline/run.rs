@@ -1,49 +1,68 @@
 //! A migration from its beginning to its end.
+//!
+//! ```text
+//!  checkpoint   none, snapshot             stream
+//!                    │                        │
+//!      what an earlier run wrote is removed   │
+//!                    ▼                        │
+//!            join ► snapshot ► checkpoint     │ go on behind it
+//!                                 ▼           ▼
+//!                                     follow
+//! ```
 
 use std::sync::Arc;
 
 use crate::{
-    config::{Migration, Mode, TargetConfig},
-    sink::{Expired, Hold, LossLog, Translator},
-    sync::{Link, ReplOffset, Side, SnapshotOptions, Start},
+    config::{Migration, Mode},
+    sink::{Checkpoint, CheckpointPhase, Expired, Hold, LossLog, Translator},
+    sync::{Position, Resumable, Side, SnapshotOptions},
 };
 
 use super::{
-    Consent, Ended, Error, Outcome, Phase, Progress, StopSignal,
+    Consent, Ended, Error, Outcome, Progress, StopSignal,
     follow::{self, End, Means, follow},
-    join::{link_config, look_at_source, shown},
+    join::{link_config, look_at_source},
+    keeper::{self, Keeper},
+    lanes::Skipped,
     link_snapshot,
+    offset_watch::OffsetWatch,
     publish::while_published,
-    snapshot::Copy,
-    source::{OffsetWatch, SourceFeed},
+    snapshot::SnapshotCopy,
+    source::SourceFeed,
+    source_side::SourceSide,
     target::TargetSide,
+    workdir::WorkDir,
+    written::{Written, undo},
 };
 
-/// Runs a migration to its end.
+/// How often a snapshot is begun that the source or the target broke off.
+const SNAPSHOT_TRIES: u32 = 3;
+
+/// Runs a migration to its end, or on from where an earlier run of it stopped.
 ///
-/// `consent` is asked before the target is emptied. `stop` ends the run: while following,
-/// everything received is applied first; before the snapshot is complete, the run fails.
+/// `consent` is asked before the target is emptied. `stop` ends the run: while following, what was
+/// received is applied first, as far as that is possible in [`Migration::drain_timeout`]; before
+/// the snapshot is complete, the run fails.
 pub async fn run(
     migration: &Migration,
     progress: Arc<Progress>,
     stop: StopSignal,
     consent: Consent,
 ) -> Outcome {
-    let published = Arc::clone(&progress);
     let mut run = Run {
         migration,
-        progress,
+        progress: Arc::clone(&progress),
         stop,
         replid: None,
         snapshot_offset: None,
     };
-    let result = while_published(&published, run.complete(&consent)).await;
-    let held = published.expiries_held.get();
-    if result.is_err() && held > 0 {
+    let result = while_published(&progress, run.complete(&consent)).await;
+    let held = progress.expiries_held.get();
+    if held > 0 {
         tracing::warn!(
             held,
-            "keys on the target have a held expiry and will not expire by themselves; \
-             run again with --on-conflict replace or --flush-target"
+            "keys on the target have a held expiry and will not expire by themselves; run the same \
+             command again to release them"
         );
     }
     Outcome {
@@ -61,134 +80,302 @@ struct Run<'a> {
     snapshot_offset: Option<u64>,
 }
 
+/// Both sides, as far as they are known.
+struct Sides<'a> {
+    source: Arc<SourceSide>,
+    target: TargetSide<'a>,
+    keeper: Keeper,
+}
+
 impl<'a> Run<'a> {
     async fn complete(&mut self, consent: &Consent) -> Result<Ended, Error> {
+        let workdir = WorkDir::open(&self.migration.spool, &self.migration.name)?;
         let stop = self.stop.clone();
-        let (feed, copied) = tokio::select! {
-            copied = self.copy(consent) => copied?,
+        let (mut sides, begun) = tokio::select! {
+            begun = self.begin(workdir.clone(), consent) => begun?,
             () = stop.requested() => return Err(Error::Interrupted),
         };
-        match copied {
-            Some(copied) => self.follow(feed, copied).await,
-            None => Ok(Ended::Complete),
+        let ended = match begun {
+            Some((feed, start)) => self.follow(&mut sides, feed, start).await?,
+            None => Ended::Complete,
+        };
+        if ended == Ended::Complete {
+            sides
+                .keeper
+                .remove(sides.target.admin_again().await?)
+                .await?;
+            workdir.clear()?;
+        }
+        Ok(ended)
+    }
+
+    /// Brings the snapshot to the target, or finds that an earlier run has done so. `None` when
+    /// there is nothing to follow. May be dropped midway: the target then holds a part.
+    async fn begin(
+        &mut self,
+        workdir: WorkDir,
+        consent: &Consent,
+    ) -> Result<(Sides<'a>, Option<(SourceFeed, follow::Start)>), Error> {
+        let mut sides = self.meet(workdir).await?;
+        let found = sides.keeper.find(&mut sides.target.admin).await?;
+        let incremental = self.migration.mode == Mode::FullIncremental;
+        match found {
+            None => sides.source.workdir.clear()?,
+            Some(checkpoint) => match checkpoint.phase {
+                CheckpointPhase::Stream if incremental => {
+                    match self.go_on(&sides, &checkpoint).await {
+                        Err(Error::Source(error))
+                            if error.kind.is_gap() && self.migration.allow_full_resync =>
+                        {
+                            tracing::warn!("{error}: {}; everything is copied again", error.why());
+                            self.start_over(&mut sides, &checkpoint, consent).await?;
+                        }
+                        begun => return Ok((sides, Some(begun?))),
+                    }
+                }
+                CheckpointPhase::Stream => return Err(Error::InStream),
+                CheckpointPhase::Snapshot => self.undo(&mut sides, &checkpoint).await?,
+            },
+        }
+        let mut tries = 1;
+        loop {
+            let error = match self.copy(&mut sides, consent).await {
+                Ok(begun) => return Ok((sides, begun)),
+                Err(error) => error,
+            };
+            if !error.breaks_off_snapshot() || tries == SNAPSHOT_TRIES {
+                return Err(error);
+            }
+            tries += 1;
+            tracing::warn!("{error}; a new snapshot is taken");
+            sides.target = TargetSide::find(&self.migration.target, &self.progress).await?;
+            if let Some(checkpoint) = sides.keeper.find(&mut sides.target.admin).await? {
+                self.undo(&mut sides, &checkpoint).await?;
+            }
         }
     }
 
-    /// Brings the snapshot to the target. May be dropped midway: the target then holds a part.
-    async fn copy(
-        &mut self,
-        consent: &Consent,
-    ) -> Result<(SourceFeed, Option<Continued<'a>>), Error> {
-        let migration = self.migration;
+    /// Meets both sides. Nothing is changed on them.
+    async fn meet(&self, workdir: WorkDir) -> Result<Sides<'a>, Error> {
+        let migration: &'a Migration = self.migration;
         let source = &migration.source;
-        let progress = Arc::clone(&self.progress);
-        let mut target = TargetSide::find(&migration.target, &progress).await?;
+        let mut target = TargetSide::find(&migration.target, &self.progress).await?;
         let mut side = Side::open(&source.node, source.connect_timeout).await;
-        let clock = look_at_source(&mut side, &mut target.admin, &progress).await?;
-        target.prepare(consent).await?;
-
-        let (link, offset) = self.join().await?;
-        let mut feed = SourceFeed::start(
-            link,
-            source.node.endpoint.clone(),
-            offset,
-            migration.queue_bytes_max,
-            clock,
-            Arc::clone(&progress),
-        );
-        target.flush_if_asked().await?;
-        let incremental = migration.mode == Mode::FullIncremental;
-        let hold = match incremental {
-            true => Hold::Held,
-            false => Hold::Released,
-        };
-        let lanes = migration.target.lanes;
-        let copy = Copy::new(
-            Arc::clone(&target.target),
-            target.value_config(hold, Expired::LeaveOut),
-            clock,
-            target.lanes(lanes, incremental, &progress).await?,
-            &progress,
-        );
-        let applied = link_snapshot::apply(&mut feed, copy, &progress).await?;
-        progress.applied_offset.set(offset.get());
-        let keys = progress.keys_read.get();
-        tracing::info!(keys, "the snapshot is on the target");
-        let continued = incremental.then_some(Continued {
-            target,
-            side,
-            hold,
-            applied,
-            offset,
-        });
-        Ok((feed, continued))
-    }
-
-    /// Joins the source as a replica.
-    async fn join(&mut self) -> Result<(Link, ReplOffset), Error> {
+        let clock = look_at_source(&mut side, &mut target.admin, &self.progress).await?;
+        let keeper = Keeper::new(
+            migration.checkpoint,
+            &migration.name,
+            &source.node.endpoint.to_string(),
+            workdir.path(),
+        )?;
         let snapshot = SnapshotOptions {
             rdb_no_compress: true,
             rdb_only: false,
         };
-        let config = link_config(&self.migration.source, snapshot);
-        self.progress.enter(Phase::WaitingForSnapshot);
-        let (link, start) = Link::open(&config, None, &mut shown(&self.progress)).await?;
-        self.progress.wait_because(None);
-        let offset = match start {
-            Start::FullResync(position) | Start::Continue(position) => {
-                self.replid = Some(position.replid.to_string());
-                position.offset
-            }
-            Start::Sync => {
-                tracing::warn!("the source knows SYNC only: the stream can never be continued");
-                ReplOffset::default()
-            }
-        };
-        self.snapshot_offset = Some(offset.get());
-        self.progress.received_offset.set(offset.get());
-        Ok((link, offset))
+        let source = Arc::new(SourceSide {
+            link: link_config(source, snapshot),
+            clock,
+            side,
+            progress: Arc::clone(&self.progress),
+            workdir,
+        });
+        Ok(Sides {
+            source,
+            target,
+            keeper,
+        })
     }
 
-    async fn follow(&self, mut feed: SourceFeed, continued: Continued<'_>) -> Result<Ended, Error> {
+    /// Goes on behind a checkpoint.
+    async fn go_on(
+        &mut self,
+        sides: &Sides<'_>,
+        checkpoint: &Checkpoint,
+    ) -> Result<(SourceFeed, follow::Start), Error> {
+        let Some((replid, from)) = keeper::position(checkpoint) else {
+            return Err(Error::NotContinuable);
+        };
+        tracing::info!(
+            offset = from.offset.get(),
+            "an earlier run has come to this offset; it goes on from there"
+        );
+        let offset = from.offset;
+        let feed = sides.source.go_on(Position { replid, offset }).await?;
+        self.replid = Some(replid.to_string());
+        self.progress.applied_offset.set(offset.get());
+        let skipped = match sides.source.workdir.skipped()? {
+            Some(journal) => Skipped::read(&journal)?,
+            None => Skipped::default(),
+        };
+        let start = follow::Start {
+            from,
+            skipped,
+            hold: Hold::Held,
+            held_keys: checkpoint.held,
+            held_fields: checkpoint.held,
+        };
+        Ok((feed, start))
+    }
+
+    /// Removes what an interrupted snapshot has written.
+    async fn undo(&self, sides: &mut Sides<'_>, checkpoint: &Checkpoint) -> Result<(), Error> {
+        let may_undo = checkpoint.began_empty
+            || self.migration.target.flush
+            || self.migration.target.conflict().replaces();
+        let journal = match (may_undo, sides.source.workdir.written()?) {
+            (true, Some(journal)) => journal,
+            _ if self.migration.target.flush => return Ok(()),
+            _ => return Err(Error::NotUndoable),
+        };
+        tracing::warn!("an earlier run was interrupted in its snapshot; what it wrote is removed");
+        let admin = &mut sides.target.admin;
+        let keys = undo(journal, admin).await?;
+        if checkpoint.began_empty {
+            admin.remove_functions(&sides.target.target).await?;
+        }
+        sides.keeper.remove(admin).await?;
+        sides.source.workdir.clear()?;
+        tracing::info!(keys, "what the interrupted snapshot wrote is removed");
+        Ok(())
+    }
+
+    /// Empties the target: it was empty when the migration began, and all that is there is of it.
+    async fn start_over(
+        &self,
+        sides: &mut Sides<'_>,
+        checkpoint: &Checkpoint,
+        consent: &Consent,
+    ) -> Result<(), Error> {
+        if !checkpoint.began_empty {
+            return Err(Error::NotUndoable);
+        }
+        let keys = sides.target.admin.keys().await?;
+        if !consent.to_flush(keys).await {
+            return Err(Error::FlushDeclined);
+        }
+        sides.target.admin.flush(&sides.target.target).await?;
+        sides.source.workdir.clear()
+    }
+
+    /// Brings the snapshot to the target.
+    async fn copy(
+        &mut self,
+        sides: &mut Sides<'_>,
+        consent: &Consent,
+    ) -> Result<Option<(SourceFeed, follow::Start)>, Error> {
+        let progress = Arc::clone(&self.progress);
+        let began_empty = sides.target.prepare(consent).await?;
+        let mut joined = sides.source.join().await?;
+        self.replid = joined.replid.map(|replid| replid.to_string());
+        self.snapshot_offset = Some(joined.offset.get());
+        sides.target.flush_if_asked().await?;
+        sides
+            .keeper
+            .begin(&mut sides.target.admin, began_empty)
+            .await?;
+
+        let incremental = self.migration.mode == Mode::FullIncremental;
+        let hold = match incremental {
+            true => Hold::Held,
+            false => Hold::Released,
+        };
+        let claim = sides.keeper.claim();
+        let lanes = sides
+            .target
+            .snapshot_lanes(incremental, claim, began_empty, &progress)
+            .await?;
+        let copy = SnapshotCopy::new(
+            Arc::clone(&sides.target.target),
+            sides.target.value_config(hold, Expired::LeaveOut),
+            sides.source.clock,
+            lanes,
+            sides.source.workdir.written()?.map(Written::new),
+            &progress,
+        );
+        let copied = link_snapshot::apply(&mut joined.feed, copy, &progress).await;
+        if copied.is_err() || !incremental {
+            joined.feed.abandon().await;
+        }
+        let copied = copied?;
+        sides.target.admin_again().await?.remove_staging().await?;
+        progress.applied_offset.set(joined.offset.get());
+        let keys = progress.keys_read.get();
+        tracing::info!(keys, "the snapshot is on the target");
+        if !incremental {
+            return Ok(None);
+        }
+        let start = follow::Start {
+            from: Resumable {
+                offset: joined.offset,
+                db: copied.stream_db,
+            },
+            skipped: copied.skipped,
+            hold,
+            held_keys: copied.held_keys,
+            held_fields: copied.held_fields,
+        };
+        self.snapshot_complete(sides, &joined.feed, &start).await?;
+        Ok(Some((joined.feed, start)))
+    }
+
+    /// Makes the stream the thing to go on with.
+    async fn snapshot_complete(
+        &self,
+        sides: &mut Sides<'_>,
+        feed: &SourceFeed,
+        start: &follow::Start,
+    ) -> Result<(), Error> {
+        if let (false, Some(mut journal)) =
+            (start.skipped.is_empty(), sides.source.workdir.skipped()?)
+        {
+            start.skipped.write(&mut journal)?;
+        }
+        let held = start.held_keys || start.held_fields;
+        let admin = sides.target.admin_again().await?;
+        sides
+            .keeper
+            .snapshot_complete(admin, start.from, feed.replid(), held)
+            .await?;
+        if let Some(journal) = sides.source.workdir.written()? {
+            journal.remove()?;
+        }
+        Ok(())
+    }
+
+    async fn follow(
+        &self,
+        sides: &mut Sides<'_>,
+        feed: SourceFeed,
+        start: follow::Start,
+    ) -> Result<Ended, Error> {
         let migration = self.migration;
-        let TargetConfig {
-            node,
-            connect_timeout,
-            on_lossy,
-            ..
-        } = &migration.target;
-        let (target, applied) = (continued.target, continued.applied);
-        let found = &target.target;
+        let config = &migration.target;
+        let found = &sides.target.target;
+        let endpoint = config.node.endpoint.clone();
         let translator = Translator::new(
             (**found).clone(),
-            continued.hold,
+            start.hold,
             migration.publish,
-            *on_lossy,
+            config.on_lossy,
         );
+        // After SYNC offsets are counted by ourselves: the source's mean nothing then.
+        let side = sides
+            .source
+            .side
+            .clone()
+            .filter(|_| feed.replid().is_some());
         let end = follow(
-            follow::Start {
-                offset: continued.offset,
-                db: applied.copied.stream_db,
-                first: applied.rest,
-                skipped: applied.copied.skipped,
-                hold: continued.hold,
-                held_keys: applied.copied.held_keys,
-                held_fields: applied.copied.held_fields,
-            },
+            start,
             Means {
-                feed: &mut feed,
-                lanes: target.lanes(1, false, &self.progress).await?,
-                node,
-                connect_timeout: *connect_timeout,
-                target: Arc::clone(found),
+                feed,
+                source: &sides.source,
+                target: &sides.target,
+                keeper: &mut sides.keeper,
                 translator,
-                losses: LossLog::new(node.endpoint.clone(), *on_lossy),
-                // After SYNC offsets are counted by ourselves: the source's mean nothing then.
-                source_offset: match self.replid {
-                    Some(_) => continued.side.map(OffsetWatch::start),
-                    None => None,
-                },
+                losses: LossLog::new(endpoint, config.on_lossy),
+                source_offset: side.map(OffsetWatch::start),
                 until_caught_up: migration.until_caught_up,
+                drain_timeout: migration.drain_timeout,
                 progress: &self.progress,
                 stop: self.stop.clone(),
             },
@@ -199,13 +386,4 @@ impl<'a> Run<'a> {
             End::Stopped => Ended::Stopped,
         })
     }
-}
-
-/// What following needs of the copied snapshot.
-struct Continued<'a> {
-    target: TargetSide<'a>,
-    side: Option<Side>,
-    hold: Hold,
-    applied: link_snapshot::Applied,
-    offset: ReplOffset,
 }

@@ -16,13 +16,16 @@ use super::{
     Error, Progress, SkipReason,
     clock::ServerClock,
     lanes::{Lanes, Skipped},
+    written::Written,
 };
 
 /// A snapshot on its way from events to lanes.
-pub(super) struct Copy<'a> {
+pub(super) struct SnapshotCopy<'a> {
     writer: ValueWriter,
     clock: ServerClock,
     lanes: Lanes,
+    /// The names of what is written, for whoever has to undo it.
+    written: Option<Written>,
     progress: &'a Progress,
     /// The db of the keys that follow.
     db: Db,
@@ -42,19 +45,21 @@ pub(super) struct Copied {
     pub(super) skipped: Skipped,
 }
 
-impl Copy<'_> {
+impl SnapshotCopy<'_> {
     /// Begins before the first event. Keys have expired by `clock`.
     pub(super) fn new(
         target: Arc<Target>,
         config: ValueConfig,
         clock: ServerClock,
         lanes: Lanes,
+        written: Option<Written>,
         progress: &Progress,
-    ) -> Copy<'_> {
-        Copy {
+    ) -> SnapshotCopy<'_> {
+        SnapshotCopy {
             writer: ValueWriter::new(target, config),
             clock,
             lanes,
+            written,
             progress,
             db: Db(0),
             stream_db: Db(0),
@@ -68,7 +73,11 @@ impl Copy<'_> {
     pub(super) fn take(&mut self, event: Event) -> Result<Option<Altitude>, Error> {
         match event {
             Event::Key(key) => {
+                let name = key.key.clone();
                 let altitude = self.writer.begin(self.db, key, self.clock.now_ms())?;
+                if let (Some(written), true) = (&mut self.written, self.writer.writes_key()) {
+                    written.note(self.db, &name);
+                }
                 return Ok(Some(altitude));
             }
             event @ (Event::Body(_)
@@ -110,6 +119,9 @@ impl Copy<'_> {
     /// The end of a lane.
     pub(super) async fn hand_over(&mut self) -> Result<(), Error> {
         while let Some((lane, batch)) = self.writer.ready() {
+            if let Some(written) = &mut self.written {
+                written.keep().await?;
+            }
             self.lanes.send(lane, batch).await?;
         }
         self.progress.expiries_held.set(self.writer.held_keys());

@@ -102,6 +102,10 @@ pub struct Summary {
     pub errors: u64,
     /// Commands sent again.
     pub retries: u64,
+    /// Connections that were lost and opened again.
+    pub reconnects: u64,
+    /// Commands of the stream that found another state on the target than on the source.
+    pub diverged: u64,
     /// Expiries that are still held on the target; not nil only after a failure.
     pub expiries_held: u64,
     /// The replication id of the source.
@@ -166,6 +170,8 @@ impl Summary {
             bytes_written: sample.bytes_written,
             errors: sample.errors,
             retries: sample.retries,
+            reconnects: sample.reconnects,
+            diverged: sample.diverged,
             expiries_held: sample.expiries_held,
             replid: outcome.replid.clone(),
             offset_snapshot: outcome.snapshot_offset,

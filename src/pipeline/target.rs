@@ -1,13 +1,21 @@
 //! The target's side of a run: found, prepared, and opened for writing.
 
-use std::sync::Arc;
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use crate::{
     config::TargetConfig,
-    sink::{Admin, ErrorKind, Expired, Hold, LaneConfig, Target, ValueConfig},
+    net::Backoff,
+    sink::{Admin, Claim, ErrorKind, Expired, Hold, LaneConfig, Marks, Target, ValueConfig},
+    sync::ReplOffset,
 };
 
-use super::{Consent, Error, Progress, lanes::Lanes};
+use super::{Consent, Error, Progress, keeper::Keeper, lanes::Lanes};
+
+const ADMIN_PAUSE_MIN: Duration = Duration::from_millis(50);
+const ADMIN_PAUSE_MAX: Duration = Duration::from_secs(2);
 
 /// A target that takes commands.
 #[derive(Debug)]
@@ -16,6 +24,8 @@ pub(super) struct TargetSide<'a> {
     pub(super) admin: Admin,
     /// What it was found to be.
     pub(super) target: Arc<Target>,
+    /// The id of its process, where it tells.
+    run_id: Option<String>,
 }
 
 impl TargetSide<'_> {
@@ -33,29 +43,33 @@ impl TargetSide<'_> {
         admin.wait_ready(config.retry_for, &mut waiting).await?;
         progress.wait_because(None);
         let found = admin.probe().await?;
+        let run_id = admin.run_id().await?;
         tracing::info!(target = %config.node.endpoint, is = %found, "found the target");
+        progress.learn(|servers| servers.target_version = Some(found.to_string()));
         Ok(TargetSide {
             config,
             admin,
             target: Arc::new(found),
+            run_id,
         })
     }
 
     /// Makes sure that the target may be written to, and that nothing of an aborted run is left.
-    pub(super) async fn prepare(&mut self, consent: &Consent) -> Result<(), Error> {
+    /// Whether it has no keys, or will have none.
+    pub(super) async fn prepare(&mut self, consent: &Consent) -> Result<bool, Error> {
         self.admin.remove_staging().await?;
         let keys = self.admin.keys().await?;
         if keys == 0 {
-            return Ok(());
+            return Ok(true);
         }
         if self.config.flush {
             return match consent.to_flush(keys).await {
-                true => Ok(()),
+                true => Ok(true),
                 false => Err(Error::FlushDeclined),
             };
         }
         match self.config.on_conflict {
-            Some(_) => Ok(()),
+            Some(_) => Ok(false),
             None => {
                 let kind = ErrorKind::NotEmpty { keys };
                 Err(Error::Target(kind.at(&self.config.node.endpoint)))
@@ -86,23 +100,83 @@ impl TargetSide<'_> {
         }
     }
 
-    /// Opens `count` lanes; `remembers_skipped` keeps the names of keys that were skipped.
-    pub(super) async fn lanes(
+    /// Opens the lanes that write a snapshot. `remembers_skipped` keeps the names of keys that were
+    /// skipped.
+    pub(super) async fn snapshot_lanes(
         &self,
-        count: usize,
         remembers_skipped: bool,
+        claim: Option<&Claim>,
+        began_empty: bool,
         progress: &Arc<Progress>,
     ) -> Result<Lanes, Error> {
         let config = LaneConfig {
+            claim: claim.cloned(),
+            began_empty,
+            ..self.lane_config(Marks::Lane, progress)
+        };
+        let progress = Arc::clone(progress);
+        Ok(Lanes::open(&config, self.config.lanes, remembers_skipped, progress).await?)
+    }
+
+    /// Opens the lane that writes the stream behind `offset`.
+    pub(super) async fn stream_lane(
+        &self,
+        keeper: &Keeper,
+        offset: ReplOffset,
+        progress: &Arc<Progress>,
+    ) -> Result<Lanes, Error> {
+        let config = LaneConfig {
+            claim: keeper.claim().cloned(),
+            began_empty: keeper.began_empty(),
+            ..self.lane_config(keeper.marks(offset), progress)
+        };
+        Ok(Lanes::open(&config, 1, false, Arc::clone(progress)).await?)
+    }
+
+    fn lane_config(&self, marks: Marks, progress: &Progress) -> LaneConfig {
+        LaneConfig {
             node: self.config.node.clone(),
             connect_timeout: self.config.connect_timeout,
             window_bytes_max: self.config.window_bytes_max,
+            window: Arc::clone(&progress.window),
             retry_for: self.config.retry_for,
             conflict: self.config.conflict(),
             target: Arc::clone(&self.target),
             on_lossy: self.config.on_lossy,
-        };
-        let progress = Arc::clone(progress);
-        Ok(Lanes::open(&config, count, remembers_skipped, progress).await?)
+            silence_max: self.config.silence_max,
+            claim: None,
+            marks,
+            began_empty: false,
+            run_id: self.run_id.clone(),
+        }
+    }
+
+    /// Makes sure that the administrative connection works, and waits for a target that is away.
+    ///
+    /// # Errors
+    /// The last error, when it does not come back in time.
+    pub(super) async fn admin_again(&mut self) -> Result<&mut Admin, Error> {
+        let deadline = Instant::now() + self.config.retry_for;
+        let mut backoff = Backoff::new(ADMIN_PAUSE_MIN, ADMIN_PAUSE_MAX);
+        while let Err(error) = self.admin.must_be_ready().await {
+            if !error.passes() || Instant::now() > deadline {
+                return Err(error.into());
+            }
+            tokio::time::sleep(backoff.pause()).await;
+            if let Ok(admin) = self.open_admin().await {
+                self.admin = admin;
+            }
+        }
+        Ok(&mut self.admin)
+    }
+
+    /// Opens another administrative connection.
+    pub(super) async fn open_admin(&self) -> Result<Admin, Error> {
+        Ok(Admin::open(&self.config.node, self.config.connect_timeout).await?)
+    }
+
+    /// How long passing troubles are waited out.
+    pub(super) fn retry_for(&self) -> Duration {
+        self.config.retry_for
     }
 }

@@ -142,6 +142,16 @@ impl fmt::Display for Named {
     }
 }
 
+impl ErrorKind {
+    /// A byte where an opcode or a value type was expected that is neither.
+    pub(crate) fn unsupported(byte: u8, header: Header) -> Self {
+        match is_opcode(byte) {
+            true => Self::UnsupportedOpcode { byte, header },
+            false => Self::UnsupportedType { byte, header },
+        }
+    }
+}
+
 impl Error {
     /// An error outside any key.
     pub(crate) fn at(kind: ErrorKind, offset: u64) -> Self {

@@ -1,6 +1,6 @@
 //! The logical types of values, which the type bytes of an RDB are encodings of.
 
-use super::event::{Family, ValueType};
+use super::value_type::{Family, ValueType};
 
 /// The logical type of a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -14,9 +14,9 @@ use nom::{IResult, Parser as _};
 
 use super::cursor::{Cursor, Flaw, Stop};
 use super::error::ErrorKind;
-use super::event::Element;
 use super::limits::Limits;
 use super::lzf;
+use super::part::Element;
 
 /// What stands where a string is expected, before its bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -14,9 +14,6 @@ pub struct Limits {
     /// once they are told apart. Servers hold up to 512 MiB unless `proto-max-bulk-len` says
     /// otherwise.
     pub string_bytes_max: u64,
-    /// The longest body of a value without elements, such as a module's, where it is asked for
-    /// whole; in pieces it may be longer.
-    pub module_body_max: u64,
     /// The field names of all hash templates together, which are kept to the end of the file.
     pub template_bytes_max: u64,
     /// The longest compressed section of a Dragonfly file, inflated. Dragonfly writes up to about
@@ -29,7 +26,6 @@ impl Default for Limits {
         Self {
             chunk_bytes_max: 1 << 20,
             string_bytes_max: 512 << 20,
-            module_body_max: 512 << 20,
             template_bytes_max: 256 << 20,
             section_bytes_max: 8 << 20,
         }

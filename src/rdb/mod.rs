@@ -8,7 +8,7 @@
 //!   in a form that a server loads.
 //! - [`Writer`] writes a whole RDB.
 //!
-//! Inside: `opcode` says what stands in a file and how each type is laid out, `walk` finds the
+//! Inside: `parser` keeps the bytes and `records` reads them; `opcode` says what stands in a file and how each type is laid out, `walk` finds the
 //! end of a value by that, `value` reads its content, `packed` the blobs that small collections
 //! are kept in, `reading` chooses between them by the altitude that is asked for; `length`, `lzf`
 //! and `crc64` are the primitives. What only some servers write has files of its own: `template`
@@ -39,32 +39,37 @@ mod metadata;
 mod opcode;
 mod packed;
 mod parser;
+mod part;
 pub mod payload;
 mod plain;
 mod reading;
+mod records;
 mod section;
 mod server_version;
 mod slots;
 mod template;
 mod value;
+mod value_type;
 mod walk;
 mod writer;
 
+pub use crate::keyspace::Loss;
+pub(crate) use convert::OWNER_OF_NACKED;
 pub use convert::{Converted, convert};
 pub use error::{Error, ErrorKind, Likeness, Opaque};
-pub use event::{
-    Altitude, Checksum, Element, Event, Family, Header, Key, MetadataClass, Part, Quantization,
-    StreamConsumer, StreamGroup, StreamGroupEnd, StreamIdempotency, StreamMeta, StreamPending,
-    ValueType, Vector, VectorSet,
-};
+pub use event::{Altitude, Checksum, Event, Header, Key, MetadataClass};
 pub use key_type::KeyType;
 pub use length::{Prefix as StringHead, string_head};
 pub use limits::Limits;
-pub use loss::Loss;
 pub use packed::Encoding;
 pub use parser::Parser;
+pub use part::{
+    Element, Part, Quantization, StreamConsumer, StreamGroup, StreamGroupEnd, StreamIdempotency,
+    StreamMeta, StreamPending, Vector, VectorSet,
+};
 pub use plain::{FieldExpiry, NoPlainEncoding, PlainEncoder};
 pub use server_version::{Flavor, NoSuchServer, ServerVersion};
 pub use value::ValueParser;
 pub use value::module::{ModuleItem, ModuleItems, module_name};
+pub use value_type::{Family, ValueType};
 pub use writer::Writer;

@@ -5,7 +5,8 @@
 //! which clash with later ones of Redis: types 20 and 30 to 37 and opcodes 200 to 224 of
 //! Dragonfly, type 64 of KeyDB, opcodes 107 and 121 of Redis Enterprise.
 
-use super::event::{Family, Header, ValueType};
+use super::event::Header;
+use super::value_type::{Family, ValueType};
 use super::walk::Op;
 
 /// What is written under the magic `REDIS` up to here is known.

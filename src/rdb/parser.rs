@@ -1,33 +1,20 @@
 //! The incremental parser: bytes in, events out, whatever the cut of the bytes.
 //!
 //! [`Input`] holds the bytes that have arrived and not been taken over, and sums those that have;
-//! [`Core`] is the state machine over them. A step of the core reads through a [`Cursor`]: it
-//! yields an event, changes state, or finds that bytes are missing, in which case the next one
-//! resumes at the cursor's last commit. So every step may be repeated until it succeeds, and
-//! costs no more than the item it reads.
+//! [`Records`] is the state machine over them. A step of it reads through a cursor: it yields an
+//! event, changes state, or finds that bytes are missing, in which case the next one resumes at the
+//! cursor's last commit. So every step may be repeated until it succeeds, and costs no more than
+//! the item it reads.
 
 use bytes::Bytes;
 
-use crate::keyspace::Db;
-
-use super::cursor::{Cursor, Stop};
-use super::dragonfly::{Found, Record};
+use super::cursor::Stop;
 use super::error::{Error, ErrorKind};
-use super::event::{Altitude, Event, Family, Header, Key, ValueType};
-use super::header;
+use super::event::{Altitude, Event};
 use super::input::Input;
-use super::keydb::MemberExpiry;
 use super::limits::Limits;
-use super::metadata::KeyMeta;
-use super::opcode;
-use super::reading::Reading;
+use super::records::{Records, State};
 use super::section::Section;
-use super::slots::SlotImport;
-use super::template::{Definition, Templates};
-use super::value::function::PreGaFunction;
-use super::value::module;
-use super::value::template_hash::template_id;
-use super::walk::{Op, Walk};
 
 /// Reads an RDB as it arrives.
 ///
@@ -54,7 +41,7 @@ pub struct Parser {
     input: Input,
     /// Read before the input goes on.
     section: Option<Section>,
-    core: Core,
+    records: Records,
 }
 
 impl Parser {
@@ -63,7 +50,7 @@ impl Parser {
         Self {
             input: Input::new(),
             section: None,
-            core: Core::new(limits),
+            records: Records::new(limits),
         }
     }
 
@@ -71,7 +58,7 @@ impl Parser {
     /// that is not: what newer servers write is mostly what older ones do.
     #[must_use]
     pub fn with_newer_versions(mut self) -> Self {
-        self.core.newer_versions = true;
+        self.records.newer_versions = true;
         self
     }
 
@@ -92,7 +79,7 @@ impl Parser {
     pub fn next_event(&mut self) -> Result<Option<Event>, Error> {
         loop {
             self.leave_section();
-            match &self.core.state {
+            match &self.records.state {
                 State::Done => return Ok(None),
                 State::Failed(error) => return Err(error.as_ref().clone()),
                 State::Trailer { checksum } => {
@@ -105,7 +92,7 @@ impl Parser {
                 None => self.input.cursor(),
                 Some(section) => section.cursor(),
             };
-            let stepped = self.core.step(&mut cursor);
+            let stepped = self.records.step(&mut cursor);
             let (pos, committed) = (cursor.pos(), cursor.committed());
             match stepped {
                 Ok(event) => {
@@ -113,7 +100,7 @@ impl Parser {
                     if event.is_some() {
                         return Ok(event);
                     }
-                    if let Some(section) = self.core.section.take() {
+                    if let Some(section) = self.records.section.take() {
                         self.section = Some(section);
                     }
                 }
@@ -137,7 +124,7 @@ impl Parser {
             Ok(checksum) => {
                 let pos = cursor.pos();
                 self.input.take_over(pos);
-                self.core.state = State::Done;
+                self.records.state = State::Done;
                 Ok(Some(Event::End(checksum)))
             }
             Err(Stop::More) => Ok(None),
@@ -156,10 +143,10 @@ impl Parser {
     fn leave_section(&mut self) {
         if let Some(section) = &self.section
             && section.is_over()
-            && matches!(self.core.state, State::Record)
+            && matches!(self.records.state, State::Record)
         {
             self.section = None;
-            self.core.in_section = false;
+            self.records.in_section = false;
         }
     }
 
@@ -175,7 +162,7 @@ impl Parser {
     ///
     /// Without a choice it is [`Altitude::Elements`]. At any other time this does nothing.
     pub fn choose(&mut self, altitude: Altitude) {
-        match &mut self.core.state {
+        match &mut self.records.state {
             State::Value(reading) => reading.choose(altitude),
             State::TemplateHash {
                 altitude: chosen, ..
@@ -190,10 +177,10 @@ impl Parser {
     ///
     /// `Truncated` with the number of bytes that were fed; an earlier error, if there was one.
     pub fn finish(&self) -> Result<(), Error> {
-        match &self.core.state {
+        match &self.records.state {
             State::Done => Ok(()),
             State::Failed(error) => Err(error.as_ref().clone()),
-            _ => Err(self.core.error(ErrorKind::Truncated, self.input.end())),
+            _ => Err(self.records.error(ErrorKind::Truncated, self.input.end())),
         }
     }
 
@@ -205,7 +192,7 @@ impl Parser {
     /// Takes what was fed behind [`Event::End`]: these bytes belong to whoever reads next, a mark
     /// or a stream of commands. Before the end there is nothing to take.
     pub fn take_rest(&mut self) -> Bytes {
-        match self.core.state {
+        match self.records.state {
             State::Done => self.input.take_rest(),
             _ => Bytes::new(),
         }
@@ -213,379 +200,17 @@ impl Parser {
 
     #[cold]
     fn fail(&mut self, kind: ErrorKind, offset: u64) -> Error {
-        let error = self.core.error(kind, offset);
-        self.core.state = State::Failed(Box::new(error.clone()));
+        let error = self.records.error(kind, offset);
+        self.records.state = State::Failed(Box::new(error.clone()));
         error
-    }
-}
-
-/// The state machine over the records.
-#[derive(Debug)]
-struct Core {
-    limits: Limits,
-    state: State,
-    header: Header,
-    db: Db,
-    /// The key whose record is being read, for errors.
-    key: Option<Bytes>,
-    /// The opcode or value type that is being read, for errors.
-    byte: Option<u8>,
-    attributes: Attributes,
-    /// Whether versions newer than those that are known are read.
-    newer_versions: bool,
-    /// Whose type bytes these are.
-    family: Family,
-    templates: Templates,
-    member_expiry: MemberExpiry,
-    /// A section that was inflated and is to be read next.
-    section: Option<Section>,
-    in_section: bool,
-}
-
-/// What was said about the next key.
-#[derive(Debug, Default)]
-struct Attributes {
-    expire_at_ms: Option<i64>,
-    idle_s: Option<u64>,
-    freq: Option<u8>,
-    has_metadata: bool,
-}
-
-#[derive(Debug)]
-enum State {
-    Header,
-    Record,
-    AuxValue {
-        name: Bytes,
-    },
-    PreGaFunction(PreGaFunction),
-    ModuleAux {
-        module: String,
-        walk: Walk,
-    },
-    KeyMeta(KeyMeta),
-    SlotImport(SlotImport),
-    Template(Definition),
-    Dragonfly(Record),
-    KeyName(ValueType),
-    /// Before the id of the template that a hash refers to.
-    TemplateHash {
-        value_type: ValueType,
-        altitude: Altitude,
-    },
-    Value(Reading),
-    /// Behind the EOF opcode; whether a checksum follows.
-    Trailer {
-        checksum: bool,
-    },
-    Done,
-    Failed(Box<Error>),
-}
-
-/// The AUX field that only Dragonfly writes.
-const DRAGONFLY_VERSION: &[u8] = b"df-ver";
-/// The items of a module.
-const ITEMS: &[Op] = &[Op::Items];
-
-impl Core {
-    fn new(limits: Limits) -> Self {
-        Self {
-            limits,
-            state: State::Header,
-            header: Header {
-                valkey: false,
-                version: 0,
-            },
-            db: Db::default(),
-            key: None,
-            byte: None,
-            attributes: Attributes::default(),
-            newer_versions: false,
-            family: Family::Redis,
-            templates: Templates::default(),
-            member_expiry: MemberExpiry::default(),
-            section: None,
-            in_section: false,
-        }
-    }
-
-    fn error(&self, kind: ErrorKind, offset: u64) -> Error {
-        Error {
-            kind,
-            offset,
-            db: self.db,
-            key: self.key.clone(),
-            byte: self.byte,
-        }
-    }
-
-    /// Takes one step, which may or may not make an event.
-    #[inline]
-    fn step(&mut self, cursor: &mut Cursor<'_>) -> Result<Option<Event>, Stop> {
-        match &mut self.state {
-            State::Value(reading) => {
-                let event = reading.next(cursor, &self.limits)?;
-                if event.ends_value() {
-                    let followed = self.member_expiry.follow(self.key.take());
-                    followed.map_err(|flaw| cursor.corrupt(flaw.0))?;
-                    self.state = State::Record;
-                }
-                Ok(Some(event))
-            }
-            State::Record => self.record(cursor),
-            State::KeyName(value_type) => {
-                let value_type = *value_type;
-                self.key(value_type, cursor).map(Some)
-            }
-            _ => self.rare_step(cursor),
-        }
-    }
-
-    /// A step that few are, kept out of the way of the others.
-    #[inline(never)]
-    fn rare_step(&mut self, cursor: &mut Cursor<'_>) -> Result<Option<Event>, Stop> {
-        let limits = self.limits;
-        match &mut self.state {
-            State::Header => {
-                self.header = header::read(cursor, self.newer_versions)?;
-                if self.header.valkey {
-                    self.family = Family::Valkey;
-                }
-                self.state = State::Record;
-                return Ok(Some(Event::Header(self.header)));
-            }
-            State::AuxValue { name } => {
-                let value = cursor.text(&limits)?;
-                let name = std::mem::take(name);
-                self.state = State::Record;
-                if name.eq_ignore_ascii_case(DRAGONFLY_VERSION) {
-                    self.recognise_dragonfly();
-                }
-                let event = self.member_expiry.aux(name, value);
-                return event.map_err(|flaw| cursor.corrupt(flaw.0));
-            }
-            State::PreGaFunction(function) => {
-                let code = function.next(cursor, &limits)?;
-                self.state = State::Record;
-                return Ok(Some(Event::Function { code }));
-            }
-            State::ModuleAux { module, walk } => {
-                walk.run(cursor, u64::MAX)?;
-                let module = std::mem::take(module);
-                self.state = State::Record;
-                return Ok(Some(Event::ModuleAux { module }));
-            }
-            State::KeyMeta(meta) => {
-                let classes = meta.next(cursor)?;
-                self.attributes.has_metadata = true;
-                self.state = State::Record;
-                return Ok(Some(Event::KeyMeta { classes }));
-            }
-            State::SlotImport(import) => {
-                let event = import.next(cursor)?;
-                self.state = State::Record;
-                return Ok(Some(event));
-            }
-            State::Template(template) => {
-                template.define(cursor, &mut self.templates, &limits)?;
-                self.state = State::Record;
-            }
-            State::Dragonfly(record) => {
-                let found = record.next(cursor, &limits)?;
-                self.state = State::Record;
-                match found {
-                    Found::Nothing => {}
-                    Found::Event(event) => return Ok(Some(event)),
-                    Found::Section(section) => {
-                        self.section = Some(section);
-                        self.in_section = true;
-                    }
-                }
-            }
-            State::TemplateHash { .. } => self.template_hash(cursor)?,
-            State::Record | State::KeyName(_) | State::Value(_) => {}
-            State::Trailer { .. } | State::Done | State::Failed(_) => {}
-        }
-        Ok(None)
-    }
-
-    /// Reads an opcode with what belongs to it, or the type of a value.
-    #[inline(never)]
-    fn record(&mut self, cursor: &mut Cursor<'_>) -> Result<Option<Event>, Stop> {
-        self.byte = None;
-        let offset = cursor.offset();
-        let byte = cursor.u8()?;
-        self.byte = Some(byte);
-        let redis = self.family == Family::Redis;
-        match byte {
-            opcode::SELECT_DB => {
-                let db = cursor.length()?;
-                let db = u32::try_from(db).map_err(|_| cursor.corrupt("impossible db"))?;
-                let followed = self.member_expiry.follow(None);
-                followed.map_err(|flaw| cursor.corrupt(flaw.0))?;
-                self.db = Db(db);
-                return Ok(Some(Event::SelectDb(self.db)));
-            }
-            opcode::RESIZE_DB => {
-                let (keys, expires) = (cursor.length()?, cursor.length()?);
-                return Ok(Some(Event::ResizeDb { keys, expires }));
-            }
-            opcode::EXPIRE_TIME => {
-                let seconds = i32::from_le_bytes(cursor.array()?);
-                self.attributes.expire_at_ms = Some(i64::from(seconds) * 1000);
-            }
-            opcode::EXPIRE_TIME_MS => self.attributes.expire_at_ms = Some(cursor.ms()?),
-            opcode::IDLE => self.attributes.idle_s = Some(cursor.length()?),
-            opcode::FREQ => self.attributes.freq = Some(cursor.u8()?),
-            opcode::AUX => {
-                let name = cursor.text(&self.limits)?;
-                self.state = State::AuxValue { name };
-            }
-            opcode::FUNCTION2 => {
-                let code = cursor.text(&self.limits)?;
-                return Ok(Some(Event::Function { code }));
-            }
-            opcode::FUNCTION_PRE_GA => self.state = State::PreGaFunction(Default::default()),
-            opcode::MODULE_AUX => self.state = begin_module_aux(cursor)?,
-            opcode::SLOT_INFO => {
-                return Ok(Some(Event::SlotInfo {
-                    slot: cursor.length()?,
-                    keys: cursor.length()?,
-                    expires: cursor.length()?,
-                }));
-            }
-            opcode::SLOT_IMPORT if self.header.valkey => {
-                self.state = State::SlotImport(SlotImport::begin(cursor, &self.limits)?);
-            }
-            opcode::KEY_META => self.state = State::KeyMeta(KeyMeta::begin(cursor)?),
-            opcode::HASH_TEMPLATE if redis && self.has_templates() => {
-                self.state = State::Template(Definition::begin(cursor)?);
-            }
-            opcode::TIER_LRU | opcode::KEY_SLOT if redis => drop(cursor.length()?),
-            opcode::EOF if self.in_section => {
-                return Err(cursor.corrupt("the file ends inside a compressed section"));
-            }
-            opcode::EOF => {
-                let followed = self.member_expiry.follow(None);
-                followed.map_err(|flaw| cursor.corrupt(flaw.0))?;
-                let checksum = self.header.version >= opcode::CHECKSUM_VERSION_MIN;
-                self.state = State::Trailer { checksum };
-            }
-            byte => {
-                if let Some(record) = self.dragonfly_record(byte) {
-                    let inside = record.in_section().unwrap_or(self.in_section);
-                    if inside != self.in_section {
-                        return Err(cursor.corrupt("compressed sections do not nest"));
-                    }
-                    self.state = State::Dragonfly(record);
-                    return Ok(None);
-                }
-                let value_type = ValueType::of(byte, self.family);
-                if !opcode::type_is_known(value_type, self.header.version) {
-                    return Err(Stop::Bad {
-                        kind: unsupported(byte, self.header),
-                        offset,
-                    });
-                }
-                self.state = State::KeyName(value_type);
-                cursor.commit();
-                return self.key(value_type, cursor).map(Some);
-            }
-        }
-        Ok(None)
-    }
-
-    fn recognise_dragonfly(&mut self) {
-        let version = self.header.version;
-        if self.family == Family::Redis && version <= opcode::DRAGONFLY_VERSION_MAX {
-            self.family = Family::Dragonfly;
-        }
-    }
-
-    fn dragonfly_record(&self, byte: u8) -> Option<Record> {
-        match self.family {
-            Family::Dragonfly => Record::of(byte),
-            Family::Redis | Family::Valkey => None,
-        }
-    }
-
-    fn has_templates(&self) -> bool {
-        self.header.version >= opcode::TEMPLATE_VERSION_MIN
-    }
-
-    fn key(&mut self, value_type: ValueType, cursor: &mut Cursor<'_>) -> Result<Event, Stop> {
-        let key = cursor.text(&self.limits)?;
-        let Attributes {
-            expire_at_ms,
-            idle_s,
-            freq,
-            has_metadata,
-        } = std::mem::take(&mut self.attributes);
-        self.key = Some(key.clone());
-        self.state = match value_type.needs_template() {
-            false => State::Value(Reading::new(value_type)),
-            true => State::TemplateHash {
-                value_type,
-                altitude: Altitude::Elements,
-            },
-        };
-        Ok(Event::Key(Key {
-            key,
-            value_type,
-            expire_at_ms,
-            idle_s,
-            freq,
-            has_metadata,
-        }))
-    }
-
-    /// Looks up the template that a hash refers to, without taking anything over.
-    fn template_hash(&mut self, cursor: &mut Cursor<'_>) -> Result<(), Stop> {
-        let State::TemplateHash {
-            value_type,
-            altitude,
-        } = self.state
-        else {
-            return Ok(());
-        };
-        let packed = value_type.byte == opcode::TYPE_TEMPLATE_LISTPACK;
-        let mut ahead = cursor.ahead(0);
-        let id = template_id(packed, &mut ahead, &self.limits)?;
-        let Some(names) = self.templates.names(id) else {
-            return Err(ahead.corrupt("a hash refers to a template that is not defined"));
-        };
-        let mut reading = Reading::with_template(value_type, names);
-        reading.choose(altitude);
-        self.state = State::Value(reading);
-        Ok(())
-    }
-}
-
-fn begin_module_aux(cursor: &mut Cursor<'_>) -> Result<State, Stop> {
-    let module = module::type_name(cursor.length()?);
-    // An item of its own, an unsigned integer: before (1) or after (2) the keys.
-    if cursor.length()? != 2 {
-        return Err(cursor.corrupt("the data of a module does not say where it belongs"));
-    }
-    cursor.length()?;
-    Ok(State::ModuleAux {
-        module,
-        walk: Walk::new(ITEMS),
-    })
-}
-
-pub(crate) fn unsupported(byte: u8, header: Header) -> ErrorKind {
-    if opcode::is_opcode(byte) {
-        ErrorKind::UnsupportedOpcode { byte, header }
-    } else {
-        ErrorKind::UnsupportedType { byte, header }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::rdb::{Checksum, Element, Part};
+    use crate::keyspace::Db;
+    use crate::rdb::{Checksum, Element, Header, Key, Part, ValueType};
 
     /// Two AUX fields, hints, a string that expires, a list.
     const FILE: &[u8] = b"REDIS0009\xfa\x09redis-ver\x056.2.0\xfa\x0aredis-bits\xc0\x40\
@@ -702,7 +327,7 @@ mod tests {
             (
                 "type",
                 &b"\x63\x01k"[..],
-                unsupported(99, header),
+                ErrorKind::unsupported(99, header),
                 9,
                 99,
                 false,
@@ -710,7 +335,7 @@ mod tests {
             (
                 "release candidate's module",
                 b"\x06\x01k",
-                unsupported(6, header),
+                ErrorKind::unsupported(6, header),
                 9,
                 6,
                 false,
@@ -718,7 +343,7 @@ mod tests {
             (
                 "a type of payloads",
                 b"\x1d\x01k",
-                unsupported(29, header),
+                ErrorKind::unsupported(29, header),
                 9,
                 29,
                 false,
@@ -726,7 +351,7 @@ mod tests {
             (
                 "newer type",
                 b"\x21\x01k",
-                unsupported(33, header),
+                ErrorKind::unsupported(33, header),
                 9,
                 33,
                 false,
@@ -734,7 +359,7 @@ mod tests {
             (
                 "opcode",
                 b"\xf1\x01",
-                unsupported(241, header),
+                ErrorKind::unsupported(241, header),
                 9,
                 241,
                 false,
@@ -750,7 +375,7 @@ mod tests {
             (
                 "template before its time",
                 b"\xf2\x01",
-                unsupported(242, header),
+                ErrorKind::unsupported(242, header),
                 9,
                 242,
                 false,

@@ -15,13 +15,13 @@ use bytes::{BufMut, Bytes};
 use super::crc64::{Crc64, crc64};
 use super::cursor::{Cursor, Stop};
 use super::error::{Error, ErrorKind};
-use super::event::{Header, ValueType};
+use super::event::Header;
 use super::length::put_string;
 use super::limits::Limits;
 use super::metadata::KeyMeta;
 use super::opcode;
-use super::parser::unsupported;
 use super::value::function::PreGaFunction;
+use super::value_type::ValueType;
 
 /// The length of what ends a payload: version and checksum.
 pub const FOOTER_BYTES: usize = 10;
@@ -131,7 +131,7 @@ fn value_type(cursor: &mut Cursor<'_>, header: Header) -> Result<ValueType, Stop
     }
     let value_type = opcode::payload_type(byte, header.version);
     if !opcode::payload_type_is_known(value_type) {
-        return Err(cursor.bad(unsupported(byte, header)));
+        return Err(cursor.bad(ErrorKind::unsupported(byte, header)));
     }
     Ok(value_type)
 }
@@ -155,7 +155,7 @@ fn error(stop: Stop, content: &Bytes) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::rdb::event::Family;
+    use crate::rdb::value_type::Family;
 
     const HI: &[u8] = b"\x00\x02hi\x09\x00\x7f\x99\xce\x24\xda\xb7\x78\xa5";
 

@@ -8,8 +8,9 @@ use bytes::BufMut;
 
 use crate::keyspace::UnixMs;
 
-use super::event::{Element, Family, Part, ValueType};
 use super::length::{put_length, put_string};
+use super::part::{Element, Part};
+use super::value_type::{Family, ValueType};
 
 /// Which server's encoding a hash with expiring fields gets. Without any such field it is plain.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -118,6 +119,7 @@ impl PlainEncoder {
             | Part::StreamIdempotency(_)
             | Part::StreamIdempotentId { .. }
             | Part::StreamNacked(_)
+            | Part::StreamUnowned(_)
             | Part::StreamIdempotencyEnd { .. }
             | Part::ArrayStart { .. }
             | Part::ArrayElement { .. }

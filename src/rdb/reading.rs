@@ -3,14 +3,14 @@
 use super::convert::Conversion;
 use super::cursor::{Cursor, Stop};
 use super::error::ErrorKind;
-use super::event::{Altitude, Event, Family, Header, ValueType};
+use super::event::{Altitude, Event, Header};
 use super::limits::Limits;
 use super::opcode;
-use super::parser::unsupported;
 use super::template::Names;
 use super::value::stored::Stored;
 use super::value::template_hash::TemplateHash;
 use super::value::{Value, module};
+use super::value_type::{Family, ValueType};
 use super::walk::{Op, Walk, Walked};
 
 /// A value that is being read, from behind its key on.
@@ -101,7 +101,7 @@ impl Reading {
                         None if opcode::brings_names(self.value_type) => {
                             begin_with_names(self.value_type, altitude, cursor)?
                         }
-                        None => begin(self.value_type, altitude, limits, cursor)?,
+                        None => begin(self.value_type, altitude, cursor)?,
                         Some(names) => begin_template(self.value_type, altitude, names, cursor)?,
                     };
                 }
@@ -164,7 +164,7 @@ impl Reading {
         })
     }
 
-    /// Walks ahead; nothing is said where the value is read by element instead.
+    /// Walks ahead; nothing is said where the body is too long to be said whole.
     fn ahead(&mut self, cursor: &mut Cursor<'_>) -> Result<Option<Event>, Stop> {
         let Step::Ahead {
             goal,
@@ -185,17 +185,7 @@ impl Reading {
                 self.step = Step::End;
                 return Ok(Some(Event::Body(body)));
             }
-            (Walked::TooFar, Goal::Raw) if self.value_type.is_opaque() => {
-                let (size, limit) = (bytes_max.saturating_add(1), *bytes_max);
-                return Err(cursor.bad(ErrorKind::Limit {
-                    what: "a value without elements",
-                    size,
-                    limit,
-                }));
-            }
-            (Walked::TooFar, Goal::Raw) => {
-                self.step = Step::Elements(Value::new(self.value_type));
-            }
+            (Walked::TooFar, Goal::Raw) => self.step = Step::Chosen(Altitude::Content),
             (found, Goal::Measure) => {
                 let bytes = (found == Walked::All).then_some(*walked as u64);
                 self.step = Step::Chosen(Altitude::Elements);
@@ -206,23 +196,15 @@ impl Reading {
     }
 }
 
-fn begin(
-    value_type: ValueType,
-    altitude: Altitude,
-    limits: &Limits,
-    cursor: &Cursor<'_>,
-) -> Result<Step, Stop> {
+fn begin(value_type: ValueType, altitude: Altitude, cursor: &Cursor<'_>) -> Result<Step, Stop> {
     let Some(layout) = opcode::layout(value_type) else {
         let header = Header {
             valkey: value_type.family == Family::Valkey,
             version: 0,
         };
-        return Err(cursor.bad(unsupported(value_type.byte, header)));
+        return Err(cursor.bad(ErrorKind::unsupported(value_type.byte, header)));
     };
     Ok(match altitude {
-        Altitude::Raw { .. } if value_type.is_opaque() => {
-            ahead(Goal::Raw, Walk::new(layout), limits.module_body_max)
-        }
         Altitude::Raw { bytes_max } => ahead(Goal::Raw, Walk::new(layout), bytes_max as u64),
         Altitude::Measure { bytes_max } => {
             ahead(Goal::Measure, Walk::new(layout), bytes_max as u64)

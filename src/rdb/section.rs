@@ -1,5 +1,6 @@
 //! Compressed sections of Dragonfly's files: records that stand in the file as one string, a
 //! Zstandard or an LZ4 frame. They are inflated whole and then read as if they stood there.
+//! Compression does not nest: neither stands a section in a section, nor a frame in LZF.
 
 use std::io::Read as _;
 
@@ -7,8 +8,9 @@ use bytes::Bytes;
 
 use super::cursor::{Cursor, Stop};
 use super::error::ErrorKind;
-use super::event::Element;
+use super::length::Prefix;
 use super::limits::Limits;
+use super::part::Element;
 
 const NOT_INFLATED: &str = "a compressed section does not inflate";
 const WRONG_SIZE: &str = "a compressed section inflates to another size than it says";
@@ -37,6 +39,9 @@ impl Section {
         cursor: &mut Cursor<'_>,
         limits: &Limits,
     ) -> Result<Self, Stop> {
+        if let Prefix::Lzf { .. } = cursor.ahead(0).prefix()? {
+            return Err(cursor.corrupt("a compressed section is compressed once more"));
+        }
         let Element::Bytes(frame) = cursor.string(limits)? else {
             return Err(cursor.corrupt("an integer stands in the place of a compressed section"));
         };

@@ -7,11 +7,13 @@ use std::fmt;
 use std::ops::RangeInclusive;
 use std::str::FromStr;
 
-use super::event::{Family, Header, ValueType};
+use crate::keyspace::Loss;
+
+use super::event::Header;
 use super::key_type::KeyType;
-use super::loss::Loss;
 use super::opcode::VALKEY_VERSION_MIN;
 use super::plain::FieldExpiry;
+use super::value_type::{Family, ValueType};
 
 /// Which family of servers one belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -234,7 +236,8 @@ impl ServerVersion {
 
     /// As [`type_for`](Self::type_for), but another type than its own for what is only sound once it
     /// was read and written anew: Redis dies of some impossible expiries in packed hashes, and
-    /// Valkey from 9.0 on refuses what other servers load, such as a field that stands twice.
+    /// Valkey from 9.0 on refuses what other servers load, such as a field that stands twice. What
+    /// such a Valkey wrote itself it loads.
     ///
     /// # Errors
     ///
@@ -242,11 +245,13 @@ impl ServerVersion {
     pub fn checked_type_for(self, value_type: ValueType) -> Result<ValueType, Loss> {
         let to = self.type_for(value_type)?;
         let is_packed = matches!(to.byte, 9 | 11..=13 | 16 | 17 | 20) && !to.has_field_expiry();
+        // Its family is that of the magic, which Valkey has from 9.0 on.
+        let is_foreign = value_type.family != Family::Valkey && self.is_valkey_from(9, 0);
         Ok(match KeyType::of(to) {
             KeyType::Hash if to.has_field_expiry() => self.hash_type(),
-            KeyType::Hash if is_packed && self.is_valkey_from(9, 0) => ValueType::common(4),
-            KeyType::Set if is_packed && self.is_valkey_from(9, 0) => ValueType::common(2),
-            KeyType::Zset if is_packed && self.is_valkey_from(9, 0) => ValueType::common(5),
+            KeyType::Hash if is_packed && is_foreign => ValueType::common(4),
+            KeyType::Set if is_packed && is_foreign => ValueType::common(2),
+            KeyType::Zset if is_packed && is_foreign => ValueType::common(5),
             _ => to,
         })
     }
@@ -366,6 +371,29 @@ mod tests {
             ("valkey-9.1", true, 80),
         ] {
             assert_eq!(server(text).header(), Header { valkey, version }, "{text}");
+        }
+    }
+
+    #[test]
+    fn packed_values_of_others_are_written_anew_for_valkey_9() {
+        for (text, family, byte, expected) in [
+            ("valkey-9.0", Family::Redis, 16, 4),
+            ("valkey-9.1", Family::Redis, 17, 5),
+            ("valkey-9.1", Family::Redis, 20, 2),
+            ("valkey-9.1", Family::Redis, 11, 2),
+            ("valkey-9.0", Family::Valkey, 16, 16),
+            ("valkey-9.1", Family::Valkey, 17, 17),
+            ("valkey-9.2", Family::Valkey, 20, 20),
+            ("valkey-9.1", Family::Valkey, 11, 11),
+            ("valkey-8.1", Family::Redis, 16, 16),
+            ("redis-8.0", Family::Valkey, 16, 16),
+        ] {
+            let to = server(text).checked_type_for(ValueType::of(byte, family));
+            assert_eq!(
+                to.unwrap().byte,
+                expected,
+                "{byte} of {family:?} for {text}"
+            );
         }
     }
 

@@ -5,9 +5,10 @@ use bytes::BufMut;
 use crate::keyspace::Db;
 
 use super::crc64::Crc64;
-use super::event::{Header, Key, ValueType};
+use super::event::{Header, Key};
 use super::length::{put_length, put_string};
 use super::opcode;
+use super::value_type::ValueType;
 
 /// From here on there are AUX fields and hints.
 const AUX_VERSION_MIN: u16 = 7;

@@ -222,6 +222,11 @@ impl ReplyErrorKind {
         }
     }
 
+    /// Whether the cause may go away by itself.
+    pub fn passes(&self) -> bool {
+        self.retry() != Retry::Never
+    }
+
     /// What the operator can do about it.
     #[deny(clippy::wildcard_enum_match_arm)]
     pub fn hint(&self) -> &'static str {

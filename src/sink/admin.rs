@@ -12,7 +12,7 @@ use crate::{
 
 use super::{
     error::{Error, ErrorKind},
-    staging::{rebuild_key, staging_key},
+    staging::{mark_key, rebuild_key, staging_key},
     target::{BULK_BYTES_MAX_DEFAULT, Flavor, OLDEST, Target},
 };
 
@@ -66,15 +66,7 @@ impl Admin {
             let Err(error) = asked else {
                 return Ok(());
             };
-            let passing = matches!(
-                error.kind(),
-                redis::ErrorKind::Server(
-                    ServerErrorKind::BusyLoading
-                        | ServerErrorKind::TryAgain
-                        | ServerErrorKind::MasterDown
-                )
-            ) || error.code() == Some("BUSY");
-            if !passing || Instant::now() >= deadline {
+            if !passes(&error) || Instant::now() >= deadline {
                 return Err(self.refused("be asked for its size", error));
             }
             if !std::mem::replace(&mut told, true) {
@@ -130,7 +122,7 @@ impl Admin {
         Ok(self.keyspace().await?.iter().map(|(_, keys)| keys).sum())
     }
 
-    /// Removes what an aborted run may have left under staging names.
+    /// Removes what a run has left under staging names and marks.
     ///
     /// # Errors
     /// [`ErrorKind::Admin`].
@@ -142,6 +134,7 @@ impl Admin {
             for lane in 0..LANES_MAX {
                 unlink.arg(staging_key(lane).as_ref());
                 unlink.arg(rebuild_key(lane).as_ref());
+                unlink.arg(mark_key(lane).as_ref());
             }
             let removed: Result<Vec<u64>, _> = pipe.query_async(&mut self.connection).await;
             removed.map_err(|source| self.refused("remove staging keys", source))?;
@@ -155,12 +148,37 @@ impl Admin {
     /// [`ErrorKind::Admin`].
     pub async fn flush(&mut self, target: &Target) -> Result<(), Error> {
         let _: () = self.ask("be emptied", &["FLUSHALL", "ASYNC"]).await?;
-        if target.has_functions() {
-            let _: () = self
-                .ask("lose its functions", &["FUNCTION", "FLUSH"])
-                .await?;
+        self.remove_functions(target).await
+    }
+
+    /// Removes keys.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Admin`].
+    pub async fn remove_keys<'k>(
+        &mut self,
+        keys: impl Iterator<Item = (Db, &'k [u8])>,
+    ) -> Result<(), Error> {
+        let mut pipe = redis::pipe();
+        let mut selected = None;
+        for (db, key) in keys {
+            if selected.replace(db) != Some(db) {
+                pipe.cmd("SELECT").arg(db.0).ignore();
+            }
+            pipe.cmd("UNLINK").arg(key).ignore();
         }
-        Ok(())
+        self.run("remove keys", &pipe).await
+    }
+
+    /// Removes all function libraries, where there may be any.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Admin`].
+    pub async fn remove_functions(&mut self, target: &Target) -> Result<(), Error> {
+        match target.has_functions() {
+            true => self.ask("lose its functions", &["FUNCTION", "FLUSH"]).await,
+            false => Ok(()),
+        }
     }
 
     /// Reads the target's clock.
@@ -179,6 +197,52 @@ impl Admin {
     pub async fn run_id(&mut self) -> Result<Option<String>, Error> {
         let info: String = self.ask("tell what it is", &["INFO", "server"]).await?;
         Ok(Info::parse(&info).get("run_id").map(str::to_owned))
+    }
+
+    /// Refuses a target that is a replica by now, or is not ready.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Replica`], [`ErrorKind::Admin`].
+    pub async fn must_be_ready(&mut self) -> Result<(), Error> {
+        let info: String = self
+            .ask("tell what it is", &["INFO", "replication"])
+            .await?;
+        if Info::parse(&info).get("role") == Some("slave") {
+            return Err(ErrorKind::Replica.at(&self.endpoint));
+        }
+        let _: u64 = self.ask("be asked for its size", &["DBSIZE"]).await?;
+        Ok(())
+    }
+
+    /// Reads a lane's mark in `db`.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Admin`].
+    pub(super) async fn mark(&mut self, db: Db, key: &[u8]) -> Result<Option<u64>, Error> {
+        let mut pipe = redis::pipe();
+        pipe.cmd("SELECT").arg(db.0).ignore();
+        pipe.cmd("GET").arg(key);
+        let answer = pipe.query_async(&mut self.connection).await;
+        let (mark,): (Option<u64>,) =
+            answer.map_err(|source| self.refused("tell a lane's mark", source))?;
+        Ok(mark)
+    }
+
+    /// Where it is connected to.
+    pub(super) fn endpoint(&self) -> &Endpoint {
+        &self.endpoint
+    }
+
+    /// Executes `pipe`, whose purpose reads as in "refused to ...", and wants no answer.
+    pub(super) async fn run(
+        &mut self,
+        purpose: &'static str,
+        pipe: &redis::Pipeline,
+    ) -> Result<(), Error> {
+        let answer: Result<redis::Value, RedisError> = pipe.query_async(&mut self.connection).await;
+        answer
+            .map(drop)
+            .map_err(|source| self.refused(purpose, source))
     }
 
     /// The connection, for those of this room that page through the keyspace.
@@ -248,6 +312,18 @@ impl Admin {
         let answer = command.query_async(&mut self.connection).await;
         answer.map_err(|source| self.refused(purpose, source))
     }
+}
+
+/// Whether the cause may go away by itself.
+pub(super) fn passes(error: &RedisError) -> bool {
+    let refused_for_now = matches!(
+        error.kind(),
+        redis::ErrorKind::Server(
+            ServerErrorKind::BusyLoading | ServerErrorKind::TryAgain | ServerErrorKind::MasterDown
+        )
+    );
+    let broken = error.is_io_error() || error.is_timeout() || error.is_connection_dropped();
+    refused_for_now || broken || error.code() == Some("BUSY")
 }
 
 /// What a refused administrative command means.

@@ -48,8 +48,10 @@ pub(super) struct Request {
     pub(super) shape: Shape,
     pub(super) commands: Vec<Named>,
     pub(super) writes: Writes,
-    /// The db, for messages.
+    /// The db it is for; of the stream's, the one that is selected behind it.
     pub(super) db: Db,
+    /// What the target's mark says once it is executed, if it is one that leaves a mark.
+    pub(super) mark: Option<u64>,
 }
 
 /// How many replies a request gets, and what they mean.

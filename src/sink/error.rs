@@ -5,13 +5,15 @@ use std::{error::Error as _, fmt, io, time::Duration};
 use bytes::Bytes;
 
 use crate::{
-    keyspace::{Db, Escaped},
+    keyspace::{Db, Escaped, Loss},
     net::Endpoint,
     rdb,
     resp::{self, ReplyError},
 };
 
-use super::{batch::Named, lossy::Lossy, translate::Untranslatable};
+use super::{
+    admin, batch::Named, checkpoint::CheckpointError, lossy::Lossy, translate::Untranslatable,
+};
 
 /// A failure on the target's side.
 #[derive(Debug)]
@@ -123,6 +125,50 @@ pub enum ErrorKind {
         /// Where it ends in the stream.
         offset: u64,
     },
+    /// The target does not take writes any more: it was demoted.
+    #[error("refused {command}: {reply}")]
+    Demoted {
+        /// The command.
+        command: Named,
+        /// What the target said.
+        reply: ReplyError,
+    },
+    /// Nothing was heard of the target with commands in flight.
+    #[error("has not answered for {0:?}")]
+    Silent(Duration),
+    /// Another process writes for the migration.
+    #[error("was taken over by another keyferry that runs the migration {name}")]
+    TakenOver {
+        /// The name of the migration.
+        name: String,
+    },
+    /// The checkpoint cannot be read.
+    #[error("has a checkpoint that cannot be used: {0}")]
+    Checkpoint(CheckpointError),
+    /// The checkpoint is not there any more.
+    #[error("has lost its checkpoint")]
+    CheckpointGone,
+    /// The target came back with older data.
+    #[error(
+        "came back with older data: its checkpoint is at offset {offset}, it had confirmed {confirmed}"
+    )]
+    WentBack {
+        /// What its checkpoint says.
+        offset: u64,
+        /// What was confirmed before.
+        confirmed: u64,
+    },
+    /// The target was restarted while a snapshot was written to it.
+    #[error("was restarted while the snapshot was written to it")]
+    Restarted,
+    /// After a lost connection a key exists, and nobody knows who wrote it.
+    #[error("has {command} in db {db}, and its answer was lost: written by this run or by another")]
+    Undecided {
+        /// The command whose answer was lost.
+        command: Named,
+        /// Its db.
+        db: Db,
+    },
     /// A reply is not RESP, or not one that the command can have.
     #[error("sent a reply that cannot be understood")]
     Reply(#[source] Option<resp::Error>),
@@ -147,6 +193,58 @@ pub enum ErrorKind {
 }
 
 impl ErrorKind {
+    /// Whether only the connection is at its end: another may be opened.
+    pub(super) fn ends_connection(&self) -> bool {
+        matches!(
+            self,
+            ErrorKind::Lost { .. } | ErrorKind::Silent(_) | ErrorKind::Demoted { .. }
+        )
+    }
+
+    /// Whether it may go away by itself, for somebody who tries to connect again.
+    pub(super) fn passes(&self) -> bool {
+        match self {
+            ErrorKind::Connect(_) | ErrorKind::Replica => true,
+            ErrorKind::Admin { source, .. } => admin::passes(source),
+            ErrorKind::LaneLogin(reply) => reply.kind.passes(),
+            kind => kind.ends_connection(),
+        }
+    }
+
+    /// Whether another run, begun later, may succeed although nobody has done anything.
+    #[deny(clippy::wildcard_enum_match_arm)]
+    pub fn may_pass(&self) -> bool {
+        match self {
+            ErrorKind::Connect(_)
+            | ErrorKind::Replica
+            | ErrorKind::Lost { .. }
+            | ErrorKind::Silent(_)
+            | ErrorKind::Demoted { .. }
+            | ErrorKind::RefusedTooLong { .. }
+            | ErrorKind::Restarted
+            | ErrorKind::WentBack { .. } => true,
+            ErrorKind::Admin { source, .. } => admin::passes(source),
+            ErrorKind::LaneLogin(reply) => reply.kind.passes(),
+            ErrorKind::Answer(_)
+            | ErrorKind::TooOld(_)
+            | ErrorKind::NotEmpty { .. }
+            | ErrorKind::NoSuchDb { .. }
+            | ErrorKind::Login(_)
+            | ErrorKind::Refused { .. }
+            | ErrorKind::KeyExists { .. }
+            | ErrorKind::Lossy { .. }
+            | ErrorKind::Untranslatable { .. }
+            // Two that write for one migration would take it from each other for ever.
+            | ErrorKind::TakenOver { .. }
+            | ErrorKind::Checkpoint(_)
+            | ErrorKind::CheckpointGone
+            | ErrorKind::Undecided { .. }
+            | ErrorKind::Reply(_)
+            | ErrorKind::Value { .. }
+            | ErrorKind::MixedSkip { .. } => false,
+        }
+    }
+
     /// Adds where it happened.
     pub fn at(self, endpoint: &Endpoint) -> Error {
         Error {
@@ -169,6 +267,24 @@ impl std::error::Error for Error {
 }
 
 impl Error {
+    /// Whether the target came back with older data.
+    pub fn went_back(&self) -> bool {
+        matches!(*self.kind, ErrorKind::WentBack { .. })
+    }
+
+    /// Whether it may go away by itself.
+    pub fn passes(&self) -> bool {
+        self.kind.passes()
+    }
+
+    /// The message and the reason on one line.
+    pub fn with_why(&self) -> String {
+        match self.why() {
+            why if why.is_empty() => self.to_string(),
+            why => format!("{self}: {why}"),
+        }
+    }
+
     /// Why it happened, for the operator; empty when the message says it all.
     pub fn why(&self) -> String {
         let mut why = Vec::new();
@@ -199,7 +315,29 @@ impl Error {
             }
             ErrorKind::NoSuchDb { .. } => "raise `databases` in the target's configuration",
             ErrorKind::Lost { .. } => {
-                "see the target's log for the reason; run again once it is up, with --on-conflict replace or --flush-target"
+                "see the target's log for the reason; run the same command again once it is up, it goes on where it was"
+            }
+            ErrorKind::Demoted { reply, .. } => reply.kind.hint(),
+            ErrorKind::Silent(_) => {
+                "see whether the target is stopped or the network between is down; run the same command again, it goes on where it was"
+            }
+            ErrorKind::TakenOver { .. } => {
+                "let the other one go on, or stop it and run the same command again; give --checkpoint-name if these are two migrations"
+            }
+            ErrorKind::Checkpoint(_) => {
+                "see it with keyferry checkpoint list; after keyferry checkpoint drop the migration begins anew"
+            }
+            ErrorKind::CheckpointGone => {
+                "the target came back empty or somebody removed the checkpoint: run again to begin anew, with --on-conflict or --flush-target if keys are left"
+            }
+            ErrorKind::WentBack { .. } => {
+                "run the same command again: it goes on from there if the source's backlog reaches so far"
+            }
+            ErrorKind::Restarted => {
+                "run the same command again: what is there of the snapshot is removed and a new one is taken"
+            }
+            ErrorKind::Undecided { .. } => {
+                "look at the key; then run again with --on-conflict replace or skip, or with --flush-target"
             }
             ErrorKind::Login(_) => {
                 "give the password by KEYFERRY_TARGET_PASSWORD or --target-password-file, and the user in the URL"
@@ -210,6 +348,13 @@ impl Error {
             ErrorKind::KeyExists { .. } => {
                 "run again with --on-conflict replace or skip, or with --flush-target"
             }
+            ErrorKind::Lossy { lossy, .. } if lossy.loss == Loss::PendingOfDeletedEntry => {
+                "raise --restore-bytes-max, since only RESTORE of the whole stream says that, or run again with --on-lossy drop to leave that out"
+            }
+            ErrorKind::Untranslatable {
+                error: Untranslatable::Unreadable { .. },
+                ..
+            } => "check the source: DUMP and MEMORY USAGE of that key",
             ErrorKind::Lossy { .. } | ErrorKind::Untranslatable { .. } => {
                 "run again with --on-lossy drop to leave that out, or use a target that has it"
             }

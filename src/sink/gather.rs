@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use crate::{
     keyspace::{Db, UnixMs},
-    rdb::ValueType,
+    rdb::{Key, ValueType, payload},
     resp::Encoder,
 };
 
@@ -26,6 +26,21 @@ pub(super) struct LaneBuffer {
     pairs: Encoder,
     pairs_count: u64,
     pairs_first: Option<(Bytes, ValueType)>,
+}
+
+/// What one RESTORE says.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Restore<'a> {
+    /// The key as it was read, with its hints.
+    pub(super) key: &'a Key,
+    /// The type of the body, which may not be the one that was read.
+    pub(super) value_type: ValueType,
+    pub(super) body: &'a Bytes,
+    /// The RDB version in the footer.
+    pub(super) version: u16,
+    /// As it is written, held or true.
+    pub(super) expire_at_ms: Option<UnixMs>,
+    pub(super) replaces: bool,
 }
 
 impl LaneBuffer {
@@ -91,6 +106,49 @@ impl LaneBuffer {
         self.close(shape, Bytes::from_static(b"SET"), key.clone(), writes);
     }
 
+    /// Appends a RESTORE.
+    pub(super) fn restore(&mut self, restore: &Restore<'_>) {
+        let Restore {
+            key,
+            value_type,
+            body,
+            expire_at_ms,
+            replaces,
+            ..
+        } = *restore;
+        let args = 4
+            + usize::from(replaces)
+            + usize::from(expire_at_ms.is_some())
+            + 2 * usize::from(key.idle_s.is_some() || key.freq.is_some());
+        let head = Bytes::copy_from_slice(&[value_type.byte]);
+        let footer = payload::footer(value_type.byte, body, restore.version);
+        let encoder = &mut self.encoder;
+        encoder.begin(args);
+        encoder.arg(b"RESTORE");
+        encoder.arg_of(&[&key.key]);
+        encoder.int_arg(expire_at_ms.unwrap_or(0));
+        encoder.arg_of(&[&head, body, &Bytes::copy_from_slice(&footer)]);
+        if replaces {
+            encoder.arg(b"REPLACE");
+        }
+        if expire_at_ms.is_some() {
+            encoder.arg(b"ABSTTL");
+        }
+        if let Some(idle_s) = key.idle_s {
+            encoder.arg(b"IDLETIME");
+            encoder.int_arg(i64::try_from(idle_s).unwrap_or(i64::MAX));
+        } else if let Some(freq) = key.freq {
+            encoder.arg(b"FREQ");
+            encoder.int_arg(freq.into());
+        }
+        let writes = Writes::Keys {
+            value_type: key.value_type,
+            count: 1,
+        };
+        let (shape, name) = (Shape::single(replaces), key.key.clone());
+        self.close(shape, Bytes::from_static(b"RESTORE"), name, writes);
+    }
+
     /// Closes a request of one command.
     pub(super) fn close(&mut self, shape: Shape, command: Bytes, key: Bytes, writes: Writes) {
         let named = Named {
@@ -104,6 +162,7 @@ impl LaneBuffer {
             commands: vec![named],
             writes,
             db: self.db,
+            mark: None,
         });
     }
 

@@ -2,7 +2,8 @@
 //!
 //! RESTORE of Redis looks at some of a body only, and trusts the rest: a hash whose field expiries
 //! are out of range, or a stream with pending entries that no consumer owns, ends the server then
-//! or later. So such bodies are read to their end here first.
+//! or later. Valkey 9.1 refuses a stream that says another number of entries than it has. So such
+//! bodies are read to their end here first.
 
 use bytes::Bytes;
 
@@ -13,8 +14,8 @@ use crate::{
 
 use super::Target;
 
-/// Whether `target` may be given a body as it stands; otherwise its parts are written, as far as
-/// they have not expired by `now_ms`.
+/// Whether `target` may be given a body as it stands; otherwise a stream is converted, which puts
+/// it right, and of other values the parts are written, as far as they have not expired by `now_ms`.
 ///
 /// # Errors
 /// What is wrong with the body.
@@ -35,12 +36,18 @@ pub(super) fn stands_as_is(
         };
     }
     let mut stands = true;
+    let mut entries = 0;
     while let Some(event) = parser.next_event()? {
         stands &= match event {
             Event::Part(Part::HashField {
                 expire_at_ms: Some(at),
                 ..
             }) => at > now_ms && at == target.field_expiry_within(at),
+            Event::Part(Part::StreamEntry { .. }) => {
+                entries += 1;
+                true
+            }
+            Event::Part(Part::StreamMeta(meta)) => meta.length == entries,
             Event::Part(Part::StreamGroupEnd(end)) => {
                 end.pending_unowned == 0 && end.pending_contested == 0
             }

@@ -159,6 +159,7 @@ mod tests {
             commands: vec![named; commands],
             writes: Writes::Part,
             db: crate::keyspace::Db(0),
+            mark: None,
         }
     }
 

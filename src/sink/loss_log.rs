@@ -5,13 +5,13 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 
 use crate::{
-    keyspace::{Db, Escaped},
+    keyspace::{Db, Escaped, Loss},
     net::Endpoint,
 };
 
 use super::{
     error::{Error, ErrorKind},
-    lossy::{Loss, Lossy},
+    lossy::Lossy,
     policy::OnLossy,
 };
 

@@ -11,6 +11,8 @@
 
 mod admin;
 mod batch;
+mod checkpoint;
+mod claim;
 mod connect;
 mod error;
 mod fallback;
@@ -22,26 +24,32 @@ mod lane;
 mod line;
 mod loss_log;
 mod lossy;
+mod outbox;
 mod policy;
 mod release;
 mod staging;
 mod target;
 mod transaction;
 mod value;
+mod window;
 
 pub mod rebuild;
 pub mod translate;
 
+pub use crate::keyspace::Loss;
 pub use admin::Admin;
 pub use batch::{Batch, Named};
+pub use checkpoint::{Checkpoint, CheckpointError, CheckpointPhase};
+pub use claim::{Claim, Listed};
 pub use error::{Error, ErrorKind};
 pub use hold::Hold;
-pub use lane::{Confirmed, Lane, LaneConfig, LaneEnded, LaneEvent};
+pub use lane::{Confirmed, Lane, LaneConfig, LaneEnded, LaneEvent, Marks};
 pub use loss_log::LossLog;
-pub use lossy::{Loss, Lossy};
+pub use lossy::Lossy;
 pub use policy::{Conflict, Expired, OnLossy, Publish};
 pub use release::{Due, Release, ReleaseStep};
-pub use target::{Flavor, OLDEST, Target};
+pub use target::{Flavor, MODULE_BYTES_MAX, OLDEST, Target};
 pub use transaction::TransactionBuilder;
 pub use translate::Translator;
 pub use value::{LeftOut, ValueConfig, ValueWriter};
+pub use window::Window;

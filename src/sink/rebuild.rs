@@ -8,8 +8,8 @@
 //! size passes through a bounded amount of memory. Neither the old key is deleted nor the key's
 //! own expiry set: that is the caller's, as is a name under which nobody sees the value grow.
 //!
-//! Entries that a consumer gave back (Redis 8.8) go to the first consumer of their group, which is
-//! reported: elsewhere every pending entry has an owner.
+//! Pending entries without an owner go to the first consumer of their group: on other servers than
+//! Redis 8.8 each has one. Where a consumer gave them back, that is reported.
 //!
 //! Exact are: elements and their order, scores, fields and their expiries, stream entries, last
 //! ids, groups, consumers, pending entries with times and counts. What commands cannot say is
@@ -118,7 +118,10 @@ impl Rebuild {
             Part::StreamConsumer(consumer) => self.stream.consumer(consumer.name, out),
             Part::StreamPending(pending) => return self.stream.pending(&pending, out),
             Part::StreamNacked(pending) => return self.stream.nacked(&pending, out),
-            // What it counts is nobody's on the source, either.
+            Part::StreamUnowned(pending) => return self.stream.unowned(&pending, out),
+            Part::StreamGroupEnd(end) if end.pending_contested > 0 => {
+                return self.lose(Loss::ContestedEntry);
+            }
             Part::StreamGroupEnd(_) => {}
             Part::StreamIdempotency(settings) => self.stream.idempotency(&settings, out),
             Part::StreamIdempotentId {

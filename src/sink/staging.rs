@@ -5,10 +5,16 @@ use bytes::Bytes;
 
 use crate::{
     keyspace::Db,
+    rdb::Part,
     resp::{Command, Encoder},
 };
 
-use super::batch::{Named, Request, Shape, Writes};
+use super::{
+    Hold, Lossy, Target,
+    batch::{Named, Request, Shape, Writes},
+    gather::BATCH_BYTES,
+    rebuild::{CHUNK, Rebuild},
+};
 
 /// The name under which `lane` builds values that take more than one command.
 pub(super) fn staging_key(lane: usize) -> Bytes {
@@ -19,6 +25,11 @@ pub(super) fn staging_key(lane: usize) -> Bytes {
 /// may be half built under the first.
 pub(super) fn rebuild_key(lane: usize) -> Bytes {
     format!("__keyferry:rebuild:{lane}").into()
+}
+
+/// The name under which `lane` marks which of its transactions were executed last.
+pub(super) fn mark_key(lane: usize) -> Bytes {
+    format!("__keyferry:mark:{lane}").into()
 }
 
 /// Puts `commands`, all of which serve `key`, into one transaction.
@@ -46,8 +57,71 @@ pub(super) fn transaction(
         commands: named.collect(),
         writes,
         db,
+        mark: None,
     };
     (encoder.take(), request)
+}
+
+/// A value that is built under a staging name, in transactions of a bounded size. Each may only be
+/// sent when the one before it is confirmed.
+#[derive(Debug)]
+pub(super) struct Staged {
+    staging: Bytes,
+    rebuild: Rebuild,
+    commands: Vec<Command>,
+    /// How many of the commands are counted in `bytes`.
+    counted: usize,
+    bytes: usize,
+}
+
+impl Staged {
+    /// Begins with nothing under the name.
+    pub(super) fn new(staging: Bytes, target: &Target, hold: Hold) -> Staged {
+        Staged {
+            rebuild: Rebuild::new(staging.clone(), target, hold, CHUNK),
+            commands: vec![Command::new(vec!["UNLINK".into(), staging.clone()])],
+            staging,
+            counted: 0,
+            bytes: 0,
+        }
+    }
+
+    /// Takes the next part of the value.
+    ///
+    /// # Errors
+    /// As [`Rebuild::part`].
+    pub(super) fn part(&mut self, part: Part) -> Result<(), Lossy> {
+        let lossy = self.rebuild.part(part, &mut self.commands);
+        let new = self.commands.get(self.counted..).unwrap_or_default();
+        self.bytes += new.iter().map(Command::encoded_len_max).sum::<usize>();
+        self.counted = self.commands.len();
+        lossy
+    }
+
+    /// The commands of the next transaction, as soon as they are enough for one.
+    pub(super) fn take_full(&mut self) -> Option<Vec<Command>> {
+        if self.bytes < BATCH_BYTES {
+            return None;
+        }
+        (self.counted, self.bytes) = (0, 0);
+        Some(std::mem::take(&mut self.commands))
+    }
+
+    /// The commands of the last transaction, which gives the value its name, and its shape.
+    pub(super) fn finish(
+        mut self,
+        key: Bytes,
+        expire_at: Option<Bytes>,
+        replaces: bool,
+    ) -> (Vec<Command>, Shape) {
+        let mut commands = self.commands;
+        self.rebuild.finish(&mut commands);
+        let may_vanish = self.rebuild.may_vanish();
+        let shape = Shape::transaction(replaces).expiring(may_vanish);
+        let staging = &self.staging;
+        finish_staging(&mut commands, staging, key, expire_at, replaces, may_vanish);
+        (commands, shape)
+    }
 }
 
 /// Appends what gives a complete value its own name and its expiry.
@@ -57,7 +131,7 @@ pub(super) fn transaction(
 ///
 /// An expiry that has passed meanwhile deletes the key. So it comes last, where nothing needs the
 /// key any more; but where the key may be another's, it must come before the name.
-pub(super) fn finish_staging(
+fn finish_staging(
     commands: &mut Vec<Command>,
     staging: &Bytes,
     key: Bytes,

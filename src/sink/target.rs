@@ -4,11 +4,9 @@ use std::fmt;
 
 use bytes::Bytes;
 
-use crate::keyspace::UnixMs;
+use crate::keyspace::{Loss, UnixMs};
 pub use crate::rdb::Flavor;
 use crate::rdb::{self, Family, FieldExpiry, Limits, ServerVersion, ValueType};
-
-use super::lossy::Loss;
 
 /// The names of value types that well-known modules bring, and of those modules.
 const MODULE_OF_TYPE: [(&str, &str); 9] = [
@@ -26,6 +24,9 @@ const MODULE_OF_TYPE: [(&str, &str); 9] = [
 /// The oldest release of Redis that is written to: the first that discards a whole transaction
 /// whichever way one command is refused.
 pub const OLDEST: (u16, u16) = (6, 0);
+
+/// The longest value of a module, in bytes, that is held to be written by one RESTORE.
+pub const MODULE_BYTES_MAX: usize = 512 << 20;
 
 /// What a server takes in one argument unless told otherwise (`proto-max-bulk-len`).
 pub(super) const BULK_BYTES_MAX_DEFAULT: u64 = 512 * 1024 * 1024;
@@ -128,6 +129,14 @@ impl Target {
     pub fn newest_stream(&self) -> u8 {
         // Targets before Redis 6.0 are refused.
         self.server_version().newest_stream().unwrap_or(15)
+    }
+
+    /// The type in which its RESTORE takes a stream of this type.
+    pub(super) fn stream_type_for(&self, from: ValueType) -> ValueType {
+        match self.restores(from) {
+            true => from,
+            false => ValueType::common(self.newest_stream()),
+        }
     }
 
     /// Whether it has the module that the values of this type belong to.

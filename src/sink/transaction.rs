@@ -2,22 +2,29 @@
 //!
 //! The stream is applied one transaction at a time, each sent only when the one before it is
 //! confirmed. So a refused block is sent again before anything behind it was executed, and what
-//! the source did atomically is atomic on the target.
+//! the source did atomically is atomic on the target. The checkpoint is a part of it.
+
+use bytes::Bytes;
 
 use crate::{
     keyspace::Db,
     resp::{Command, Encoder},
 };
 
-use super::batch::{Batch, Named, Request, Shape, Writes};
+use super::{
+    Checkpoint, Claim,
+    batch::{Batch, Named, Request, Shape, Writes},
+    checkpoint,
+};
 
 /// A transaction takes no more commands from this size on, in bytes.
 const BYTES_MAX: usize = 1024 * 1024;
 /// A transaction takes no more commands from this number on.
 const COMMANDS_MAX: usize = 4096;
 
-/// Gathers commands, with the db each is meant for, into one MULTI ... EXEC.
-#[derive(Debug, Default)]
+/// Gathers commands, with the db each is meant for, into one MULTI ... EXEC that ends with the
+/// checkpoint.
+#[derive(Debug)]
 pub struct TransactionBuilder {
     encoder: Encoder,
     commands: Vec<Named>,
@@ -26,14 +33,39 @@ pub struct TransactionBuilder {
     /// The db that is selected on the connection once all that was gathered is executed.
     db: Option<Db>,
     applied_offset: Option<u64>,
+    checkpoint: Option<(Bytes, Checkpoint)>,
 }
 
 impl TransactionBuilder {
+    /// Makes a builder whose transactions carry `checkpoint`, if there is one to keep.
+    pub fn new(checkpoint: Option<(Claim, Checkpoint)>) -> TransactionBuilder {
+        TransactionBuilder {
+            encoder: Encoder::default(),
+            commands: Vec::new(),
+            sourced: 0,
+            db: None,
+            applied_offset: None,
+            checkpoint: checkpoint.map(|(claim, checkpoint)| (claim.key(), checkpoint)),
+        }
+    }
+
+    /// Forgets what was gathered, and what is selected on the connection: it will be another.
+    pub fn clear(&mut self) {
+        let checkpoint = self.checkpoint.take();
+        *self = TransactionBuilder {
+            checkpoint,
+            ..TransactionBuilder::new(None)
+        };
+    }
+
     /// Appends what became of one command of the source, for `db`, that ends at `offset`.
     pub fn push(&mut self, db: Db, commands: &[Command], offset: u64) {
         self.sourced += u64::from(!commands.is_empty());
         for command in commands {
             self.push_one(db, command, offset);
+            if let Some(swapped) = swapped_with_checkpoints(command) {
+                self.drop_checkpoint(swapped, offset);
+            }
         }
     }
 
@@ -54,9 +86,37 @@ impl TransactionBuilder {
         self.commands.push(Named::of(command, Some(offset)));
     }
 
-    /// Says that everything up to `offset` is applied once this transaction is confirmed.
-    pub fn covers(&mut self, offset: u64) {
+    /// The checkpoint has gone to `db` with everything else; a new one is written where it belongs.
+    fn drop_checkpoint(&mut self, db: Db, offset: u64) {
+        if let Some((key, _)) = &self.checkpoint {
+            let del = Command::new(vec!["DEL".into(), key.clone()]);
+            self.push_one(db, &del, offset);
+        }
+    }
+
+    /// Says that everything up to `offset` is applied once this transaction is confirmed, and
+    /// which database the stream has selected there.
+    pub fn covers(&mut self, offset: u64, db: Db) {
         self.applied_offset = Some(offset);
+        if let Some((_, checkpoint)) = &mut self.checkpoint {
+            (checkpoint.offset, checkpoint.db) = (offset, db);
+        }
+    }
+
+    /// Says in which history the offsets are.
+    pub fn set_replid(&mut self, replid: &str) {
+        if let Some((_, checkpoint)) = &mut self.checkpoint
+            && checkpoint.replid != replid
+        {
+            replid.clone_into(&mut checkpoint.replid);
+        }
+    }
+
+    /// Says whether expiries may be held once this transaction is confirmed.
+    pub fn set_held(&mut self, held: bool) {
+        if let Some((_, checkpoint)) = &mut self.checkpoint {
+            checkpoint.held = held;
+        }
     }
 
     /// Whether nothing was gathered.
@@ -74,6 +134,19 @@ impl TransactionBuilder {
         if self.commands.is_empty() {
             return None;
         }
+        self.take_with_checkpoint()
+    }
+
+    /// Takes the transaction, though nothing but the checkpoint may be in it; `None` when there is
+    /// no checkpoint either.
+    pub fn take_with_checkpoint(&mut self) -> Option<Batch> {
+        let offset = self.applied_offset.take();
+        if let Some((key, checkpoint)) = &self.checkpoint {
+            let write = checkpoint.write(key);
+            self.push_one(checkpoint::DB, &write, offset.unwrap_or_default());
+        } else if self.commands.is_empty() {
+            return None;
+        }
         self.encoder.words(&[b"EXEC"]);
         let request = Request {
             end: self.encoder.len(),
@@ -81,27 +154,57 @@ impl TransactionBuilder {
             commands: std::mem::take(&mut self.commands),
             writes: Writes::Commands(std::mem::take(&mut self.sourced)),
             db: self.db.unwrap_or_default(),
+            mark: offset.filter(|_| self.checkpoint.is_some()),
         };
         Some(Batch {
             segments: self.encoder.take(),
             requests: vec![request],
             db: None,
             after_confirmed: true,
-            applied_offset: self.applied_offset.take(),
+            applied_offset: offset,
         })
+    }
+}
+
+/// The db that a SWAPDB gives the content of the checkpoints' db.
+fn swapped_with_checkpoints(command: &Command) -> Option<Db> {
+    if !command.is("SWAPDB") {
+        return None;
+    }
+    let db = |index| {
+        let text = std::str::from_utf8(command.arg(index)).ok()?;
+        text.parse().ok().map(Db)
+    };
+    match (db(1)?, db(2)?) {
+        (checkpoint::DB, checkpoint::DB) => None,
+        (checkpoint::DB, other) | (other, checkpoint::DB) => Some(other),
+        _ => None,
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sink::CheckpointPhase;
+
+    fn bytes(batch: &Batch) -> String {
+        let bytes = batch.segments.concat();
+        let mut words = bytes.split(|byte| *byte == b'\n').skip(1);
+        let mut text = Vec::new();
+        while let Some(word) = words.next() {
+            if !word.starts_with(b"$") && !word.starts_with(b"*") && !word.is_empty() {
+                text.push(word.trim_ascii_end().escape_ascii().to_string());
+            }
+        }
+        text.join(" ")
+    }
 
     #[test]
     fn selects_inside_and_remembers_where_it_was() {
-        let mut builder = TransactionBuilder::default();
+        let mut builder = TransactionBuilder::new(None);
         builder.push(Db(3), &[Command::of([&b"DEL"[..], b"a"])], 10);
         builder.push(Db(0), &[Command::of([&b"DEL"[..], b"b"])], 20);
-        builder.covers(25);
+        builder.covers(25, Db(0));
         let batch = builder.take().unwrap();
         assert_eq!(
             batch.segments.concat(),
@@ -109,13 +212,53 @@ mod tests {
               *2\r\n$6\r\nSELECT\r\n$1\r\n0\r\n*2\r\n$3\r\nDEL\r\n$1\r\nb\r\n*1\r\n$4\r\nEXEC\r\n"
         );
         assert_eq!(batch.applied_offset, Some(25));
+        assert_eq!(batch.requests[0].mark, None);
         assert_eq!(batch.requests[0].replies(), 6);
         assert_eq!(batch.requests[0].writes, Writes::Commands(2));
         assert!(builder.take().is_none());
+        assert!(builder.take_with_checkpoint().is_none());
         builder.push(Db(0), &[Command::of([&b"DEL"[..], b"c"])], 30);
-        assert_eq!(
-            builder.take().unwrap().segments.concat(),
-            b"*1\r\n$5\r\nMULTI\r\n*2\r\n$3\r\nDEL\r\n$1\r\nc\r\n*1\r\n$4\r\nEXEC\r\n"
+        assert_eq!(bytes(&builder.take().unwrap()), "MULTI DEL c EXEC");
+    }
+
+    #[test]
+    fn the_checkpoint_goes_with_the_data_and_stays_in_its_db() {
+        let checkpoint = Checkpoint {
+            phase: CheckpointPhase::Stream,
+            replid: "r".into(),
+            offset: 0,
+            db: Db(0),
+            held: true,
+            began_empty: true,
+            source: "s".into(),
+        };
+        let mut builder = TransactionBuilder::new(Some((Claim::new("m"), checkpoint)));
+        let written = |offset, db, held| {
+            format!(
+                "HSET keyferry:checkpoint:m phase stream replid r offset {offset} db {db} \
+                 held {held} empty 1 source s version 1 EXEC"
+            )
+        };
+        builder.push(Db(3), &[Command::of([&b"DEL"[..], b"a"])], 10);
+        builder.covers(25, Db(3));
+        let batch = builder.take().unwrap();
+        assert_eq!(batch.requests[0].mark, Some(25));
+        let expected = format!("MULTI SELECT 3 DEL a SELECT 0 {}", written(25, 3, 1));
+        assert_eq!(bytes(&batch), expected);
+        assert!(builder.take().is_none());
+
+        builder.set_held(false);
+        builder.covers(30, Db(3));
+        let batch = builder.take_with_checkpoint().unwrap();
+        assert_eq!(bytes(&batch), format!("MULTI {}", written(30, 3, 0)));
+
+        let swap = Command::of([&b"SWAPDB"[..], b"2", b"0"]);
+        builder.push(Db(3), &[swap], 40);
+        builder.covers(40, Db(3));
+        let expected = format!(
+            "MULTI SELECT 3 SWAPDB 2 0 SELECT 2 DEL keyferry:checkpoint:m SELECT 0 {}",
+            written(40, 3, 0)
         );
+        assert_eq!(bytes(&builder.take().unwrap()), expected);
     }
 }

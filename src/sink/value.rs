@@ -12,12 +12,12 @@
 //! All but the last are one command, so readers of the target never see half a value. The staging
 //! name belongs to the lane, so one lane stages one value at a time.
 
-use std::{collections::VecDeque, sync::Arc};
+use std::sync::Arc;
 
 use bytes::Bytes;
 
 use crate::{
-    keyspace::{Db, UnixMs},
+    keyspace::{Db, Loss, UnixMs},
     net::Endpoint,
     rdb::{self, Altitude, Event, Part, PlainEncoder, ValueParser, ValueType},
     resp::Command,
@@ -26,15 +26,14 @@ use crate::{
 use super::{
     batch::{Batch, Shape, Writes},
     error::{Error, ErrorKind},
-    gather::{BATCH_BYTES, LaneBuffer},
+    gather::Restore,
     hold::Hold,
     inspection::stands_as_is,
     loss_log::LossLog,
-    lossy::Loss,
+    outbox::Outbox,
     policy::{Conflict, Expired, OnLossy},
-    rebuild::{CHUNK, Rebuild},
-    staging::{finish_staging, staging_key, transaction},
-    target::Target,
+    staging::{Staged, staging_key},
+    target::{MODULE_BYTES_MAX, Target},
 };
 
 /// Strings from here on get a SET of their own.
@@ -77,8 +76,7 @@ pub struct LeftOut {
 pub struct ValueWriter {
     target: Arc<Target>,
     config: ValueConfig,
-    lanes: Vec<LaneBuffer>,
-    ready: VecDeque<(usize, Batch)>,
+    outbox: Outbox,
     value: Option<Value>,
     /// Whether the key that was begun last is written at all.
     writes_key: bool,
@@ -129,25 +127,14 @@ impl Way {
     }
 }
 
-/// A value that is built under the staging name of its lane.
-#[derive(Debug)]
-struct Staged {
-    rebuild: Rebuild,
-    commands: Vec<Command>,
-    /// How many of the commands are counted in `bytes`.
-    counted: usize,
-    bytes: usize,
-}
-
 impl ValueWriter {
     /// Makes a writer for `target`.
     pub fn new(target: Arc<Target>, config: ValueConfig) -> ValueWriter {
         let losses = LossLog::new(config.endpoint.clone(), config.on_lossy);
         ValueWriter {
             target,
-            lanes: (0..config.lanes).map(|_| LaneBuffer::default()).collect(),
+            outbox: Outbox::new(config.lanes),
             config,
-            ready: VecDeque::new(),
             value: None,
             writes_key: false,
             left_out: LeftOut::default(),
@@ -189,7 +176,7 @@ impl ValueWriter {
         self.writes_key = !matches!(way, Way::Ignored | Way::Lost(_));
         self.now_ms = now_ms;
         self.held_keys += u64::from(key.expire_at_ms.is_some() && self.config.hold.is_on());
-        let lane = lane_of(&key.key, self.lanes.len());
+        let lane = self.outbox.lane_of(&key.key);
         self.value = Some(Value {
             key,
             db,
@@ -201,10 +188,14 @@ impl ValueWriter {
     }
 
     fn choose(&self, key: &rdb::Key) -> (Way, Altitude) {
-        let raw = Altitude::Raw {
-            bytes_max: self.config.restore_bytes_max,
-        };
         let value_type = key.value_type;
+        let raw = Altitude::Raw {
+            bytes_max: match value_type.is_module() {
+                // Only RESTORE can write it, so it is held as long as the target takes it.
+                true => self.target.payload_bytes_max(MODULE_BYTES_MAX),
+                false => self.config.restore_bytes_max,
+            },
+        };
         if let Some(loss) = self.target.loses(value_type) {
             return (Way::Lost(loss), Altitude::Skip);
         }
@@ -226,6 +217,11 @@ impl ValueWriter {
         (Way::gathered(), Altitude::Elements)
     }
 
+    /// Whether the key that was begun last is written, as far as that is known.
+    pub fn writes_key(&self) -> bool {
+        self.writes_key
+    }
+
     /// Takes the next event of the value that was begun: a body, a part, or its end.
     ///
     /// # Errors
@@ -239,9 +235,13 @@ impl ValueWriter {
                 self.body(&mut value, &body)?;
                 return self.end(value);
             }
+            // It is longer than the target takes.
+            Event::Part(_) | Event::BodyPiece(_) if value.key.value_type.is_module() => {
+                self.long_module(&mut value)?;
+            }
             Event::Part(part) => self.part(&mut value, part)?,
             Event::ValueEnd => return self.end(value),
-            // Only those three belong to a value.
+            // Nothing else belongs to a value.
             _ => {}
         }
         self.value = Some(value);
@@ -250,28 +250,26 @@ impl ValueWriter {
 
     fn body(&mut self, value: &mut Value, body: &Bytes) -> Result<(), Error> {
         let value_type = value.key.value_type;
-        if !stands_as_is(&self.target, value_type, body, self.now_ms)
-            .map_err(|source| self.unreadable(value, source))?
-        {
+        let stands = stands_as_is(&self.target, value_type, body, self.now_ms)
+            .map_err(|source| self.unreadable(value, source))?;
+        if !stands && !value_type.is_stream() {
             return self.parts_of(value, body);
         }
         value.way = Way::Written;
         if value_type.is_module() {
             return self.module(value, body);
         }
-        if self.target.restores(value_type) {
+        if stands && self.target.restores(value_type) {
             self.restore(value, value_type, body);
             return Ok(());
         }
-        self.older_stream(value, body)
+        self.converted_stream(value, body)
     }
 
     /// Writes the parts of a body that the target may not be given as it stands.
     fn parts_of(&mut self, value: &mut Value, body: &Bytes) -> Result<(), Error> {
         let value_type = value.key.value_type;
-        if !value_type.is_stream() {
-            value.way = Way::gathered();
-        }
+        value.way = Way::gathered();
         let mut parser = ValueParser::new(value_type, body.clone(), rdb::Limits::default());
         while let Some(event) = parser
             .next_event()
@@ -295,16 +293,26 @@ impl ValueWriter {
         self.losses.lose(loss, value.db, &value.key.key)
     }
 
-    fn older_stream(&mut self, value: &Value, body: &Bytes) -> Result<(), Error> {
-        let to = ValueType::common(self.target.newest_stream());
+    /// Counts a module's value of which more has come than can be written, once.
+    fn long_module(&mut self, value: &mut Value) -> Result<(), Error> {
+        if matches!(value.way, Way::Lost(_)) {
+            return Ok(());
+        }
+        self.writes_key = false;
+        value.way = Way::Lost(Loss::LongModuleValue);
+        let key = &value.key.key;
+        self.losses.lose(Loss::LongModuleValue, value.db, key)
+    }
+
+    /// Writes a stream that the target may not be given as it stands, in a type that it takes.
+    fn converted_stream(&mut self, value: &Value, body: &Bytes) -> Result<(), Error> {
         let from = value.key.value_type;
+        let to = self.target.stream_type_for(from);
         let converted = rdb::convert(body.clone(), from, to, &rdb::Limits::default())
             .map_err(|source| self.unreadable(value, source))?;
         for (loss, count) in &converted.losses {
             for _ in 0..*count {
-                if let Some(loss) = Loss::of_stream(*loss) {
-                    self.losses.lose(loss, value.db, &value.key.key)?;
-                }
+                self.losses.lose(*loss, value.db, &value.key.key)?;
             }
         }
         self.restore(value, to, &converted.body.into());
@@ -388,35 +396,25 @@ impl ValueWriter {
     }
 
     fn stage(&mut self, value: &mut Value) {
-        value.way = Way::Staged(Box::new(Staged {
-            rebuild: Rebuild::new(
-                staging_key(value.lane),
-                &self.target,
-                self.config.hold,
-                CHUNK,
-            ),
-            commands: vec![Command::new(vec!["UNLINK".into(), staging_key(value.lane)])],
-            counted: 0,
-            bytes: 0,
-        }));
+        let staging = staging_key(value.lane);
+        let staged = Staged::new(staging, &self.target, self.config.hold);
+        value.way = Way::Staged(Box::new(staged));
     }
 
     fn staged(&mut self, value: &mut Value, part: Part) -> Result<(), Error> {
         let Way::Staged(staged) = &mut value.way else {
             return Ok(());
         };
-        let lossy = staged.rebuild.part(part, &mut staged.commands);
-        let new = staged.commands.get(staged.counted..).unwrap_or_default();
-        staged.bytes += new.iter().map(Command::encoded_len_max).sum::<usize>();
-        staged.counted = staged.commands.len();
-        if staged.bytes >= BATCH_BYTES {
-            let commands = std::mem::take(&mut staged.commands);
-            (staged.counted, staged.bytes) = (0, 0);
-            self.transaction(value, &commands, Shape::Transaction, Writes::Part);
+        let lossy = staged.part(part);
+        let (db, key) = (value.db, &value.key.key);
+        if let Some(commands) = staged.take_full() {
+            let (shape, writes) = (Shape::Transaction, Writes::Part);
+            self.outbox
+                .transaction(value.lane, (db, key), commands, shape, writes);
         }
         match lossy {
             Ok(()) => Ok(()),
-            Err(lossy) => self.losses.lose(lossy.loss, value.db, &value.key.key),
+            Err(lossy) => self.losses.lose(lossy.loss, db, key),
         }
     }
 
@@ -472,28 +470,17 @@ impl ValueWriter {
         }
     }
 
-    fn finish_staged(&mut self, value: &Value, mut staged: Staged) {
-        staged.rebuild.finish(&mut staged.commands);
-        let mut commands = staged.commands;
-        let staging = staging_key(value.lane);
-        let key = value.key.key.clone();
+    fn finish_staged(&mut self, value: &Value, staged: Staged) {
+        let (db, key) = (value.db, &value.key.key);
         let expire_at = self.written_expiry(value).map(|at| at.to_string().into());
         let replaces = self.config.conflict.replaces();
-        let may_vanish = staged.rebuild.may_vanish();
-        finish_staging(
-            &mut commands,
-            &staging,
-            key,
-            expire_at,
-            replaces,
-            may_vanish,
-        );
-        let shape = Shape::transaction(replaces).expiring(may_vanish);
+        let (commands, shape) = staged.finish(key.clone(), expire_at, replaces);
         let writes = Writes::Keys {
             value_type: value.key.value_type,
             count: 1,
         };
-        self.transaction(value, &commands, shape, writes);
+        self.outbox
+            .transaction(value.lane, (db, key), commands, shape, writes);
     }
 
     /// Counts a member of the last key whose own expiry no other server has. Nothing is lost with
@@ -525,144 +512,51 @@ impl ValueWriter {
             args.push("REPLACE".into());
         }
         args.push(code.clone());
-        self.single(&Command::new(args), shape, Writes::Function);
+        let command = Command::new(args);
+        self.outbox.single(&command, shape, Writes::Function);
         Ok(())
     }
 
     /// Loads the text of a script that clients of old servers call by its digest.
     pub fn script(&mut self, text: &Bytes) {
         let args = vec!["SCRIPT".into(), "LOAD".into(), text.clone()];
-        self.single(&Command::new(args), Shape::Plain, Writes::Part);
-    }
-
-    /// Appends a command without a db to the first lane.
-    fn single(&mut self, command: &Command, shape: Shape, writes: Writes) {
-        if let Some(buffer) = self.lanes.first_mut() {
-            buffer.flush_mset();
-            buffer.encoder.command(command);
-            buffer.close(
-                shape,
-                command.args().first().cloned().unwrap_or_default(),
-                Bytes::new(),
-                writes,
-            );
-        }
-        self.hand_over_if_full(0);
+        let command = Command::new(args);
+        self.outbox.single(&command, Shape::Plain, Writes::Part);
     }
 
     fn string(&mut self, value: &Value, string: &Bytes) {
         let replaces = self.config.conflict.replaces();
         let gathers = string.len() < MSET_VALUE_BYTES_MAX;
         let expire_at_ms = self.written_expiry(value);
-        let key = &value.key.key;
-        let buffer = self.buffer(value);
-        match expire_at_ms {
-            None if replaces && gathers => buffer.mset(key, string, value.key.value_type),
-            _ => buffer.set(key, string, expire_at_ms, replaces, value.key.value_type),
-        }
-        self.hand_over_if_full(value.lane);
+        let (key, value_type) = (&value.key.key, value.key.value_type);
+        self.outbox
+            .append(value.lane, value.db, |buffer| match expire_at_ms {
+                None if replaces && gathers => buffer.mset(key, string, value_type),
+                _ => buffer.set(key, string, expire_at_ms, replaces, value_type),
+            });
     }
 
     fn restore(&mut self, value: &Value, value_type: ValueType, body: &Bytes) {
-        let version = self.target.payload_version(value_type);
-        let replaces = self.config.conflict.replaces();
-        let expire_at_ms = self.written_expiry(value);
-        let key = &value.key;
-        let args = 4
-            + usize::from(replaces)
-            + usize::from(expire_at_ms.is_some())
-            + 2 * usize::from(key.idle_s.is_some() || key.freq.is_some());
-        let head = Bytes::copy_from_slice(&[value_type.byte]);
-        let footer = rdb::payload::footer(value_type.byte, body, version);
-
-        let buffer = self.buffer(value);
-        let encoder = &mut buffer.encoder;
-        encoder.begin(args);
-        encoder.arg(b"RESTORE");
-        encoder.arg_of(&[&key.key]);
-        encoder.int_arg(expire_at_ms.unwrap_or(0));
-        encoder.arg_of(&[&head, body, &Bytes::copy_from_slice(&footer)]);
-        if replaces {
-            encoder.arg(b"REPLACE");
-        }
-        if expire_at_ms.is_some() {
-            encoder.arg(b"ABSTTL");
-        }
-        if let Some(idle_s) = key.idle_s {
-            encoder.arg(b"IDLETIME");
-            encoder.int_arg(i64::try_from(idle_s).unwrap_or(i64::MAX));
-        } else if let Some(freq) = key.freq {
-            encoder.arg(b"FREQ");
-            encoder.int_arg(freq.into());
-        }
-        let shape = Shape::single(replaces);
-        let writes = Writes::Keys {
-            value_type: key.value_type,
-            count: 1,
+        let restore = Restore {
+            key: &value.key,
+            value_type,
+            body,
+            version: self.target.payload_version(value_type),
+            expire_at_ms: self.written_expiry(value),
+            replaces: self.config.conflict.replaces(),
         };
-        buffer.close(
-            shape,
-            Bytes::from_static(b"RESTORE"),
-            key.key.clone(),
-            writes,
-        );
-        self.hand_over_if_full(value.lane);
-    }
-
-    /// Hands over what the lane has gathered, then `commands` as one transaction that waits
-    /// until everything before it is confirmed: nothing may be executed out of its order when
-    /// a chunk is refused.
-    fn transaction(&mut self, value: &Value, commands: &[Command], shape: Shape, writes: Writes) {
-        self.hand_over(value.lane);
-        let (segments, request) = transaction(commands, value.db, &value.key.key, shape, writes);
-        let batch = Batch {
-            segments,
-            requests: vec![request],
-            db: Some(value.db),
-            after_confirmed: true,
-            applied_offset: None,
-        };
-        self.ready.push_back((value.lane, batch));
-    }
-
-    /// The buffer of the value's lane, with the value's db selected.
-    fn buffer(&mut self, value: &Value) -> &mut LaneBuffer {
-        if self
-            .lanes
-            .get(value.lane)
-            .is_some_and(|buffer| buffer.db != value.db)
-        {
-            self.hand_over(value.lane);
-        }
-        let buffer = self
-            .lanes
-            .get_mut(value.lane)
-            .expect("lane_of stays below the number of lanes");
-        buffer.db = value.db;
-        buffer
-    }
-
-    fn hand_over_if_full(&mut self, lane: usize) {
-        if self.lanes.get(lane).is_some_and(LaneBuffer::is_full) {
-            self.hand_over(lane);
-        }
-    }
-
-    fn hand_over(&mut self, lane: usize) {
-        let batch = self.lanes.get_mut(lane).and_then(|buffer| buffer.take());
-        self.ready.extend(batch.map(|batch| (lane, batch)));
+        self.outbox
+            .append(value.lane, value.db, |buffer| buffer.restore(&restore));
     }
 
     /// Hands over everything that was gathered, however little.
     pub fn flush(&mut self) {
-        for lane in 0..self.lanes.len() {
-            self.hand_over(lane);
-        }
+        self.outbox.flush();
     }
 
     /// Takes the next batch that is ready, and the lane it is for.
     pub fn ready(&mut self) -> Option<(usize, Batch)> {
-        self.ready.pop_front()
+        self.outbox.ready()
     }
 
     /// What was left out so far.
@@ -697,14 +591,6 @@ fn persist(part: Part) -> Part {
         Part::ExpiringSetMember { member, .. } => Part::SetMember(member),
         part => part,
     }
-}
-
-/// Spreads keys over lanes: FNV-1a, which is cheap for short keys.
-fn lane_of(key: &[u8], lanes: usize) -> usize {
-    let hash = key.iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-        (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
-    });
-    ((hash >> 32) as usize).checked_rem(lanes).unwrap_or(0)
 }
 
 #[cfg(test)]

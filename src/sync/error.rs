@@ -5,7 +5,7 @@
 
 use std::{fmt, io, time::Duration};
 
-use super::{ReplOffset, Replid};
+use super::{Gap, ReplOffset, Replid};
 use crate::{net::Endpoint, resp};
 
 /// What went wrong.
@@ -95,8 +95,10 @@ pub enum ErrorKind {
     BadTransaction,
     /// The source cannot continue from where we were, and a full resync is not allowed.
     CannotContinue {
-        /// The history the source has.
+        /// The history the source has; `None` when it knows SYNC only.
         replid: Option<Replid>,
+        /// What lies between, as far as the source tells.
+        gap: Option<Gap>,
     },
 }
 
@@ -113,6 +115,11 @@ pub enum Recovery {
 }
 
 impl ErrorKind {
+    /// Whether the source cannot continue a stream.
+    pub fn is_gap(&self) -> bool {
+        matches!(self, ErrorKind::CannotContinue { .. })
+    }
+
     /// Whether trying again can help.
     #[deny(clippy::wildcard_enum_match_arm)]
     pub fn recovery(&self) -> Recovery {
@@ -199,10 +206,13 @@ impl ErrorKind {
                  bytes are missing"
                     .into()
             }
-            ErrorKind::CannotContinue { replid: Some(id) } => {
+            ErrorKind::CannotContinue { gap: Some(gap), .. } => gap.to_string(),
+            ErrorKind::CannotContinue {
+                replid: Some(id), ..
+            } => {
                 format!("its history is {id} by now, or its backlog does not reach back that far")
             }
-            ErrorKind::CannotContinue { replid: None } => {
+            ErrorKind::CannotContinue { replid: None, .. } => {
                 "it knows SYNC only, which cannot continue".into()
             }
         }
@@ -270,8 +280,8 @@ impl ErrorKind {
                  it if it stays"
             }
             ErrorKind::CannotContinue { .. } => {
-                "start again with a full resync; raise repl-backlog-size on the source first, or it can \
-                 happen again"
+                "run again with --allow-full-resync to empty the target and copy everything again; \
+                 raise repl-backlog-size on the source first, or it can happen again"
             }
         };
         next.into()

@@ -13,7 +13,7 @@ use super::{
     SnapshotOptions, Start,
 };
 use crate::{
-    net::{Connection, Endpoint, Secret, dial},
+    net::{Backoff, Connection, Endpoint, Secret, dial},
     resp::Command,
 };
 
@@ -97,7 +97,7 @@ impl Link {
         notice: &mut (dyn FnMut(Notice) + Send),
     ) -> Result<(Link, Start), Error> {
         let deadline = Instant::now() + config.retry_for;
-        let mut pause = PAUSE_MIN;
+        let mut backoff = Backoff::new(PAUSE_MIN, PAUSE_MAX);
         loop {
             let error = match Link::attempt(config, from, notice).await {
                 Ok(opened) => return Ok(opened),
@@ -112,13 +112,12 @@ impl Link {
             if !again || left.is_zero() {
                 return Err(error);
             }
-            pause = pause.min(left);
+            let pause = backoff.pause().min(left);
             notice(Notice::Waiting {
                 kind: error.kind,
                 pause,
             });
             sleep(pause).await;
-            pause = (pause * 2).clamp(PAUSE_MIN, PAUSE_MAX);
         }
     }
 
@@ -396,9 +395,11 @@ mod tests {
             };
             let (opened, _peers) = tokio::join!(Link::open(&config, None, &mut notice), peers);
             assert!(opened.is_ok());
-            let kind = ErrorKind::Loading;
-            let pause = PAUSE_MIN;
-            assert_eq!(notices, [Notice::Waiting { kind, pause }]);
+            let [Notice::Waiting { kind, pause }] = &notices[..] else {
+                panic!("{notices:?}");
+            };
+            assert_eq!(*kind, ErrorKind::Loading);
+            assert!(*pause <= PAUSE_MIN);
         });
     }
 
@@ -406,7 +407,7 @@ mod tests {
     fn waiting_ends_and_the_last_reason_is_the_error() {
         run(async {
             let (listener, mut config) = listen().await;
-            config.retry_for = Duration::from_millis(300);
+            config.retry_for = Duration::from_millis(250);
             let peers = async {
                 loop {
                     answer(&listener, b"-BUSY Redis is busy\r\n").await;
@@ -419,7 +420,7 @@ mod tests {
                 () = peers => unreachable!("it answers for ever"),
             };
             assert_eq!(opened.unwrap_err().kind, ErrorKind::Busy);
-            assert_eq!(waits, 2);
+            assert!(waits >= 2, "{waits}");
         });
     }
 

@@ -21,6 +21,7 @@
 #![cfg_attr(not(test), deny(clippy::indexing_slicing))]
 
 mod ack;
+mod backlog;
 mod error;
 mod handshake;
 mod link;
@@ -30,10 +31,11 @@ mod stream;
 mod transfer;
 
 pub use ack::AckSchedule;
+pub use backlog::{Backlog, Gap};
 pub use error::{Error, ErrorKind, Recovery};
 pub use handshake::{Handshake, HandshakeConfig, HandshakeStep, SnapshotOptions, Start};
 pub use link::{Link, LinkConfig, LinkReader, LinkWriter, Notice};
 pub use position::{Position, ReplOffset, Replid, ReplidError};
 pub use side::{Side, SideError};
 pub use stream::{Resumable, StreamDecoder, StreamItem};
-pub use transfer::{Framing, SnapshotEnd, Transfer, TransferStep};
+pub use transfer::{Framing, SnapshotCut, SnapshotEnd, Transfer, TransferStep};

@@ -13,7 +13,7 @@ use crate::{
     resp::Info,
 };
 
-use super::ReplOffset;
+use super::{Backlog, ReplOffset};
 
 /// A side connection to the source.
 #[derive(Debug, Clone)]
@@ -59,6 +59,12 @@ impl Side {
         offset.map(ReplOffset::new).ok_or(SideError::Refused)
     }
 
+    /// What the source can continue; `None` when it does not tell.
+    pub async fn backlog(&mut self) -> Option<Backlog> {
+        let info = self.info("replication").await.ok()?;
+        Backlog::of(&Info::parse(&info))
+    }
+
     /// How many keys the source has in all databases; `None` when that may not be read.
     pub async fn keys(&mut self) -> Option<u64> {
         let info = self.info("keyspace").await.ok()?;
@@ -70,6 +76,14 @@ impl Side {
     pub async fn run_id(&mut self) -> Option<String> {
         let info = self.info("server").await.ok()?;
         Info::parse(&info).get("run_id").map(str::to_owned)
+    }
+
+    /// What the source is, such as `Valkey 8.1.1`; `None` when it may not be read.
+    pub async fn version(&mut self) -> Option<String> {
+        let info = self.info("server").await.ok()?;
+        let info = Info::parse(&info);
+        let valkey = info.get("valkey_version").map(|v| format!("Valkey {v}"));
+        valkey.or_else(|| Some(format!("Redis {}", info.get("redis_version")?)))
     }
 
     /// The source's clock; `None` when it may not be read.

@@ -3,15 +3,16 @@
 //! ```text
 //! +FULLRESYNC ...\r\n  \n \n \n  $5818\r\n         <5818 bytes of RDB>             <stream>
 //! +FULLRESYNC ...\r\n  \n \n \n  $EOF:<mark>\r\n   <RDB> <the same 40 bytes mark>  <stream>
-//!                      keepalives                  the parser finds its end
+//!                      keepalives
 //! ```
 //!
-//! The snapshot itself says where it ends, so it is not cut out here: [`Transfer`] reads what stands
-//! before it, [`SnapshotEnd`] checks what stands behind it.
+//! [`Transfer`] reads what stands before the snapshot, [`SnapshotCut`] finds its end, and
+//! [`SnapshotEnd`] checks that the snapshot itself says that it ends there.
 //!
 //! Source: replication.c `readSyncBulkPayload`.
 
 use bytes::{Buf, Bytes};
+use memchr::memmem;
 use nom::{
     IResult, Parser,
     branch::alt,
@@ -162,9 +163,104 @@ impl SnapshotEnd {
     }
 }
 
+/// Finds where the snapshot ends in what is received, without looking into it.
+///
+/// An acknowledgement may reach the source just when its snapshot process has ended, so that the
+/// stream follows the mark in one piece.
+#[derive(Debug)]
+pub struct SnapshotCut {
+    framing: Framing,
+    /// Bytes of the snapshot that were seen.
+    seen: u64,
+    /// What may be the beginning of the mark.
+    tail: Vec<u8>,
+}
+
+impl SnapshotCut {
+    /// For a snapshot that begins with the next byte.
+    pub fn new(framing: Framing) -> SnapshotCut {
+        SnapshotCut {
+            framing,
+            seen: 0,
+            tail: Vec::new(),
+        }
+    }
+
+    /// Looks at the next bytes. Returns how many of them belong to the snapshot and its mark once
+    /// these are complete.
+    pub fn feed(&mut self, received: &[u8]) -> Option<usize> {
+        match self.framing {
+            Framing::Length(bytes) => {
+                let left = bytes - self.seen;
+                self.seen += left.min(received.len() as u64);
+                usize::try_from(left)
+                    .ok()
+                    .filter(|left| *left <= received.len())
+            }
+            Framing::Mark(mark) => self.feed_mark(received, &mark),
+        }
+    }
+
+    fn feed_mark(&mut self, received: &[u8], mark: &[u8; MARK_BYTES]) -> Option<usize> {
+        // A mark that is cut: its beginning is in the tail.
+        let before = self.tail.len();
+        let joint = received.get(..MARK_BYTES - 1).unwrap_or(received);
+        self.tail.extend_from_slice(joint);
+        if let Some(at) = memmem::find(&self.tail, mark) {
+            return Some(at + MARK_BYTES - before);
+        }
+        if let Some(at) = memmem::find(received, mark) {
+            return Some(at + MARK_BYTES);
+        }
+        if received.len() >= MARK_BYTES {
+            self.tail.clear();
+            let kept = received.len() - (MARK_BYTES - 1);
+            self.tail
+                .extend_from_slice(received.get(kept..).unwrap_or_default());
+        } else {
+            let surplus = self.tail.len().saturating_sub(MARK_BYTES - 1);
+            self.tail.drain(..surplus);
+        }
+        None
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_snapshot_is_cut_off_at_its_end_for_every_cut_of_the_input() {
+        let mark = Framing::Mark(*MARK);
+        let marked = [
+            b"REDIS0011...4449".as_slice(),
+            MARK,
+            b"*1\r\n$4\r\nPING\r\n",
+        ]
+        .concat();
+        let mut plain = b"REDIS0011...4449*1\r\n".to_vec();
+        plain.truncate(16 + 4);
+        for (framing, input, end) in [
+            (mark, &marked, 16 + MARK.len()),
+            (Framing::Length(16), &plain, 16),
+            (Framing::Length(0), &plain, 0),
+        ] {
+            for size in 1..=input.len() {
+                let mut cut = SnapshotCut::new(framing);
+                let mut seen = 0;
+                let found = input.chunks(size).find_map(|chunk| {
+                    let within = cut.feed(chunk);
+                    let found = within.map(|within| seen + within);
+                    seen += chunk.len();
+                    found
+                });
+                assert_eq!(found, Some(end), "{framing:?} in pieces of {size}");
+            }
+        }
+        let mut cut = SnapshotCut::new(mark);
+        assert_eq!(cut.feed(&marked[..16 + 39]), None);
+        assert_eq!(cut.feed(b""), None);
+    }
 
     const MARK: &[u8; 40] = b"444977fe4a6c2b0352c5c1690b2a0b7ed1956937";
 

@@ -24,10 +24,14 @@ fn sync(source: &str, target: &str, args: &[&str]) -> Finished {
 
 /// Starts `keyferry sync` between two URLs.
 fn start(source: &str, target: &str) -> Keyferry {
-    Keyferry::start(
-        &["sync", "--source", source, "--target", target, "--json"],
-        &[],
-    )
+    start_with(source, target, &[])
+}
+
+/// The same with further arguments.
+fn start_with(source: &str, target: &str, args: &[&str]) -> Keyferry {
+    let mut all = vec!["sync", "--source", source, "--target", target, "--json"];
+    all.extend(args);
+    Keyferry::start(&all, &[])
 }
 
 /// Checks code, side, and that error, cause and advice say what they should.
@@ -163,7 +167,7 @@ fn a_target_that_dies_ends_the_run_with_4() {
     let source = filled_source();
     let mut target = Server::start("redis-7.0");
     let writer = Load::seeded(1).start(&source);
-    let mut keyferry = start(&source.url(), &target.url());
+    let mut keyferry = start_with(&source.url(), &target.url(), &["--retry-for", "1s"]);
     keyferry.wait_for_stderr("following", SOON);
     target.kill();
     let finished = keyferry.wait(SOON);
@@ -175,7 +179,7 @@ fn a_target_that_dies_ends_the_run_with_4() {
 fn a_source_that_dies_ends_the_run_with_3() {
     let mut source = filled_source();
     let target = Server::start("redis-7.0");
-    let mut keyferry = start(&source.url(), &target.url());
+    let mut keyferry = start_with(&source.url(), &target.url(), &["--retry-for", "1s"]);
     keyferry.wait_for_stderr("following", SOON);
     source.kill();
     let finished = keyferry.wait(SOON);
@@ -287,7 +291,12 @@ fn a_stop_before_the_snapshot_is_complete_is_no_success() {
     keyferry.wait_for_stderr("snapshot: ", SOON);
     keyferry.signal("TERM");
     let finished = keyferry.wait(SOON);
-    assert_failed(&finished, 5, "local", &["only a part", "--flush-target"]);
+    assert_failed(
+        &finished,
+        5,
+        "local",
+        &["only a part", "run the same command again"],
+    );
 }
 
 #[test]

@@ -4,6 +4,7 @@ use std::{
     fs,
     io::Write,
     path::Path,
+    process::ChildStdin,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
@@ -504,18 +505,153 @@ fn a_hash_whose_fields_have_all_expired_counts_once() {
     }
 }
 
+/// A file of one hash of Redis 7.4 with `fields` fields of 500 bytes, which expire when it says.
+fn large_hash(fields: usize, expire_at_ms: impl Fn(usize) -> Option<i64>) -> Vec<u8> {
+    let mut file = b"REDIS0012\x18\x01h".to_vec();
+    let least_ms = (0..fields).filter_map(&expire_at_ms).min().unwrap();
+    file.extend_from_slice(&least_ms.to_le_bytes());
+    file.push(0x80);
+    file.extend_from_slice(&(fields as u32).to_be_bytes());
+    for n in 0..fields {
+        // Zero is none, so the distance from the least one counts from one.
+        let distance = expire_at_ms(n).map_or(0, |at| at - least_ms + 1);
+        file.push(0x81);
+        file.extend_from_slice(&distance.to_be_bytes());
+        file.push(6);
+        file.extend_from_slice(format!("{n:06}").as_bytes());
+        file.extend_from_slice(b"\x41\xf4");
+        file.extend_from_slice(&[b'x'; 500]);
+    }
+    file.extend_from_slice(b"\xff\0\0\0\0\0\0\0\0");
+    file
+}
+
+/// The field that the target cannot hold is the last one, so parts of the value are there by then.
 #[test]
 fn a_restore_that_fails_leaves_no_part_of_a_value() {
-    let source = Server::start("redis-8.6");
-    let mut client = source.client();
-    for field in 0..4000 {
-        client.run(command!["HSET", "h", field.to_string(), "x".repeat(500)]);
-    }
-    client.run(command!["HEXPIRE", "h", "9999", "FIELDS", "1", "7"]);
+    let file = large_hash(4000, |n| (n == 3999).then_some(4_102_444_800_000));
     let target = Server::start("redis-6.2");
-    let finished = restore(&source.save(), &target, &["--restore-bytes-max", "1kb"]);
+    let (mut keyferry, mut stdin) = restore_fed(&target, &["--restore-bytes-max", "1kb"]);
+    let (first, rest) = file.split_at(file.len() / 2);
+    stdin.write_all(first).unwrap();
+    wait_for("a part", SOON, || staged(&target) == 1);
+    assert!(keyferry.running());
+    stdin.write_all(rest).unwrap();
+    drop(stdin);
+    let finished = keyferry.wait(SOON);
     finished.assert_code(4);
     assert!(finished.stderr.contains("the expiry of a hash field"));
     assert_no_staging(&target);
     assert_eq!(target.keys(), 0);
+}
+
+/// The first fields are deleted under the value that is being built, the others as they come.
+#[test]
+fn a_value_that_expires_while_it_is_built_counts_once() {
+    let target = Server::start("redis-8.6");
+    let mut client = target.client();
+    client.run(command!["SET", "h", "what the source replaced"]);
+    let args = ["--restore-bytes-max", "1kb", "--on-conflict", "replace"];
+    let (keyferry, mut stdin) = restore_fed(&target, &args);
+    let soon_ms = unix_ms() + 3000;
+    let file = large_hash(4000, |_| Some(soon_ms));
+    let (first, rest) = file.split_at(file.len() / 2);
+    stdin.write_all(first).unwrap();
+    wait_for("a part", SOON, || staged(&target) == 1);
+    wait_for("its end", SOON, || staged(&target) == 0);
+    stdin.write_all(rest).unwrap();
+    drop(stdin);
+    let finished = keyferry.wait(SOON);
+    finished.assert_code(0);
+    let summary = finished.json();
+    assert_eq!(summary["skipped"]["expired"], 1, "{summary}");
+    assert_eq!(summary["keys"]["total"], 0, "{summary}");
+    assert_eq!(target.keys(), 0);
+}
+
+fn unix_ms() -> i64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    now.as_millis() as i64
+}
+
+/// Runs `keyferry rdb restore` of what the test writes.
+fn restore_fed(target: &Server, args: &[&str]) -> (Keyferry, ChildStdin) {
+    let target = target.url();
+    let mut all = vec!["rdb", "restore", "-", "--target", &target, "--json"];
+    all.extend(args);
+    Keyferry::start_fed(&all)
+}
+
+/// How many values are being built.
+fn staged(server: &Server) -> usize {
+    let found = server
+        .client()
+        .run(command!["KEYS", "__keyferry:staging:*"]);
+    items(&found).len()
+}
+
+/// Valkey looks at packed values deeply and refuses a field that stands twice; what it then takes
+/// as commands is more than one transaction.
+#[test]
+fn a_large_payload_that_is_refused_is_rebuilt() {
+    let mut elements = Vec::new();
+    for n in (0..1200).chain([0]) {
+        elements.extend_from_slice(b"\x86");
+        elements.extend_from_slice(format!("{n:06}\x07").as_bytes());
+        elements.extend_from_slice(b"\xe1\xf4");
+        elements.extend_from_slice(&[b'x'; 500]);
+        elements.extend_from_slice(b"\x03\xf6");
+    }
+    let size = (elements.len() as u32 + 7).to_le_bytes();
+    let listpack = [&size, &2402_u16.to_le_bytes()[..], &elements, b"\xff"].concat();
+    let len = (listpack.len() as u32).to_be_bytes();
+    let file = [
+        b"REDIS0010\x10\x01h\x80",
+        &len[..],
+        &listpack,
+        b"\xff",
+        &[0; 8],
+    ]
+    .concat();
+    let target = Server::start("valkey-9.1");
+    let finished = restore(file_of(&file).path(), &target, &[]);
+    finished.assert_code(0);
+    assert_eq!(finished.json()["keys"]["total"], 1);
+    let mut client = target.client();
+    assert_eq!(number(&client.run(command!["HLEN", "h"])), 1200);
+    let last = client.run(command!["HSTRLEN", "h", "001199"]);
+    assert_eq!(number(&last), 500);
+    assert_no_staging(&target);
+}
+
+/// Pending entries of a deleted one, which no command says from 7.0 on, and that nobody owns.
+#[test]
+fn an_odd_stream_loses_nothing() {
+    let mut file = b"REDIS0011\x15\x01s\0\x03\x07\0\0\0\0\0\0\x01\x01g\x07\0\0\x01".to_vec();
+    file.extend_from_slice(
+        &[
+            &[0; 7][..],
+            b"\x05",
+            &[0; 8],
+            &[0; 8],
+            b"\x02",
+            b"\0\xff",
+            &[0; 8],
+        ]
+        .concat(),
+    );
+    for name in ["redis-7.0", "redis-8.6", "valkey-9.1"] {
+        let target = Server::start(name);
+        restore(file_of(&file).path(), &target, &[]).assert_code(0);
+        let mut client = target.client();
+        let pending = client.run(command!["XPENDING", "s", "g", "-", "+", 10]);
+        let [entry] = items(&pending) else {
+            panic!("{name}: {pending:?}");
+        };
+        let entry = items(entry);
+        assert_eq!(text(&entry[0]), "5-0", "{name}");
+        assert_eq!(text(&entry[1]), "keyferry", "{name}");
+        assert_eq!(number(&entry[3]), 2, "{name}");
+        assert_eq!(number(&client.run(command!["XLEN", "s"])), 0, "{name}");
+    }
 }

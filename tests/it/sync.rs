@@ -464,7 +464,7 @@ fn a_target_that_dies_amid_large_values_ends_the_run_with_4() {
         let mut target = Server::start("redis-7.0");
         let (from, to) = (source.url(), target.url());
         // 200 MB on the wire and this little under way: the snapshot is not over when it dies.
-        let args = ["--window-bytes-max", "64kb", "--queue-bytes-max", "64kb"];
+        let args = ["--window-bytes-max", "64kb", "--spool-memory", "64kb"];
         let mut keyferry = Keyferry::start(&sync(&from, &to, &args), &[]);
         keyferry.wait_for_stderr("snapshot: ", SOON);
         wait_for("the first pieces of a value", SOON, || {

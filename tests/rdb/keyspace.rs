@@ -324,7 +324,7 @@ fn add_to_group(group: &mut Value, part: &Part) {
             let entry = json!([id, name, pending.delivered_at_ms, pending.delivery_count]);
             push(&mut group["pending"], entry);
         }
-        Part::StreamNacked(pending) => {
+        Part::StreamNacked(pending) | Part::StreamUnowned(pending) => {
             let (time, count) = (pending.delivered_at_ms, pending.delivery_count);
             let entry = json!([pending.id.to_string(), null, time, count]);
             push(&mut group["pending"], entry);

@@ -2,7 +2,7 @@
 //! that lies.
 
 use bytes::Bytes;
-use keyferry::rdb::{Altitude, Element, Encoding, ErrorKind, Event, Limits, Opaque, Part};
+use keyferry::rdb::{Altitude, Element, Encoding, ErrorKind, Event, Limits, Opaque, Parser, Part};
 
 use crate::fuzz::{pieces, read};
 
@@ -15,7 +15,6 @@ fn limits() -> Limits {
     Limits {
         chunk_bytes_max: 100,
         string_bytes_max: 1000,
-        module_body_max: 50,
         ..Limits::default()
     }
 }
@@ -116,24 +115,74 @@ fn modules_have_bodies_only() {
     // Not quite that of vector sets.
     let id = b"\x81\xbd\xe7\x2d\xa2\xbb\x1e\xb8\x00";
     let small = [&id[..], b"\x02\x07\x00"].concat();
-    let raw = Altitude::Raw { bytes_max: 0 };
-    assert_eq!(
-        values(&file(7, &small), raw),
-        [Event::Body(small.clone().into())]
-    );
-    let large = [&id[..], b"\x05\x40\x64", &[b'x'; 100], b"\x00"].concat();
-    let what = "a value without elements";
-    assert_eq!(
-        kind(&file(7, &large), raw),
-        ErrorKind::Limit {
-            what,
-            size: 51,
-            limit: 50
-        }
-    );
+    let raw = |bytes_max| Altitude::Raw { bytes_max };
+    let whole = [Event::Body(small.clone().into())];
+    assert_eq!(values(&file(7, &small), raw(small.len())), whole);
+    for bytes_max in [0, 5, small.len() - 1] {
+        let found = values(&file(7, &small), raw(bytes_max));
+        assert_eq!(joined(&found), small, "{bytes_max}");
+        assert_eq!(found.last(), Some(&Event::ValueEnd), "{bytes_max}");
+    }
     let element = crate::fuzz::parts(keyferry::rdb::ValueType::common(7), small.into());
     let module = Opaque::Module("vectorseu".to_owned());
     assert_eq!(element.unwrap_err().kind, ErrorKind::NoElements(module));
+}
+
+/// The bytes of pieces.
+fn joined(events: &[Event]) -> Vec<u8> {
+    let pieces = events.iter().filter_map(|event| match event {
+        Event::BodyPiece(piece) => Some(&piece[..]),
+        _ => None,
+    });
+    pieces.collect::<Vec<_>>().concat()
+}
+
+/// However long a value is, no more of it is held than was asked for.
+#[test]
+fn a_module_over_the_limit_takes_no_memory() {
+    let id = b"\x81\xbd\xe7\x2d\xa2\xbb\x1e\xb8\x00";
+    let items = b"\x02\x81\0\0\0\0\0\0\0\x07".repeat(200_000);
+    let file = file(7, &[&id[..], &items, b"\0"].concat());
+    let held = allocation_counter::measure(|| {
+        let mut parser = Parser::new(Limits::default());
+        let mut bytes = 0;
+        for piece in file.chunks(4096) {
+            parser.feed(piece);
+            while let Some(event) = parser.next_event().unwrap() {
+                match event {
+                    Event::Key(_) => parser.choose(Altitude::Raw { bytes_max: 10_000 }),
+                    Event::BodyPiece(piece) => bytes += piece.len(),
+                    _ => {}
+                }
+            }
+        }
+        assert_eq!(bytes, id.len() + items.len() + 1);
+    });
+    assert!(held.bytes_max < 200_000, "{} bytes", held.bytes_max);
+}
+
+#[test]
+fn a_vector_set_over_the_limit_comes_as_elements() {
+    // Two dimensions, one element of 8 bits, three parameters.
+    let body = b"\x81\xbd\xe7\x2d\xa2\xbb\x1e\xb4\x00\x02\x02\x02\x01\x02\x50\x01\x02\x00\
+        \x05\x01e\x05\x02\x7f\x81\x02\x03\x02\x07\x02\x00\x02\x81\x3f\x80\0\0\x3f\x80\0\0\0";
+    let found = values(&file(7, body), Altitude::Raw { bytes_max: 20 });
+    let [
+        Event::Part(Part::VectorSet(_)),
+        Event::Part(Part::Vector(vector)),
+        Event::ValueEnd,
+    ] = &found[..]
+    else {
+        panic!("{found:?}");
+    };
+    assert_eq!(vector.element, "e");
+    let whole = values(
+        &file(7, body),
+        Altitude::Raw {
+            bytes_max: body.len(),
+        },
+    );
+    assert_eq!(whole, [Event::Body(Bytes::from_static(body))]);
 }
 
 #[test]

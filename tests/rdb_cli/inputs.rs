@@ -108,6 +108,38 @@ fn what_cannot_be_read_is_exit_3_with_a_way_out() {
 }
 
 #[test]
+fn a_newer_version_is_read_where_that_is_asked_for() {
+    let directory = Directory::new();
+    let newer = b"REDIS0099\0\x01k\x01v\xff\0\0\0\0\0\0\0\0";
+    let file = directory.write("newer", newer);
+    let unknown = directory.write("unknown", b"REDIS0099\x63\x01k\x01v\xff\0\0\0\0\0\0\0\0");
+    let out = directory.path("out");
+    for (verb, more) in [
+        ("info", &[][..]),
+        ("json", &[]),
+        ("check", &[]),
+        ("analyze", &[]),
+        ("commands", &["--target-version", "redis-7.0"]),
+        ("convert", &["--to", "redis-7.0", "-o", &out, "--overwrite"]),
+    ] {
+        let refused = rdb(&[&[verb, &file], more].concat());
+        refused.assert_code(3, verb);
+        let next = refused.stderr.split("next: ").nth(1).unwrap_or_default();
+        assert!(
+            next.contains("--newer-versions"),
+            "{verb}: {}",
+            refused.stderr
+        );
+        let args = [&[verb, "--newer-versions", &file], more].concat();
+        rdb(&args).assert_code(0, verb);
+        let args = [&[verb, "--newer-versions", &unknown], more].concat();
+        let code = if verb == "check" { 1 } else { 3 };
+        rdb(&args).assert_code(code, verb);
+    }
+    assert_eq!(rdb(&["json", &out]).lines().len(), 3);
+}
+
+#[test]
 fn usage_errors_are_exit_2() {
     let directory = Directory::new();
     let file = directory.write("file", TINY);

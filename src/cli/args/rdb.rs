@@ -46,8 +46,26 @@ pub(in crate::cli) const TARGET_SETTINGS: [&str; 9] = [
 
 const SELECTION: &str = "Which keys";
 
-/// Adds the input: a file, `-`, or a source.
+/// Adds the input, and that it may be of an RDB version that nobody knows.
 pub(in crate::cli) fn with_input(command: Command) -> Command {
+    with_known_input(command).arg(
+        Arg::new("newer-versions")
+            .long("newer-versions")
+            .action(ArgAction::SetTrue)
+            .help(
+                "Read RDB versions newer than those that are known: what they add stops the \
+                 reading, but what they changed may be read wrongly",
+            ),
+    )
+}
+
+/// Whether the input may be of an RDB version that nobody knows.
+pub(in crate::cli) fn newer_versions(matches: &ArgMatches) -> bool {
+    matches.get_flag("newer-versions")
+}
+
+/// Adds the input: a file, `-`, or a source.
+pub(in crate::cli) fn with_known_input(command: Command) -> Command {
     command.arg(
         Arg::new("file")
             .value_name("FILE")

@@ -142,6 +142,9 @@ impl<'a> Task<'a> {
             let feed = Feed::open(input, &mut tell).await?;
             let display = self.show(&feed);
             let mut reader = Reader::new(feed, filter, limits);
+            if args::rdb::newer_versions(self.matches) {
+                reader = reader.with_newer_versions();
+            }
             let done = work(&mut reader).await;
             display.finish();
             done

@@ -1,9 +1,14 @@
 //! `keyferry sync`.
 
+use std::sync::Arc;
+
+use tokio::task::JoinSet;
+
 use crate::{
     cli::{Exit, consent, crash::Crash, diagnostics::Diagnostic, run::to_its_end, screen::Screen},
-    config::{LogFormat, Settings, SyncConfig, Talk},
-    pipeline::{self, Route},
+    config::{LogFormat, Mode, Settings, SyncConfig, Talk},
+    pipeline::{self, Phase, Progress, Route, StopSignal},
+    status::{Board, Server, Service, State, Watched},
     telemetry,
 };
 
@@ -18,8 +23,64 @@ pub(in crate::cli) fn run(settings: &Settings, crash: &Crash) -> Result<Exit, Di
     let config = SyncConfig::of(settings)?;
     config.refuse_masked()?;
     let consent = consent::of(&config.migration.target, &screen)?;
+    let server = match &config.status {
+        Some(listen) => {
+            Some(Server::bind(listen).map_err(|error| Diagnostic::listen(listen.address, &error))?)
+        }
+        None => None,
+    };
     let route = Route::of(&config.migration);
-    to_its_end(&config.talk, &screen, crash, route, |progress, stop| {
-        pipeline::run(&config.migration, progress, stop, consent)
+    let progress = Arc::new(Progress::named(config.showing.name.as_deref()));
+    let watched = Arc::new(Watched::new(
+        route.clone(),
+        Arc::clone(&progress),
+        config.showing.ready_hold,
+    ));
+    let mode = config.migration.mode;
+    let shown = (route, progress);
+    to_its_end(&config.talk, &screen, crash, shown, |progress, stop| {
+        let beside = beside(watched, mode, server, stop.clone());
+        let work = pipeline::run(&config.migration, progress, stop, consent);
+        async {
+            let _beside = beside;
+            work.await
+        }
     })
+}
+
+/// What is done beside the migration, to show where it stands. Ends when the result is dropped.
+fn beside(
+    watched: Arc<Watched>,
+    mode: Mode,
+    server: Option<Server>,
+    stop: StopSignal,
+) -> JoinSet<()> {
+    let mut beside = JoinSet::new();
+    let watching = Arc::clone(&watched);
+    beside.spawn(async move { watching.watch().await });
+    if let Some(server) = server {
+        beside.spawn(server.serve(Arc::new(OneMigration(Arc::clone(&watched)))));
+    }
+    if let Some(service) = Service::of_environment() {
+        let look = move || State {
+            started: mode == Mode::Full || watched.phase() >= Phase::Following,
+            line: watched.status().to_line(),
+        };
+        beside.spawn(service.keep_informed(look, stop));
+    }
+    beside
+}
+
+/// The only migration there is.
+struct OneMigration(Arc<Watched>);
+
+impl Board for OneMigration {
+    fn all(&self) -> String {
+        self.0.status().to_json()
+    }
+
+    fn one(&self, name: &str) -> Option<String> {
+        let status = self.0.status();
+        (status.name.as_deref() == Some(name)).then(|| status.to_json())
+    }
 }

@@ -14,7 +14,7 @@ use crate::{
     rdb::{self, Altitude, Event, Key, Part, ValueType},
     resp::Command,
     sink::{
-        Hold, Loss, Target,
+        Hold, Loss, MODULE_BYTES_MAX, Target,
         rebuild::{CHUNK, Rebuild},
     },
 };
@@ -88,8 +88,8 @@ impl Rebuilding {
         if key.has_metadata {
             self.lost.push(Loss::ModuleMetadata);
         }
-        let by_payload = key.value_type.is_module()
-            || (self.ways.restore && self.target.restores(key.value_type));
+        let is_module = key.value_type.is_module();
+        let by_payload = is_module || (self.ways.restore && self.target.restores(key.value_type));
         self.value = Value::Awaited;
         let loss = self.target.loses(key.value_type);
         self.key = Some((db, key));
@@ -99,7 +99,10 @@ impl Rebuilding {
             return Altitude::Skip;
         }
         match by_payload {
-            // Modules have nothing but their body, which comes whatever its size.
+            // Modules have nothing but their body.
+            true if is_module => Altitude::Raw {
+                bytes_max: self.target.payload_bytes_max(MODULE_BYTES_MAX),
+            },
             true => Altitude::Raw {
                 bytes_max: RESTORE_BYTES_MAX,
             },
@@ -113,11 +116,19 @@ impl Rebuilding {
         let said = match event {
             Event::Body(body) => Some(self.body(db, &key, &body, out)),
             Event::ValueEnd => Some(self.end(&key, out)),
+            // It is longer than the server takes.
+            Event::Part(_) | Event::BodyPiece(_) if key.value_type.is_module() => {
+                if !matches!(self.value, Value::Lost) {
+                    self.lost.push(Loss::LongModuleValue);
+                    self.value = Value::Lost;
+                }
+                None
+            }
             Event::Part(part) => {
                 self.part(db, &key, part, out);
                 None
             }
-            // Only those three belong to a value at these altitudes.
+            // Nothing else belongs to a value at these altitudes.
             _ => None,
         };
         if said.is_none() {

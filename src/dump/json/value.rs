@@ -110,6 +110,8 @@ pub(super) fn push_part(nest: &mut Nest, json: &mut Vec<u8>, part: &Part) {
             nest.comma(json);
             push_pending(json, pending);
         }
+        // The end of the group counts them.
+        Part::StreamUnowned(_) => {}
         Part::StreamGroupEnd(end) => {
             nest.back_to(json, ScopeKind::Group);
             push_member(nest, json, "pending_unowned", Some(end.pending_unowned));

@@ -8,13 +8,15 @@ use std::collections::HashSet;
 
 use bytes::Bytes;
 
+use crate::keyspace::Loss;
 use crate::rdb::cursor::{Cursor, Stop};
-use crate::rdb::event::{Element, Family, Part, ValueType};
 use crate::rdb::key_type::KeyType;
 use crate::rdb::limits::Limits;
-use crate::rdb::loss::{Loss, Losses};
+use crate::rdb::loss::Losses;
+use crate::rdb::part::{Element, Part};
 use crate::rdb::plain::{FieldExpiry, PlainEncoder};
 use crate::rdb::value::Value;
+use crate::rdb::value_type::{Family, ValueType};
 
 use super::Progress;
 

@@ -2,14 +2,14 @@
 
 use bytes::BufMut;
 
-use crate::keyspace::UnixMs;
+use crate::keyspace::{Loss, UnixMs};
 use crate::rdb::cursor::{Cursor, Stop};
-use crate::rdb::event::{Family, ValueType};
 use crate::rdb::length::put_length;
 use crate::rdb::limits::Limits;
-use crate::rdb::loss::{Loss, Losses};
+use crate::rdb::loss::Losses;
 use crate::rdb::plain::FieldExpiry;
 use crate::rdb::value::hash::{expiry_first, expiry_last};
+use crate::rdb::value_type::{Family, ValueType};
 
 use super::Progress;
 

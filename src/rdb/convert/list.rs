@@ -5,12 +5,13 @@
 
 use crate::rdb::cursor::{Cursor, Stop};
 use crate::rdb::error::ErrorKind;
-use crate::rdb::event::{Element, ValueType};
 use crate::rdb::length::{put_length, put_string};
 use crate::rdb::limits::Limits;
 use crate::rdb::packed::Packed;
 use crate::rdb::packed::ziplist_writer::{TooLong, ZiplistWriter};
+use crate::rdb::part::Element;
 use crate::rdb::value::list::{Node, Nodes};
+use crate::rdb::value_type::ValueType;
 
 use super::Progress;
 

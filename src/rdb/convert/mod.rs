@@ -20,17 +20,21 @@ mod stream;
 
 use bytes::Bytes;
 
+use crate::keyspace::Loss;
+
 use super::cursor::{Cursor, Stop};
 use super::error::{Error, ErrorKind};
-use super::event::{Altitude, Event, ValueType};
+use super::event::{Altitude, Event};
 use super::limits::Limits;
-use super::loss::{Loss, Losses};
+use super::loss::Losses;
 use super::value::{Value, ValueParser};
+use super::value_type::ValueType;
 
 use gathered::Gathered;
 use hash::HashConversion;
 use list::ListConversion;
 use module::ModuleConversion;
+pub(crate) use stream::OWNER_OF_NACKED;
 use stream::StreamConversion;
 
 /// A piece is delivered when it has this many bytes.

@@ -5,10 +5,6 @@
 //! vector-sets/hnsw.c hnsw_serialize_node).
 //!
 //! ```text
-//! uint dimension | uint elements | uint quantization, M | uint flags
-//! flag 1: uint input dimension | string projection
-//! elements * (string name | flag 2: string attributes | string vector | uint p | p * uint)
-//!
 //! parameters: id | level + version << 24
 //!             (level + 1) * (n | maximum | n * id | version 1: worst link) | norm and range
 //! ```
@@ -16,16 +12,15 @@
 use bytes::BufMut;
 
 use crate::rdb::cursor::{Cursor, Stop};
-use crate::rdb::event::ValueType;
 use crate::rdb::length::put_length;
 use crate::rdb::limits::Limits;
-use crate::rdb::value::module::{ITEM_SIGNED, ITEM_STRING, ITEM_UNSIGNED, has_parts};
+use crate::rdb::value::module::{ITEM_UNSIGNED, has_parts};
+use crate::rdb::value::vector_set::{Head, end, string_item, unsigned};
+use crate::rdb::value_type::ValueType;
 use crate::rdb::walk::{Op, Walk};
 
 use super::Progress;
 
-const HAS_PROJECTION: u64 = 1;
-const HAS_ATTRIBUTES: u64 = 2;
 /// The most parameters of a node; 16 levels with 4096 links each have fewer.
 const PARAMETERS_MAX: u64 = 1 << 18;
 
@@ -38,7 +33,8 @@ pub(super) enum ModuleConversion {
     Head,
     Elements {
         left: u64,
-        flags: u64,
+        /// How many strings each has.
+        strings: u8,
     },
     End,
     Done,
@@ -68,22 +64,26 @@ impl ModuleConversion {
             }
             Self::Items(walk) => return copy_items(walk, cursor, out),
             Self::Head => {
-                let (left, flags) = head(cursor, limits)?;
+                let head = Head::read(cursor)?;
+                if head.has_projection() {
+                    cursor.pass_string(limits)?;
+                }
                 out.put_slice(cursor.since(start));
-                Self::Elements { left, flags }
+                Self::Elements {
+                    left: head.set.elements,
+                    strings: if head.has_attributes { 3 } else { 2 },
+                }
             }
             Self::Elements { left: 0, .. } => Self::End,
-            Self::Elements { left, flags } => {
-                element(*flags, cursor, limits, out)?;
+            Self::Elements { left, strings } => {
+                element(*strings, cursor, limits, out)?;
                 Self::Elements {
                     left: *left - 1,
-                    flags: *flags,
+                    strings: *strings,
                 }
             }
             Self::End => {
-                if cursor.length()? != 0 {
-                    return Err(cursor.corrupt("a vector set goes on behind its elements"));
-                }
+                end(cursor)?;
                 out.put_u8(0);
                 Self::Done
             }
@@ -114,29 +114,16 @@ fn copy_items(
     }
 }
 
-/// Reads up to the first element: how many there are, and the flags.
-fn head(cursor: &mut Cursor<'_>, limits: &Limits) -> Result<(u64, u64), Stop> {
-    unsigned(cursor)?;
-    let elements = unsigned(cursor)?;
-    unsigned(cursor)?;
-    let flags = unsigned(cursor)?;
-    if flags & HAS_PROJECTION != 0 {
-        unsigned(cursor)?;
-        pass_item(ITEM_STRING, cursor, limits)?;
-    }
-    Ok((elements, flags))
-}
-
 fn element(
-    flags: u64,
+    strings: u8,
     cursor: &mut Cursor<'_>,
     limits: &Limits,
     out: &mut Vec<u8>,
 ) -> Result<(), Stop> {
     let start = cursor.pos();
-    let strings = if flags & HAS_ATTRIBUTES != 0 { 3 } else { 2 };
     for _ in 0..strings {
-        pass_item(ITEM_STRING, cursor, limits)?;
+        string_item(cursor)?;
+        cursor.pass_string(limits)?;
     }
     out.put_slice(cursor.since(start));
     let parameters = node(cursor)?;
@@ -178,21 +165,6 @@ fn node(cursor: &mut Cursor<'_>) -> Result<Vec<u64>, Stop> {
         0 => Ok(kept),
         _ => Err(cursor.corrupt("a node of a vector set has too many parameters")),
     }
-}
-
-/// Servers write signed numbers as unsigned ones, and read either.
-fn unsigned(cursor: &mut Cursor<'_>) -> Result<u64, Stop> {
-    match cursor.length()? {
-        ITEM_SIGNED | ITEM_UNSIGNED => cursor.length(),
-        _ => Err(cursor.corrupt("a vector set is not made of what it has to be")),
-    }
-}
-
-fn pass_item(item: u64, cursor: &mut Cursor<'_>, limits: &Limits) -> Result<(), Stop> {
-    if cursor.length()? != item {
-        return Err(cursor.corrupt("a vector set is not made of what it has to be"));
-    }
-    cursor.pass_string(limits)
 }
 
 fn put_unsigned(out: &mut Vec<u8>, value: u64) {

@@ -6,26 +6,28 @@
 //! entries is counted: some old servers wrote one that is too high, which Valkey 9.1 refuses.
 //!
 //! An entry that nobody owns, because its consumer gave it back or a server had a bug, goes to the
-//! first consumer of its group, where there is none to one called `keyferry`: servers before 8.8
+//! first consumer of its group, where there is none to [`OWNER_OF_NACKED`]: servers before 8.8
 //! take no pending entry without an owner, and one that is not pending is never delivered again.
-//! One that several consumers own, by a bug too, stays with the first of them. Both are known at
-//! the end of a group, so its consumers are held until then.
+//! That it was given back is lost then; of the bug nothing is, the entry can be claimed as before.
+//! One that several consumers own, by a bug too, stays with the first of them, and the others lose
+//! it. All that is known at the end of a group, so its consumers are held until then.
 //!
 //! Counters and the time a consumer was last active are bookkeeping: leaving them out is no loss.
 
-use crate::keyspace::StreamId;
+use crate::keyspace::{Loss, StreamId};
 use crate::rdb::cursor::{Cursor, Stop};
-use crate::rdb::event::{StreamPending, ValueType};
 use crate::rdb::length::{put_length, put_string};
 use crate::rdb::limits::Limits;
-use crate::rdb::loss::{Loss, Losses};
+use crate::rdb::loss::Losses;
+use crate::rdb::part::StreamPending;
 use crate::rdb::value::stream::{Claim, Form, Node, Pending, id_of_lengths};
+use crate::rdb::value_type::ValueType;
 
 use super::Progress;
 
 const ID_BYTES: usize = 16;
 /// Who gets the entries that nobody owns, in a group without consumers.
-const OWNER_OF_NACKED: &[u8] = b"keyferry";
+pub(crate) const OWNER_OF_NACKED: &[u8] = b"keyferry";
 
 /// A stream that is copied while it is read.
 #[derive(Debug)]
@@ -161,7 +163,7 @@ impl StreamConversion {
             Step::Consumers if self.source.nacked => Step::NackedCount,
             Step::Owned { left: 0 } => Step::Consumers,
             Step::Owned { left } => {
-                if let Some(id) = self.claim(cursor)? {
+                if let Some(id) = self.claim(cursor, losses)? {
                     self.held.own(id);
                 }
                 Step::Owned { left: left - 1 }
@@ -170,28 +172,38 @@ impl StreamConversion {
                 left: cursor.count()?,
             },
             Step::Nacked { left: left @ 1.. } => {
-                if let Some(id) = self.claim(cursor)? {
+                if let Some(id) = self.claim(cursor, losses)? {
                     put_id(&mut self.held.nacked, id);
                 }
                 Step::Nacked { left: left - 1 }
             }
             _ => {
                 let mut held = std::mem::take(&mut self.held);
-                for id in self.pending.unclaimed_ids() {
-                    put_id(&mut held.nacked, id);
+                if !self.target.nacked {
+                    losses.add(Loss::NackedEntry, (held.nacked.len() / ID_BYTES) as u64);
                 }
-                held.write(self.target, out, losses);
+                while let Some(pending) = self.pending.claim_next() {
+                    put_id(&mut held.nacked, pending.id);
+                }
+                held.write(self.target, out);
                 Step::Groups
             }
         })
     }
 
     /// Reads the id of an entry; `None` if somebody has it already.
-    fn claim(&mut self, cursor: &mut Cursor<'_>) -> Result<Option<StreamId>, Stop> {
+    fn claim(
+        &mut self,
+        cursor: &mut Cursor<'_>,
+        losses: &mut Losses,
+    ) -> Result<Option<StreamId>, Stop> {
         let id = cursor.stream_id()?;
         match self.pending.claim(id) {
             Claim::First(_) => Ok(Some(id)),
-            Claim::Again => Ok(None),
+            Claim::Again => {
+                losses.add(Loss::ContestedEntry, 1);
+                Ok(None)
+            }
             Claim::Unknown => {
                 Err(cursor.corrupt("an entry has an owner that is not pending in its group"))
             }
@@ -320,7 +332,7 @@ impl StreamConversion {
 struct Consumers {
     /// Name and times of each, and the ids of the entries it owns.
     consumers: Vec<(Vec<u8>, Vec<u8>)>,
-    /// The ids of the entries that were given back.
+    /// The ids of the entries that nobody owns.
     nacked: Vec<u8>,
 }
 
@@ -333,9 +345,8 @@ impl Consumers {
     }
 
     /// Writes the consumers, and who owns what nobody does.
-    fn write(mut self, target: Form, out: &mut Vec<u8>, losses: &mut Losses) {
+    fn write(mut self, target: Form, out: &mut Vec<u8>) {
         if !target.nacked && !self.nacked.is_empty() {
-            losses.add(Loss::NackedEntry, (self.nacked.len() / ID_BYTES) as u64);
             if self.consumers.is_empty() {
                 self.consumers.push((never_seen(target), Vec::new()));
             }
@@ -432,15 +443,19 @@ mod tests {
 
     #[test]
     fn every_pending_entry_gets_one_owner() {
-        for (consumers, owned, given) in [
-            (&[&[1, 2][..], &[3]][..], &[&[1, 2][..], &[3]][..], 0),
-            (&[&[2], &[3]], &[&[2, 1], &[3]], 1),
-            (&[&[1, 2], &[2, 3]], &[&[1, 2], &[3]], 0),
-            (&[], &[&[1, 2, 3]], 3),
+        for (consumers, owned, losses) in [
+            (&[&[1, 2][..], &[3]][..], &[&[1, 2][..], &[3]][..], &[][..]),
+            (&[&[2], &[3]], &[&[2, 1], &[3]], &[]),
+            (
+                &[&[1, 2], &[1, 2, 3]],
+                &[&[1, 2], &[3]],
+                &[(Loss::ContestedEntry, 2)],
+            ),
+            (&[], &[&[1, 2, 3]], &[]),
         ] {
             let kind = ValueType::common(21);
             let converted = convert(stream(consumers), kind, kind, &Limits::default()).unwrap();
-            assert_eq!(converted.lost(Loss::NackedEntry), given, "{consumers:?}");
+            assert_eq!(converted.losses, losses, "{consumers:?}");
             let body = Bytes::from(converted.body);
             let mut parser = ValueParser::new(kind, body, Limits::default());
             let mut found: Vec<Vec<u64>> = Vec::new();

@@ -15,7 +15,7 @@ use bytes::Bytes;
 
 use super::{Blob, int24};
 use crate::rdb::cursor::Flaw;
-use crate::rdb::event::Element;
+use crate::rdb::part::Element;
 
 const END: u8 = 0xff;
 const HEADER_BYTES: usize = 6;

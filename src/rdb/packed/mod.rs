@@ -13,8 +13,8 @@ use bytes::Bytes;
 
 use crate::rdb::cursor::{Cursor, Flaw, Stop, count_read};
 use crate::rdb::error::ErrorKind;
-use crate::rdb::event::Element;
 use crate::rdb::limits::Limits;
+use crate::rdb::part::Element;
 
 use intset::Intset;
 use listpack::Listpack;

@@ -14,7 +14,7 @@ use bytes::Bytes;
 
 use super::{Blob, int24};
 use crate::rdb::cursor::Flaw;
-use crate::rdb::event::Element;
+use crate::rdb::part::Element;
 
 pub(super) const END: u8 = 0xff;
 pub(super) const HEADER_BYTES: usize = 10;

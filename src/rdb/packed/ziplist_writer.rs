@@ -2,7 +2,7 @@
 
 use bytes::BufMut;
 
-use crate::rdb::event::Element;
+use crate::rdb::part::Element;
 
 use super::ziplist::{COUNT_UNKNOWN, END, HEADER_BYTES};
 

@@ -10,7 +10,7 @@ use bytes::Bytes;
 
 use super::Blob;
 use crate::rdb::cursor::Flaw;
-use crate::rdb::event::Element;
+use crate::rdb::part::Element;
 
 const END: u8 = 0xff;
 const LEAVES: Flaw = Flaw("a zipmap entry leaves the zipmap");

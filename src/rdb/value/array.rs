@@ -10,8 +10,8 @@
 use bytes::Bytes;
 
 use crate::rdb::cursor::{Cursor, Stop};
-use crate::rdb::event::{Element, Part};
 use crate::rdb::limits::Limits;
+use crate::rdb::part::{Element, Part};
 
 /// An array that is being read.
 #[derive(Debug)]

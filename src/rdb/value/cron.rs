@@ -5,8 +5,8 @@
 //! ```
 
 use crate::rdb::cursor::{Cursor, Stop};
-use crate::rdb::event::Part;
 use crate::rdb::limits::Limits;
+use crate::rdb::part::Part;
 
 /// A job that is being read.
 #[derive(Debug)]

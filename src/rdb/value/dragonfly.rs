@@ -12,8 +12,9 @@
 use crate::keyspace::UnixMs;
 use crate::rdb::cursor::{Cursor, Stop};
 use crate::rdb::error::{ErrorKind, Opaque};
-use crate::rdb::event::{Element, Family, Part, ValueType};
 use crate::rdb::limits::Limits;
+use crate::rdb::part::{Element, Part};
+use crate::rdb::value_type::{Family, ValueType};
 
 /// 2023-02-01 00:00:00 UTC, from where Dragonfly counts.
 const EPOCH_S: i64 = 1_675_209_600;

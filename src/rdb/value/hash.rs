@@ -11,9 +11,10 @@
 
 use crate::keyspace::UnixMs;
 use crate::rdb::cursor::{Cursor, Stop};
-use crate::rdb::event::{Element, Family, Part, ValueType};
 use crate::rdb::limits::Limits;
 use crate::rdb::packed::{Encoding, Packed};
+use crate::rdb::part::{Element, Part};
+use crate::rdb::value_type::{Family, ValueType};
 
 const IMPOSSIBLE_EXPIRY: &str = "impossible expiry of a hash field";
 

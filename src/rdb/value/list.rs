@@ -4,9 +4,9 @@
 use bytes::Bytes;
 
 use crate::rdb::cursor::{Cursor, Stop};
-use crate::rdb::event::{Element, Part};
 use crate::rdb::limits::Limits;
 use crate::rdb::packed::{Encoding, Packed, read_blob};
+use crate::rdb::part::{Element, Part};
 
 /// A node of type 18 is one element as it is.
 pub(crate) const CONTAINER_PLAIN: u64 = 1;

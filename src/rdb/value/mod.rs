@@ -23,10 +23,12 @@ use bytes::Bytes;
 
 use super::cursor::{Cursor, Stop};
 use super::error::{Error, ErrorKind};
-use super::event::{Altitude, Event, Family, Header, Part, ValueType};
+use super::event::{Altitude, Event, Header};
 use super::limits::Limits;
 use super::packed::{Encoding, Packed};
+use super::part::Part;
 use super::reading::Reading;
+use super::value_type::{Family, ValueType};
 
 use array::Array;
 use cron::Cron;
@@ -226,7 +228,7 @@ impl ValueParser {
 mod tests {
     use super::*;
     use crate::keyspace::StreamId;
-    use crate::rdb::event::{Element, StreamMeta};
+    use crate::rdb::part::{Element, StreamMeta};
 
     const FAR: i64 = 4_102_444_800_000;
 

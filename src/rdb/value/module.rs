@@ -11,8 +11,8 @@ use bytes::Bytes;
 
 use crate::rdb::cursor::{Cursor, Stop};
 use crate::rdb::error::{Error, ErrorKind, Opaque};
-use crate::rdb::event::Part;
 use crate::rdb::limits::Limits;
+use crate::rdb::part::Part;
 
 use super::vector_set::VectorSetReader;
 

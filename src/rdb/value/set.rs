@@ -1,9 +1,9 @@
 //! Sets: by member (type 2), as an intset (11), as a listpack (20).
 
 use crate::rdb::cursor::{Cursor, Stop};
-use crate::rdb::event::Part;
 use crate::rdb::limits::Limits;
 use crate::rdb::packed::{Encoding, Packed};
+use crate::rdb::part::Part;
 
 /// A set that is being read.
 #[derive(Debug)]

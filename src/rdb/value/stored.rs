@@ -1,9 +1,11 @@
 //! What is stored of a value: packed blobs as they are, everything else by part.
 
 use crate::rdb::cursor::{Cursor, Stop};
-use crate::rdb::event::{Event, Family, Part, ValueType};
+use crate::rdb::event::Event;
 use crate::rdb::limits::Limits;
 use crate::rdb::packed::{Encoding, read_blob};
+use crate::rdb::part::Part;
+use crate::rdb::value_type::{Family, ValueType};
 
 use super::Value;
 use super::list::{Node, Nodes};

@@ -25,11 +25,11 @@ pub(crate) use node::Node;
 
 use crate::keyspace::StreamId;
 use crate::rdb::cursor::{Cursor, Stop};
-use crate::rdb::event::{
-    Family, Part, StreamConsumer, StreamGroup, StreamGroupEnd, StreamIdempotency, StreamMeta,
-    StreamPending, ValueType,
-};
 use crate::rdb::limits::Limits;
+use crate::rdb::part::{
+    Part, StreamConsumer, StreamGroup, StreamGroupEnd, StreamIdempotency, StreamMeta, StreamPending,
+};
+use crate::rdb::value_type::{Family, ValueType};
 
 pub(crate) use pending::{Claim, Pending};
 
@@ -77,6 +77,7 @@ enum Step {
     Owned { left: u64 },
     NackedCount,
     Nacked { left: u64 },
+    Unowned,
     Idempotency,
     Producers,
     ProducerIds { producer: bytes::Bytes, left: u64 },
@@ -222,7 +223,7 @@ impl Stream {
             Step::Consumers if self.consumers_left == 0 && self.form.nacked => {
                 self.step = Step::NackedCount;
             }
-            Step::Consumers if self.consumers_left == 0 => return Ok(Some(self.end_group())),
+            Step::Consumers if self.consumers_left == 0 => self.step = Step::Unowned,
             Step::Consumers => {
                 let consumer = self.consumer(cursor, limits)?;
                 self.consumers_left -= 1;
@@ -252,7 +253,7 @@ impl Stream {
                     left: cursor.count()?,
                 }
             }
-            Step::Nacked { left: 0 } => return Ok(Some(self.end_group())),
+            Step::Nacked { left: 0 } => self.step = Step::Unowned,
             Step::Nacked { left } => {
                 let id = cursor.stream_id()?;
                 *left -= 1;
@@ -265,13 +266,18 @@ impl Stream {
                     }
                 }
             }
+            Step::Unowned => return Ok(Some(self.unowned())),
             _ => return self.advance_idempotency(cursor, limits),
         }
         Ok(None)
     }
 
-    fn end_group(&mut self) -> Part {
-        self.group_end.pending_unowned = self.pending.unclaimed();
+    /// The next entry that nobody has, or the end of the group.
+    fn unowned(&mut self) -> Part {
+        if let Some(pending) = self.pending.claim_next() {
+            self.group_end.pending_unowned += 1;
+            return Part::StreamUnowned(pending);
+        }
         self.pending = Pending::default();
         self.step = Step::Groups;
         Part::StreamGroupEnd(self.group_end)
@@ -439,17 +445,20 @@ mod tests {
         body.into()
     }
 
-    /// The entries that are delivered, those that were given back, and the end of the group.
-    type Found = (Vec<u64>, Vec<u64>, StreamGroupEnd);
+    /// The entries that have owners, those that were given back, those that are nobody's, and the
+    /// end of the group.
+    type Found = (Vec<u64>, Vec<u64>, Vec<u64>, StreamGroupEnd);
 
     fn pending(byte: u8, consumers: &[&[u64]], nacked: &[u64]) -> Result<Found, crate::rdb::Error> {
         let body = stream(byte, consumers, nacked);
         let mut parser = ValueParser::new(ValueType::common(byte), body, Limits::default());
-        let (mut owned, mut unowned, mut end) = (Vec::new(), Vec::new(), None);
+        let (mut owned, mut nacked_found, mut unowned) = (Vec::new(), Vec::new(), Vec::new());
+        let mut end = None;
         while let Some(event) = parser.next_event()? {
             let (list, pending) = match event {
                 Event::Part(Part::StreamPending(pending)) => (&mut owned, pending),
-                Event::Part(Part::StreamNacked(pending)) => (&mut unowned, pending),
+                Event::Part(Part::StreamNacked(pending)) => (&mut nacked_found, pending),
+                Event::Part(Part::StreamUnowned(pending)) => (&mut unowned, pending),
                 Event::Part(Part::StreamGroupEnd(found)) => {
                     end = Some(found);
                     continue;
@@ -461,7 +470,7 @@ mod tests {
             assert_eq!(found, (1000 + seq as i64, seq));
             list.push(seq);
         }
-        Ok((owned, unowned, end.expect("every group ends")))
+        Ok((owned, nacked_found, unowned, end.expect("every group ends")))
     }
 
     fn end(pending_unowned: u64, pending_contested: u64) -> StreamGroupEnd {
@@ -473,19 +482,26 @@ mod tests {
 
     #[test]
     fn pending_entries_follow_their_first_owner_and_the_others_are_counted() {
-        for (name, consumers, owned, end) in [
+        for (name, consumers, owned, unowned, end) in [
             (
                 "each has one",
                 &[&[1, 3][..], &[2]][..],
                 vec![1, 3, 2],
+                vec![],
                 end(0, 0),
             ),
-            ("nobody has 2", &[&[1, 3]], vec![1, 3], end(1, 0)),
-            ("both have 1", &[&[1, 2, 3], &[1]], vec![1, 2, 3], end(0, 1)),
-            ("no consumers", &[], vec![], end(3, 0)),
+            ("nobody has 2", &[&[1, 3]], vec![1, 3], vec![2], end(1, 0)),
+            (
+                "both have 1",
+                &[&[1, 2, 3], &[1]],
+                vec![1, 2, 3],
+                vec![],
+                end(0, 1),
+            ),
+            ("no consumers", &[], vec![], vec![1, 2, 3], end(3, 0)),
         ] {
             for byte in [15, 19, 21, 26, 27] {
-                let expected = Ok((owned.clone(), vec![], end));
+                let expected = Ok((owned.clone(), vec![], unowned.clone(), end));
                 assert_eq!(pending(byte, consumers, &[]), expected, "{name}, {byte}");
             }
         }
@@ -499,19 +515,19 @@ mod tests {
                 "two of three",
                 &[&[2][..]][..],
                 &[3, 1][..],
-                (vec![2], vec![3, 1], end(0, 0)),
+                (vec![2], vec![3, 1], vec![], end(0, 0)),
             ),
             (
                 "all, no consumer",
                 &[],
                 &[1, 2, 3],
-                (vec![], vec![1, 2, 3], end(0, 0)),
+                (vec![], vec![1, 2, 3], vec![], end(0, 0)),
             ),
             (
                 "owned all the same",
                 &[&[1]],
                 &[1, 2],
-                (vec![1], vec![2], end(1, 1)),
+                (vec![1], vec![2], vec![3], end(1, 1)),
             ),
         ] {
             assert_eq!(pending(27, consumers, nacked), Ok(expected), "{name}");

@@ -1,11 +1,11 @@
 //! Strings (type 0): in one piece, or in chunks when they are long, inflated as they arrive.
 
 use crate::rdb::cursor::{Cursor, Stop};
-use crate::rdb::event::{Element, Part};
 use crate::rdb::length::Prefix;
 use crate::rdb::limits::Limits;
 use crate::rdb::lzf::Inflater;
 use crate::rdb::opcode::TYPE_STRING;
+use crate::rdb::part::{Element, Part};
 
 /// A string that is being read.
 #[derive(Debug)]

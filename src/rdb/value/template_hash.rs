@@ -9,10 +9,11 @@
 //! ```
 
 use crate::rdb::cursor::{Cursor, Stop};
-use crate::rdb::event::{Element, Family, Part, ValueType};
 use crate::rdb::limits::Limits;
 use crate::rdb::packed::{Encoding, Packed};
+use crate::rdb::part::{Element, Part};
 use crate::rdb::template::{NameList, Names};
+use crate::rdb::value_type::{Family, ValueType};
 
 /// Names in front of the values are a listpack.
 const NAMES_PACKED: u64 = 0;

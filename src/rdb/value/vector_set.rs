@@ -11,13 +11,16 @@
 //! the last parameter of p: norm of the vector as it was given, range of its components << 32
 //! ```
 //!
+//! The head, the kinds of items and the end are read here for whoever reads a vector set; the strings
+//! and parameters between them as it suits him: delivered, or copied (`convert/module.rs`).
+//!
 //! The other parameters are the links of the graph, which is made anew wherever the elements go.
 
 use bytes::Bytes;
 
 use crate::rdb::cursor::{Cursor, Stop};
-use crate::rdb::event::{Part, Quantization, Vector, VectorSet};
 use crate::rdb::limits::Limits;
+use crate::rdb::part::{Part, Quantization, Vector, VectorSet};
 use crate::rdb::walk::{Op, Walk};
 
 use super::module::{ITEM_END, ITEM_SIGNED, ITEM_STRING, ITEM_UNSIGNED};
@@ -79,9 +82,7 @@ impl VectorSetReader {
                     self.step = Step::Elements;
                 }
                 Step::Elements if self.left == 0 => {
-                    if cursor.length()? != ITEM_END {
-                        return Err(cursor.corrupt("a vector set goes on behind its elements"));
-                    }
+                    end(cursor)?;
                     self.step = Step::Done;
                 }
                 Step::Elements => self.strings(cursor, limits)?,
@@ -102,39 +103,16 @@ impl VectorSetReader {
     }
 
     fn head(&mut self, cursor: &mut Cursor<'_>) -> Result<Part, Stop> {
-        let (dimensions, elements) = (unsigned(cursor)?, unsigned(cursor)?);
-        let (settings, flags) = (unsigned(cursor)?, unsigned(cursor)?);
-        self.quantization = match settings & 0xff {
-            0 => Quantization::None,
-            1 => Quantization::Int8,
-            2 => Quantization::Binary,
-            _ => return Err(cursor.corrupt("undefined quantization of a vector set")),
+        let head = Head::read(cursor)?;
+        self.vector_bytes = head.vector_bytes;
+        self.quantization = head.set.quantization;
+        self.has_attributes = head.has_attributes;
+        self.left = head.set.elements;
+        self.step = match head.has_projection() {
+            true => Step::Projection(Walk::new(&[Op::Str])),
+            false => Step::Elements,
         };
-        let bytes = match self.quantization {
-            Quantization::None => dimensions.checked_mul(4),
-            Quantization::Int8 => Some(dimensions),
-            Quantization::Binary => dimensions.div_ceil(64).checked_mul(8),
-        };
-        let impossible = || cursor.corrupt("impossible dimensions of a vector set");
-        self.vector_bytes = bytes.ok_or_else(impossible)?;
-        let mut input_dimensions = None;
-        if flags & HAS_PROJECTION != 0 {
-            input_dimensions = Some(unsigned(cursor)?);
-            string_item(cursor)?;
-        }
-        self.has_attributes = flags & HAS_ATTRIBUTES != 0;
-        self.left = elements;
-        self.step = match input_dimensions {
-            Some(_) => Step::Projection(Walk::new(&[Op::Str])),
-            None => Step::Elements,
-        };
-        Ok(Part::VectorSet(VectorSet {
-            dimensions,
-            elements,
-            quantization: self.quantization,
-            links_max: settings >> 8 & 0xffff,
-            input_dimensions,
-        }))
+        Ok(Part::VectorSet(head.set))
     }
 
     /// Reads the next string of an element, or how many parameters follow them.
@@ -183,15 +161,76 @@ impl VectorSetReader {
     }
 }
 
-/// Servers write signed numbers as unsigned ones, and read either.
-fn unsigned(cursor: &mut Cursor<'_>) -> Result<u64, Stop> {
+/// What stands before the elements.
+#[derive(Debug)]
+pub(crate) struct Head {
+    pub(crate) set: VectorSet,
+    /// Each element has a third string, between its name and its vector.
+    pub(crate) has_attributes: bool,
+    /// How long each vector is, in bytes.
+    vector_bytes: u64,
+}
+
+impl Head {
+    /// Reads it up to the string of the projection, if it has one.
+    pub(crate) fn read(cursor: &mut Cursor<'_>) -> Result<Self, Stop> {
+        let (dimensions, elements) = (unsigned(cursor)?, unsigned(cursor)?);
+        let (settings, flags) = (unsigned(cursor)?, unsigned(cursor)?);
+        let quantization = match settings & 0xff {
+            0 => Quantization::None,
+            1 => Quantization::Int8,
+            2 => Quantization::Binary,
+            _ => return Err(cursor.corrupt("undefined quantization of a vector set")),
+        };
+        let bytes = match quantization {
+            Quantization::None => dimensions.checked_mul(4),
+            Quantization::Int8 => Some(dimensions),
+            Quantization::Binary => dimensions.div_ceil(64).checked_mul(8),
+        };
+        let impossible = || cursor.corrupt("impossible dimensions of a vector set");
+        let vector_bytes = bytes.ok_or_else(impossible)?;
+        let mut input_dimensions = None;
+        if flags & HAS_PROJECTION != 0 {
+            input_dimensions = Some(unsigned(cursor)?);
+            string_item(cursor)?;
+        }
+        Ok(Self {
+            set: VectorSet {
+                dimensions,
+                elements,
+                quantization,
+                links_max: settings >> 8 & 0xffff,
+                input_dimensions,
+            },
+            has_attributes: flags & HAS_ATTRIBUTES != 0,
+            vector_bytes,
+        })
+    }
+
+    /// Whether a string with the projection follows.
+    pub(crate) fn has_projection(&self) -> bool {
+        self.set.input_dimensions.is_some()
+    }
+}
+
+/// Reads the end behind the last element.
+pub(crate) fn end(cursor: &mut Cursor<'_>) -> Result<(), Stop> {
+    match cursor.length()? {
+        ITEM_END => Ok(()),
+        _ => Err(cursor.corrupt("a vector set goes on behind its elements")),
+    }
+}
+
+/// Reads a number. Servers write signed ones as unsigned ones, and read either.
+pub(crate) fn unsigned(cursor: &mut Cursor<'_>) -> Result<u64, Stop> {
     match cursor.length()? {
         ITEM_SIGNED | ITEM_UNSIGNED => cursor.length(),
         _ => Err(cursor.corrupt("a vector set has something else in the place of a number")),
     }
 }
 
-fn string_item(cursor: &mut Cursor<'_>) -> Result<(), Stop> {
+/// Reads that a string follows.
+pub(crate) fn string_item(cursor: &mut Cursor<'_>) -> Result<(), Stop> {
     match cursor.length()? {
         ITEM_STRING => Ok(()),
         _ => Err(cursor.corrupt("a vector set has something else in the place of a string")),

@@ -2,9 +2,9 @@
 //! a listpack (17).
 
 use crate::rdb::cursor::{Cursor, Stop};
-use crate::rdb::event::{Element, Part};
 use crate::rdb::limits::Limits;
 use crate::rdb::packed::{Encoding, Packed};
+use crate::rdb::part::{Element, Part};
 
 const NOT_A_NUMBER: &str = "a score is not a number";
 

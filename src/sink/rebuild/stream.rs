@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use crate::{
     keyspace::{StreamId, UnixMs},
-    rdb::{Element, StreamGroup, StreamIdempotency, StreamMeta, StreamPending},
+    rdb::{self, Element, StreamGroup, StreamIdempotency, StreamMeta, StreamPending},
     resp::Command,
     sink::{Loss, Lossy, Target, line::Line, translate::create_consumer_by_reading},
 };
@@ -16,9 +16,6 @@ use super::{ChunkLimits, entry_ids::EntryIds};
 
 /// A group that exists only while an empty stream is created.
 const TEMPORARY_GROUP: &str = "keyferry";
-
-/// Who gets the entries that nobody owns, in a group without consumers.
-const OWNER_OF_NACKED: &[u8] = b"keyferry";
 
 /// The stream a [`super::Rebuild`] works on, if it is one.
 #[derive(Debug)]
@@ -147,25 +144,34 @@ impl StreamRebuild {
         self.consumer = name;
     }
 
-    /// Gives an entry that nobody owns to the first consumer, as conversion to older types does.
+    /// As [`unowned`](Self::unowned), an entry that was given back.
     pub(super) fn nacked(
         &mut self,
         pending: &StreamPending,
         out: &mut Vec<Command>,
     ) -> Result<(), Lossy> {
+        self.unowned(pending, out)?;
+        Err(Lossy {
+            loss: Loss::NackedEntry,
+            key: self.key.clone(),
+        })
+    }
+
+    /// Gives an entry that nobody owns to the first consumer, as conversion to older types does.
+    pub(super) fn unowned(
+        &mut self,
+        pending: &StreamPending,
+        out: &mut Vec<Command>,
+    ) -> Result<(), Lossy> {
         match self.first_consumer.clone() {
-            None => self.consumer(Bytes::from_static(OWNER_OF_NACKED), out),
+            None => self.consumer(Bytes::from_static(rdb::OWNER_OF_NACKED), out),
             Some(first) if first != self.consumer => {
                 self.flush(out);
                 self.consumer = first;
             }
             Some(_) => {}
         }
-        self.pending(pending, out)?;
-        Err(Lossy {
-            loss: Loss::NackedEntry,
-            key: self.key.clone(),
-        })
+        self.pending(pending, out)
     }
 
     pub(super) fn pending(

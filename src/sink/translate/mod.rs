@@ -127,7 +127,8 @@ impl Translator {
     ///
     /// # Errors
     ///
-    /// When something would be lost and the policy is to stop; `out` is left as it was.
+    /// When something would be lost and the policy is to stop, or a value cannot be read; `out` is
+    /// left as it was.
     pub fn translate(
         &self,
         command: Command,
@@ -161,12 +162,20 @@ impl Translator {
                 }
                 Ok(Verdict::Lossy(Lossy { loss, key }))
             }
+            Outcome::Unreadable(source) => {
+                out.truncate(len);
+                Err(Untranslatable::Unreadable {
+                    command: shown_name(&command),
+                    key: shown_key(&command),
+                    source: Box::new(source),
+                })
+            }
         }
     }
 
     fn untranslatable(&self, command: &Command, key: Bytes, loss: Loss) -> Untranslatable {
-        Untranslatable {
-            command: String::from_utf8_lossy(command.name()).to_ascii_uppercase(),
+        Untranslatable::Lossy {
+            command: shown_name(command),
             key,
             loss,
             target: self.target.to_string(),
@@ -224,6 +233,10 @@ pub fn carries_held_expiry(command: &Command) -> bool {
         })
     };
     command.args().iter().any(held)
+}
+
+fn shown_name(command: &Command) -> String {
+    String::from_utf8_lossy(command.name()).to_ascii_uppercase()
 }
 
 /// What a message about a command names: its first key, its library, or else its first argument.

@@ -1,7 +1,8 @@
 //! RESTORE and FUNCTION RESTORE in the stream.
 //!
-//! A payload is checked and gets a footer that the target takes. A stream too new for the target
-//! is written as one of an older type; any other value is rebuilt with commands.
+//! A payload is checked and gets a footer that the target takes. A stream that is too new for the
+//! target, or that it would not survive, is converted; any other value is rebuilt with commands.
+//! What cannot be read must not reach the target, as some servers end over it.
 
 use bytes::{BufMut, Bytes, BytesMut};
 
@@ -49,26 +50,22 @@ pub(super) fn restore(scene: &Scene<'_>, command: &Command, out: &mut Vec<Comman
     if value_type.is_module() {
         return restore_module(scene, &restore, &payload, out);
     }
-    // What cannot be read must not reach the target: some end it.
-    let Ok(stands) = stands_as_is(scene.target, value_type, &payload.body, UnixMs::MIN) else {
-        return Outcome::Lossy(Loss::UnknownValue);
+    let stands = match stands_as_is(scene.target, value_type, &payload.body, UnixMs::MIN) {
+        Ok(stands) => stands,
+        Err(error) => return Outcome::Unreadable(error),
     };
-    if !stands {
-        return rebuild(scene, &restore, payload, out);
-    }
     let is_held = scene.hold.is_on() && value_type.has_field_expiry();
-    if scene.target.restores(value_type) && !is_held {
+    if stands && scene.target.restores(value_type) && !is_held {
         write(scene, &restore, &with_footer(scene, &payload), out);
         return Outcome::Rewritten;
     }
     if let Some(loss) = scene.target.loses(value_type) {
         return Outcome::Lossy(loss);
     }
-    if let Some((converted, outcome)) = as_older_stream(scene, &payload) {
-        write(scene, &restore, &converted, out);
-        return outcome;
+    match value_type.is_stream() {
+        true => restore_converted(scene, &restore, &payload, out),
+        false => rebuild(scene, &restore, payload, out),
     }
-    rebuild(scene, &restore, payload, out)
 }
 
 /// `FUNCTION RESTORE payload [APPEND | REPLACE | FLUSH]`.
@@ -175,18 +172,23 @@ fn assemble(scene: &Scene<'_>, value_type: ValueType, body: &[u8]) -> Bytes {
     whole.freeze()
 }
 
-/// A stream in the newest type that the target takes; `None` when it is no stream, or broken.
-fn as_older_stream(scene: &Scene<'_>, payload: &Payload) -> Option<(Bytes, Outcome)> {
-    if !payload.value_type.is_stream() {
-        return None;
-    }
-    let to = ValueType::common(scene.target.newest_stream());
+/// A stream in a type that the target takes, put right.
+fn restore_converted(
+    scene: &Scene<'_>,
+    restore: &Restore<'_>,
+    payload: &Payload,
+    out: &mut Vec<Command>,
+) -> Outcome {
+    let to = scene.target.stream_type_for(payload.value_type);
     let limits = Limits::default();
-    let converted = rdb::convert(payload.body.clone(), payload.value_type, to, &limits).ok()?;
-    let mut losses = converted.losses.iter();
-    let loss = losses.find_map(|(loss, _)| Loss::of_stream(*loss));
-    let outcome = loss.map_or(Outcome::Rewritten, Outcome::Lossy);
-    Some((assemble(scene, to, &converted.body), outcome))
+    let converted = match rdb::convert(payload.body.clone(), payload.value_type, to, &limits) {
+        Ok(converted) => converted,
+        Err(error) => return Outcome::Unreadable(error),
+    };
+    let whole = assemble(scene, to, &converted.body);
+    write(scene, restore, &whole, out);
+    let loss = converted.losses.first();
+    loss.map_or(Outcome::Rewritten, |(loss, _)| Outcome::Lossy(*loss))
 }
 
 /// The key is deleted first: commands add to what is there. IDLETIME and FREQ are hints that no
@@ -197,7 +199,6 @@ fn rebuild(
     payload: Payload,
     out: &mut Vec<Command>,
 ) -> Outcome {
-    let len = out.len();
     out.push(Line::new("DEL").arg(restore.key).done());
     let mut rebuild = Rebuild::new(restore.key.clone(), scene.target, scene.hold, CHUNK);
     let mut parser = ValueParser::new(payload.value_type, payload.body, Limits::default());
@@ -211,12 +212,7 @@ fn rebuild(
             }
             Ok(Some(_)) => {}
             Ok(None) => break,
-            Err(_) => {
-                // What cannot be read cannot be rebuilt; the target answers for the payload.
-                out.truncate(len);
-                write(scene, restore, restore.payload, out);
-                return Outcome::Rewritten;
-            }
+            Err(error) => return Outcome::Unreadable(error),
         }
     }
     rebuild.finish(out);

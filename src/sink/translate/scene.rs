@@ -4,6 +4,7 @@ use bytes::Bytes;
 
 use crate::{
     keyspace::{Db, UnixMs},
+    rdb,
     resp::Command,
     sink::{Hold, Loss, Publish, Target, line::Line},
 };
@@ -14,7 +15,7 @@ use super::DropReason;
 pub(super) type Rule = for<'a> fn(&Scene<'a>, &Command, &mut Vec<Command>) -> Outcome;
 
 /// What a rule made of a command.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Outcome {
     /// It passes as it is; nothing was appended.
     Unchanged,
@@ -24,6 +25,8 @@ pub(super) enum Outcome {
     Dropped(DropReason),
     /// What was appended, perhaps nothing, says the same but for this.
     Lossy(Loss),
+    /// It carries a value that cannot be read.
+    Unreadable(rdb::Error),
 }
 
 /// Everything a rule may depend on.

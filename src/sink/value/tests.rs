@@ -3,7 +3,11 @@
 use std::path::PathBuf;
 
 use super::*;
-use crate::{rdb::Element, resp::CommandDecoder, sink::Flavor};
+use crate::{
+    rdb::Element,
+    resp::CommandDecoder,
+    sink::{Flavor, gather::BATCH_BYTES},
+};
 
 const FAR_MS: UnixMs = 4_102_444_800_000;
 const NOW_MS: UnixMs = 1_795_000_000_000;
@@ -225,6 +229,7 @@ fn a_key_that_exists_is_left_alone_in_every_way_of_writing() {
             vec![element(long)],
             vec![
                 "MULTI".to_string(),
+                "SET __keyferry:mark:0 1".to_string(),
                 "UNLINK __keyferry:staging:0".to_string(),
                 format!("RPUSH __keyferry:staging:0 {long}"),
                 "PEXPIREAT __keyferry:staging:0 4102444800000".to_string(),
@@ -332,6 +337,92 @@ fn a_body_that_would_harm_the_target_is_written_otherwise_or_refused() {
     let min = ((1_i64 << 46) - 1).to_le_bytes().escape_ascii().to_string();
     let restore = format!("RESTORE k 0 <24:{min}\\x01\\x01\\x01f\\x01v> REPLACE");
     assert_eq!(batches.concat(), [restore]);
+}
+
+/// A stream of type 21 that says it has so many entries and has none, with a group in which one
+/// is pending that is deleted, and consumers that own it.
+fn odd_stream(length: u8, owners: usize) -> Event {
+    let mut body = vec![0, length];
+    body.extend_from_slice(b"\x07\0\0\0\0\0\0\x01\x01g\0\0\0\x01");
+    body.extend_from_slice(&[1; 16]);
+    body.extend_from_slice(&[0; 9]);
+    body.push(owners as u8);
+    for _ in 0..owners {
+        body.extend_from_slice(b"\x01c");
+        body.extend_from_slice(&[0; 16]);
+        body.push(1);
+        body.extend_from_slice(&[1; 16]);
+    }
+    Event::Body(body.into())
+}
+
+#[test]
+fn a_stream_that_would_harm_the_target_is_put_right() {
+    for (name, length, owners, losses) in [
+        ("it stands", 0, 1, 0),
+        ("a wrong length", 3, 1, 0),
+        ("nobody owns an entry", 0, 0, 0),
+        ("two own one", 0, 3, 2),
+    ] {
+        let drops = ValueConfig {
+            on_lossy: OnLossy::Drop,
+            ..config()
+        };
+        let mut writer = ValueWriter::new(target(Flavor::Valkey, 9, 1), drops);
+        writer.begin(Db(0), key("k", 21), NOW_MS).unwrap();
+        writer.take(odd_stream(length, owners)).unwrap();
+        writer.flush();
+        let (_, batch) = writer.ready().unwrap();
+        let written = words(&batch);
+        assert_eq!(written.len(), 1, "{name}: {written:?}");
+        assert!(
+            written[0].starts_with("RESTORE k 0 <21:\\x00\\x00\\x07"),
+            "{name}: {written:?}"
+        );
+        assert_eq!(writer.losses().total(), losses, "{name}");
+    }
+    let contested = vec![odd_stream(0, 2)];
+    let error = write(
+        target(Flavor::Redis, 8, 6),
+        config(),
+        key("k", 21),
+        contested,
+    );
+    let kind = error.unwrap_err().kind;
+    assert!(
+        matches!(&*kind, ErrorKind::Lossy { lossy, .. } if lossy.loss == Loss::ContestedEntry),
+        "{kind:?}"
+    );
+}
+
+#[test]
+fn a_module_that_is_longer_than_the_target_takes_is_lost_once() {
+    let small = Arc::new(Target {
+        bulk_bytes_max: 1000,
+        ..(*target(Flavor::Redis, 8, 6)).clone()
+    });
+    let drops = ValueConfig {
+        on_lossy: OnLossy::Drop,
+        ..config()
+    };
+    let piece = || Event::BodyPiece(Bytes::from_static(b"piece"));
+    let mut writer = ValueWriter::new(Arc::clone(&small), drops);
+    let altitude = writer.begin(Db(0), key("k", 7), NOW_MS).unwrap();
+    assert_eq!(altitude, Altitude::Raw { bytes_max: 989 });
+    for event in [piece(), piece(), Event::ValueEnd] {
+        writer.take(event).unwrap();
+    }
+    writer.flush();
+    assert!(writer.ready().is_none());
+    assert_eq!((writer.losses().total(), writer.left_out().empty), (1, 0));
+
+    let kind = write(small, config(), key("k", 7), vec![piece()])
+        .unwrap_err()
+        .kind;
+    assert!(
+        matches!(&*kind, ErrorKind::Lossy { lossy, .. } if lossy.loss == Loss::LongModuleValue),
+        "{kind:?}"
+    );
 }
 
 #[test]

@@ -10,6 +10,9 @@ use std::{
 
 use super::server::signal;
 
+/// What keyferry keeps on disk. Every test has a source and a target of its own, and so a directory.
+pub(crate) const STATE_DIR: &str = concat!(env!("CARGO_TARGET_TMPDIR"), "/state");
+
 /// A run of `keyferry`; killed when it is dropped before its end.
 pub(crate) struct Keyferry {
     process: Child,
@@ -72,6 +75,8 @@ impl Keyferry {
         }
         let mut process = process
             .args(args)
+            .env("XDG_STATE_HOME", STATE_DIR)
+            .env_remove("STATE_DIRECTORY")
             .envs(environment.iter().copied())
             .stdin(stdin)
             .stdout(Stdio::piped())

@@ -10,6 +10,7 @@
 pub(crate) mod client;
 
 pub(crate) mod dataset;
+pub(crate) mod http;
 pub(crate) mod keyferry;
 pub(crate) mod migration;
 pub(crate) mod oracle;

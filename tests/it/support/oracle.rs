@@ -63,7 +63,7 @@ impl Oracle {
             // Redis 7.0 has the counter and does not tell its replicas (measured: its own differ).
             entries_read: source.is_redis_from(7, 4) || source.is_valkey_from(8, 0),
             without_dbs: Vec::new(),
-            without_prefix: None,
+            without_prefix: Some(b"keyferry:checkpoint:".to_vec()),
         }
     }
 

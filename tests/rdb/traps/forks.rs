@@ -27,6 +27,16 @@ fn string(bytes: &[u8]) -> Vec<u8> {
     [&(0x4000 | bytes.len() as u16).to_be_bytes()[..], bytes].concat()
 }
 
+/// A string in the compression of its own, as literals only.
+fn lzf(bytes: &[u8]) -> Vec<u8> {
+    let runs = bytes
+        .chunks(32)
+        .map(|run| [&[run.len() as u8 - 1], run].concat());
+    let compressed = runs.collect::<Vec<_>>().concat();
+    let size = |bytes: &[u8]| (0x4000 | bytes.len() as u16).to_be_bytes();
+    [&b"\xc3"[..], &size(&compressed), &size(bytes), &compressed].concat()
+}
+
 /// Records that stand in the file as an LZ4 frame.
 fn section(records: &[u8]) -> Vec<u8> {
     dragonfly(&[&[202][..], &string(&lz4(records))].concat())
@@ -200,6 +210,11 @@ fn sections() -> Vec<Trap> {
             "section that is a number",
             dragonfly(b"\xca\xc0\x01"),
             Corrupt("an integer stands in the place of a compressed section"),
+        ),
+        (
+            "section whose frame is compressed by LZF, too",
+            dragonfly(&[&[202][..], &lzf(&lz4_frame)].concat()),
+            Corrupt("a compressed section is compressed once more"),
         ),
         (
             "section of another kind",

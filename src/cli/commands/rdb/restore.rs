@@ -1,5 +1,7 @@
 //! `keyferry rdb restore`.
 
+use std::sync::Arc;
+
 use clap::{Arg, ArgAction, Command};
 
 use super::Task;
@@ -7,7 +9,7 @@ use crate::{
     cli::{
         Exit,
         args::{
-            rdb::{SOURCE_SETTINGS, TARGET_SETTINGS, with_filter, with_input},
+            rdb::{SOURCE_SETTINGS, TARGET_SETTINGS, with_filter, with_known_input},
             with_some_settings,
         },
         consent,
@@ -37,7 +39,7 @@ pub(super) fn command() -> Command {
                 .help_heading("Writing to the target"),
         );
     let settings = [&SOURCE_SETTINGS[..], &TARGET_SETTINGS, &["json"]].concat();
-    with_some_settings(with_filter(with_input(command)), &settings)
+    with_some_settings(with_filter(with_known_input(command)), &settings)
 }
 
 pub(super) fn run(task: &Task<'_>) -> Result<Exit, Diagnostic> {
@@ -58,11 +60,12 @@ pub(super) fn run(task: &Task<'_>) -> Result<Exit, Diagnostic> {
         target,
     };
     let route = Route::restored(&restoration.input, &restoration.target);
+    let shown = (route, Arc::default());
     to_its_end(
         &task.talk,
         &task.screen,
         task.crash,
-        route,
+        shown,
         |progress, stop| pipeline::restore(&restoration, progress, stop, consent),
     )
 }

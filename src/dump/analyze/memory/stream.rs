@@ -76,7 +76,7 @@ impl<'a> StreamMemory<'a> {
                     + self.tree_key(name);
             }
             // It hangs in the tree of its group and in that of its consumer.
-            Part::StreamPending(_) | Part::StreamNacked(_) => {
+            Part::StreamPending(_) | Part::StreamNacked(_) | Part::StreamUnowned(_) => {
                 self.bytes += usable(PENDING_BYTES)
                     + 2 * self.tree_key(OBJECT_BYTES)
                     + self.model.layout.pending_extra;

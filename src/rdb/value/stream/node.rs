@@ -10,9 +10,9 @@
 use crate::keyspace::StreamId;
 use crate::rdb::cursor::{Cursor, Stop};
 use crate::rdb::error::ErrorKind;
-use crate::rdb::event::Element;
 use crate::rdb::limits::Limits;
 use crate::rdb::packed::{Encoding, Packed};
+use crate::rdb::part::Element;
 
 const FLAG_DELETED: i64 = 1;
 const FLAG_SAME_FIELDS: i64 = 2;

@@ -2,13 +2,15 @@
 
 use crate::keyspace::StreamId;
 use crate::rdb::cursor::Flaw;
-use crate::rdb::event::StreamPending;
+use crate::rdb::part::StreamPending;
 
 /// Pending entries in the order of their ids, and which of them have an owner.
 #[derive(Debug, Default)]
 pub(crate) struct Pending {
     entries: Vec<StreamPending>,
     claimed: Vec<bool>,
+    /// Before here all are claimed.
+    unclaimed_from: usize,
 }
 
 /// What became of a claim.
@@ -54,15 +56,14 @@ impl Pending {
         }
     }
 
-    pub(crate) fn unclaimed_ids(&self) -> impl Iterator<Item = StreamId> {
-        let entries = self.entries.iter().zip(&self.claimed);
-        entries
-            .filter(|(_, claimed)| !**claimed)
-            .map(|(pending, _)| pending.id)
-    }
-
-    pub(crate) fn unclaimed(&self) -> u64 {
-        self.claimed.iter().filter(|claimed| !**claimed).count() as u64
+    /// Claims the first entry that nobody has claimed, if there is one.
+    pub(crate) fn claim_next(&mut self) -> Option<StreamPending> {
+        let unclaimed = self.claimed.get_mut(self.unclaimed_from..)?;
+        let ahead = unclaimed.iter().position(|claimed| !claimed);
+        let at = ahead.map_or(self.claimed.len(), |ahead| self.unclaimed_from + ahead);
+        self.unclaimed_from = at;
+        *self.claimed.get_mut(at)? = true;
+        self.entries.get(at).copied()
     }
 }
 
@@ -90,7 +91,9 @@ mod tests {
         assert_eq!(pending.claim(entry(3).id), Claim::First(entry(3)));
         assert_eq!(pending.claim(entry(2).id), Claim::Again);
         assert_eq!(pending.claim(entry(4).id), Claim::Unknown);
-        assert_eq!(pending.unclaimed(), 1);
+        assert_eq!(pending.claim_next(), Some(entry(1)));
+        assert_eq!(pending.claim(entry(1).id), Claim::Again);
+        assert_eq!(pending.claim_next(), None);
     }
 
     #[test]

@@ -1,0 +1,757 @@
+//! The task behind a lane: what is sent, what was answered, what is sent again.
+
+use std::{
+    collections::VecDeque,
+    io,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use bytes::{Buf, Bytes, BytesMut};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf},
+    sync::mpsc,
+};
+
+use crate::{
+    keyspace::{Db, Escaped},
+    net::Connection,
+    resp::{self, CommandDecoder, Encoder, Reply, ReplyDecoder, ReplyError, ReplyErrorKind},
+};
+
+use super::{
+    super::{
+        batch::{self, Batch, Named, Request, Shape, Writes},
+        connect::{Connected, connect},
+        error::{Error, ErrorKind},
+        fallback::{self, Plan, Rebuilding},
+        judge::{Verdict, judge, named},
+        policy::{Conflict, OnLossy},
+        staging::{rebuild_key, transaction},
+        window::{Share, Window},
+    },
+    Confirmed, LaneConfig, LaneEvent, Marks,
+};
+
+/// Room that a read of replies gets.
+const REPLY_BYTES: usize = 16 * 1024;
+
+/// The longest pause between two tries of what was refused.
+const BACKOFF_MAX: Duration = Duration::from_secs(2);
+const BACKOFF_MIN: Duration = Duration::from_millis(50);
+
+/// An idle connection says PING this often, so that nobody on the way forgets it.
+const KEEPALIVE: Duration = Duration::from_secs(10);
+/// Somebody is told when the target has not answered for so long.
+const SILENCE: Duration = Duration::from_secs(5);
+
+/// The task behind a lane.
+pub(super) struct Driver {
+    pub(super) config: LaneConfig,
+    pub(super) index: usize,
+    reader: ReadHalf<Connection>,
+    writer: WriteHalf<Connection>,
+    /// By what the target can be asked to close the connection.
+    pub(super) connection_id: Option<u64>,
+    pub(super) events: mpsc::UnboundedSender<LaneEvent>,
+    decoder: ReplyDecoder,
+    inbound: BytesMut,
+    outgoing: VecDeque<Bytes>,
+    pub(super) in_flight: VecDeque<InFlight>,
+    in_flight_bytes: usize,
+    /// More batches may come.
+    open: bool,
+    /// A batch that came from the queue and must wait until all before it is confirmed.
+    held_back: Option<Batch>,
+    refused: Vec<Refused>,
+    /// Values whose RESTORE was refused, the first of which is under way with other commands.
+    rebuilding: VecDeque<Rebuilt>,
+    retry: Option<Retrying>,
+    /// The db that will be selected once everything outgoing is executed; of the stream's batches,
+    /// which select by themselves, once everything confirmed is.
+    pub(super) db: Db,
+    /// The mark of the last transaction that was confirmed.
+    pub(super) confirmed_mark: u64,
+    /// When the target last answered, or the lane last had nothing to wait for.
+    heard_at: Instant,
+    silence_told: bool,
+}
+
+/// A batch that was sent, and how far its replies have come.
+pub(super) struct InFlight {
+    pub(super) batch: Batch,
+    /// The request whose replies come next.
+    next: usize,
+    replies: Vec<Reply>,
+    pub(super) done: Confirmed,
+    /// Its part of the window, counted until it is confirmed or the lane has ended.
+    _share: Share,
+    /// It was sent before, on a connection that was lost.
+    resent: bool,
+}
+
+/// A request to be sent again.
+struct Refused {
+    segments: Vec<Bytes>,
+    request: Request,
+    applied_offset: Option<u64>,
+    resent: bool,
+}
+
+/// A RESTORE that is said with other commands.
+struct Rebuilt {
+    plan: Plan,
+    /// `None` until its first transaction is sent.
+    begun: Option<Rebuilding>,
+    /// It was begun before, on a connection that was lost.
+    resent: bool,
+    key: Bytes,
+    db: Db,
+    writes: Writes,
+    applied_offset: Option<u64>,
+}
+
+/// The state of waiting out a passing refusal.
+struct Retrying {
+    since: Instant,
+    at: Option<Instant>,
+    backoff: Duration,
+    /// Somebody was told that we wait.
+    announced: bool,
+}
+
+impl Retrying {
+    fn begin() -> Retrying {
+        Retrying {
+            since: Instant::now(),
+            at: None,
+            backoff: BACKOFF_MIN,
+            announced: false,
+        }
+    }
+}
+
+impl InFlight {
+    fn new(batch: Batch, window: &Arc<Window>) -> InFlight {
+        InFlight {
+            _share: window.share(&batch),
+            batch,
+            next: 0,
+            replies: Vec::new(),
+            done: Confirmed::default(),
+            resent: false,
+        }
+    }
+
+    /// Where the bytes of request `index` begin.
+    fn start_of(&self, index: usize) -> usize {
+        index
+            .checked_sub(1)
+            .and_then(|before| self.batch.requests.get(before))
+            .map_or(0, |before| before.end)
+    }
+
+    /// The request whose replies come next.
+    pub(super) fn request(&self) -> Option<&Request> {
+        self.batch.requests.get(self.next)
+    }
+
+    /// Forgets the replies that are not complete; returns what has to be sent again.
+    fn again(&mut self) -> Vec<Bytes> {
+        self.replies.clear();
+        self.resent = true;
+        batch::slice(
+            &self.batch.segments,
+            self.start_of(self.next),
+            self.batch.len(),
+        )
+    }
+
+    /// Takes request `index` out of the batch; what is left of it counts nothing.
+    fn take(&mut self, index: usize) -> Option<Refused> {
+        let start = self.start_of(index);
+        let request = self.batch.requests.get_mut(index)?;
+        Some(Refused {
+            segments: batch::slice(&self.batch.segments, start, request.end),
+            applied_offset: self.batch.applied_offset.take(),
+            resent: self.resent,
+            request: Request {
+                end: request.end - start,
+                shape: request.shape,
+                commands: std::mem::take(&mut request.commands),
+                writes: std::mem::replace(&mut request.writes, Writes::Part),
+                db: request.db,
+                mark: request.mark,
+            },
+        })
+    }
+}
+
+impl Driver {
+    /// Connects lane `index`, which has a staging name of its own.
+    pub(super) async fn open(
+        index: usize,
+        config: LaneConfig,
+        events: mpsc::UnboundedSender<LaneEvent>,
+    ) -> Result<Driver, Error> {
+        let Connected { connection, id } =
+            connect(&config.node, config.connect_timeout, config.claim.as_ref()).await?;
+        let (reader, writer) = tokio::io::split(connection);
+        let confirmed_mark = match config.marks {
+            Marks::Checkpoint(offset) => offset,
+            Marks::Lane | Marks::None => 0,
+        };
+        Ok(Driver {
+            index,
+            config,
+            reader,
+            writer,
+            connection_id: id,
+            events,
+            decoder: ReplyDecoder::new(resp::Limits::default()),
+            inbound: BytesMut::new(),
+            outgoing: VecDeque::new(),
+            in_flight: VecDeque::new(),
+            in_flight_bytes: 0,
+            open: true,
+            held_back: None,
+            refused: Vec::new(),
+            rebuilding: VecDeque::new(),
+            retry: None,
+            db: Db(0),
+            confirmed_mark,
+            heard_at: Instant::now(),
+            silence_told: false,
+        })
+    }
+
+    /// Drives the lane to its end. `waiting` is only borrowed: its closing tells the other side
+    /// that the lane has ended, and the reason must be on its way by then.
+    pub(super) async fn run(mut self, waiting: &mut mpsc::Receiver<Batch>) -> Result<(), Error> {
+        while let Err(error) = self.drive(waiting).await {
+            match error.kind.ends_connection() {
+                true => self.reconnect(error).await?,
+                false => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    /// Drives the present connection.
+    async fn drive(&mut self, waiting: &mut mpsc::Receiver<Batch>) -> Result<(), Error> {
+        while self.open || !self.is_idle() {
+            let wants_batch = self.open && self.held_back.is_none() && self.has_room();
+            let retry_at = self.retry_at();
+            let quiet_until = self.quiet_until();
+            self.inbound.reserve(REPLY_BYTES);
+            tokio::select! {
+                read = self.reader.read_buf(&mut self.inbound) => {
+                    if read.map_err(|error| self.lost(Some(error)))? == 0 {
+                        return Err(self.lost(None));
+                    }
+                    self.heard();
+                    self.take_replies()?;
+                }
+                written = write_some(&mut self.writer, &self.outgoing), if !self.outgoing.is_empty() => {
+                    let written = written.map_err(|error| self.lost(Some(error)))?;
+                    if written == 0 {
+                        return Err(self.lost(None));
+                    }
+                    advance(&mut self.outgoing, written);
+                }
+                batch = waiting.recv(), if wants_batch => match batch {
+                    Some(batch) => self.held_back = Some(batch),
+                    None => self.open = false,
+                },
+                () = sleep_until(retry_at) => self.send_refused(),
+                () = sleep_until(quiet_until) => self.break_silence()?,
+            }
+            self.send_held_back();
+        }
+        Ok(())
+    }
+
+    /// Goes on with a new connection, on which nothing was sent yet.
+    pub(super) fn adopt(&mut self, connected: Connected) {
+        let Connected { connection, id } = connected;
+        (self.reader, self.writer) = tokio::io::split(connection);
+        self.connection_id = id;
+        self.decoder = ReplyDecoder::new(resp::Limits::default());
+        self.inbound.clear();
+        self.outgoing.clear();
+        self.heard();
+        self.begin_again();
+        let unconfirmed = std::mem::take(&mut self.in_flight);
+        self.in_flight_bytes = 0;
+        self.send(single(
+            &[b"SELECT", self.db.to_string().as_bytes()],
+            self.db,
+        ));
+        for mut sent in unconfirmed {
+            self.outgoing.extend(sent.again());
+            self.in_flight_bytes += sent.batch.len();
+            self.in_flight.push_back(sent);
+        }
+    }
+
+    /// Begins the value anew that is being rebuilt: its transactions leave no mark. Nothing else is
+    /// under way then, and what there is of it goes with the first.
+    fn begin_again(&mut self) {
+        if let Some(front) = self.rebuilding.front_mut()
+            && front.begun.take().is_some()
+        {
+            front.resent = true;
+            self.refused.clear();
+            self.in_flight.clear();
+        }
+    }
+
+    fn is_idle(&self) -> bool {
+        self.is_confirmed() && self.held_back.is_none()
+    }
+
+    fn is_confirmed(&self) -> bool {
+        self.in_flight.is_empty() && self.refused.is_empty() && self.rebuilding.is_empty()
+    }
+
+    fn has_room(&self) -> bool {
+        self.retry.is_none() && self.in_flight_bytes < self.config.window_bytes_max
+    }
+
+    fn send_held_back(&mut self) {
+        let Some(mut batch) = self.held_back.take() else {
+            return;
+        };
+        let ready = self.retry.is_none() && (!batch.after_confirmed || self.is_confirmed());
+        match batch.db {
+            Some(db) if db != self.db => {
+                if ready && self.is_confirmed() {
+                    self.send(single(&[b"SELECT", db.to_string().as_bytes()], db));
+                    self.db = db;
+                    batch.after_confirmed = true;
+                }
+                self.held_back = Some(batch);
+            }
+            _ if ready => self.send(batch),
+            _ => self.held_back = Some(batch),
+        }
+    }
+
+    fn send(&mut self, batch: Batch) {
+        if self.is_confirmed() {
+            self.heard();
+        }
+        self.outgoing.extend(batch.segments.iter().cloned());
+        self.in_flight_bytes += batch.len();
+        self.in_flight
+            .push_back(InFlight::new(batch, &self.config.window));
+    }
+
+    fn heard(&mut self) {
+        self.heard_at = Instant::now();
+        if std::mem::take(&mut self.silence_told) {
+            let _ = self.events.send(LaneEvent::Recovered);
+        }
+    }
+
+    /// Until when silence is no reason to do anything.
+    fn quiet_until(&self) -> Option<Instant> {
+        let quiet_for = match self.in_flight.is_empty() {
+            true => KEEPALIVE,
+            false if self.silence_told => self.config.silence_max,
+            false => SILENCE.min(self.config.silence_max),
+        };
+        Some(self.heard_at + quiet_for)
+    }
+
+    /// Says PING on an idle connection; tells somebody when an answer is overdue, and gives the
+    /// connection up when it has been for too long.
+    fn break_silence(&mut self) -> Result<(), Error> {
+        if self.in_flight.is_empty() {
+            self.send(single(&[b"PING"], self.db));
+            return Ok(());
+        }
+        if self.heard_at.elapsed() >= self.config.silence_max {
+            return Err(self.fail(ErrorKind::Silent(self.config.silence_max)));
+        }
+        self.silence_told = true;
+        let why = format!("the target has not answered for {SILENCE:?}");
+        let _ = self.events.send(LaneEvent::Waiting(why));
+        Ok(())
+    }
+
+    fn take_replies(&mut self) -> Result<(), Error> {
+        self.decoder.feed(self.inbound.split().freeze());
+        while let Some(reply) = self
+            .decoder
+            .next()
+            .map_err(|error| self.fail(ErrorKind::Reply(Some(error))))?
+        {
+            self.take_reply(reply)?;
+        }
+        Ok(())
+    }
+
+    fn take_reply(&mut self, reply: Reply) -> Result<(), Error> {
+        let Some(front) = self.in_flight.front_mut() else {
+            return Err(self.fail(ErrorKind::Reply(None)));
+        };
+        front.replies.push(reply);
+        let Some(request) = front.batch.requests.get(front.next) else {
+            return Err(self.fail(ErrorKind::Reply(None)));
+        };
+        if front.replies.len() < request.replies() {
+            return Ok(());
+        }
+        let verdict = judge(request, &mut front.replies);
+        front.replies.clear();
+        front.next += 1;
+        self.act_on(verdict)?;
+        self.close_front()
+    }
+
+    /// Acts on the verdict about the request before `next` of the front batch.
+    fn act_on(&mut self, verdict: Verdict) -> Result<(), Error> {
+        let Some(front) = self.in_flight.front_mut() else {
+            return Ok(());
+        };
+        let index = front.next - 1;
+        let Some(request) = front.batch.requests.get(index) else {
+            return Ok(());
+        };
+        let db = request.db;
+        match verdict {
+            Verdict::Done => self.count_done(index),
+            Verdict::Expired => front.done.expired += 1,
+            // Nobody else had keys there: it was written before the connection was lost.
+            Verdict::KeyExists if front.resent && self.config.began_empty => {
+                self.count_done(index);
+            }
+            Verdict::KeyExists if front.resent => {
+                let command = named(request, 0);
+                return Err(self.fail(ErrorKind::Undecided { command, db }));
+            }
+            Verdict::KeyExists
+                if self.config.conflict == Conflict::Skip && request.writes == Writes::Function =>
+            {
+                front.done.skipped_functions += 1;
+            }
+            Verdict::KeyExists if self.config.conflict == Conflict::Skip => {
+                let key = named(request, 0).key;
+                front.done.skipped.push((db, key));
+            }
+            Verdict::KeyExists => {
+                let command = named(request, 0);
+                return Err(self.fail(ErrorKind::KeyExists { command, db }));
+            }
+            Verdict::Again(reply) => {
+                front.done.retries += 1;
+                self.refuse(index, reply)?;
+            }
+            Verdict::Refused(at, reply) if is_demotion(&reply) => {
+                // It was not executed: its replies come again.
+                front.next = index;
+                let command = named(request, at);
+                return Err(self.fail(ErrorKind::Demoted { command, reply }));
+            }
+            Verdict::Refused(_, reply) if is_refused_payload(request, &reply) => {
+                self.rebuild(index)?;
+            }
+            Verdict::Refused(at, reply) => {
+                let command = named(request, at);
+                return Err(self.fail(ErrorKind::Refused { command, db, reply }));
+            }
+            Verdict::Unexpected(_) => return Err(self.fail(ErrorKind::Reply(None))),
+        }
+        Ok(())
+    }
+
+    /// Counts request `index` of the front batch as executed.
+    fn count_done(&mut self, index: usize) {
+        let Some(front) = self.in_flight.front_mut() else {
+            return;
+        };
+        let Some(request) = front.batch.requests.get(index) else {
+            return;
+        };
+        front.done.count(&request.writes);
+        if let Some(mark) = request.mark {
+            self.confirmed_mark = mark;
+        }
+        if let Writes::Commands(_) = request.writes {
+            self.db = request.db;
+        }
+    }
+
+    /// Takes the next request of the front batch as executed, though its replies were lost.
+    pub(super) fn confirm_front(&mut self) -> Result<(), Error> {
+        let Some(front) = self.in_flight.front_mut() else {
+            return Ok(());
+        };
+        let index = front.next;
+        front.next += 1;
+        self.count_done(index);
+        self.close_front()
+    }
+
+    /// Takes request `index` out of the front batch, to be sent on its own.
+    fn take_out(&mut self, index: usize) -> Option<Refused> {
+        let front = self.in_flight.front_mut()?;
+        front.take(index)
+    }
+
+    /// Keeps request `index` of the front batch for another try.
+    fn refuse(&mut self, index: usize, reply: ReplyError) -> Result<(), Error> {
+        let Some(refused) = self.take_out(index) else {
+            return Ok(());
+        };
+        let command = named(&refused.request, 0);
+        let retry = self.retry.get_or_insert_with(Retrying::begin);
+        if !std::mem::replace(&mut retry.announced, true) {
+            let why = format!("the target refuses {command}: {reply}");
+            let _ = self.events.send(LaneEvent::Waiting(why));
+        }
+        if retry.since.elapsed() > self.config.retry_for {
+            return Err(self.fail(ErrorKind::RefusedTooLong {
+                command,
+                db: refused.request.db,
+                reply,
+                waited: self.config.retry_for,
+            }));
+        }
+        self.refused.push(refused);
+        Ok(())
+    }
+
+    /// Keeps what request `index` of the front batch, a RESTORE that was refused, becomes when
+    /// it is said with other commands.
+    fn rebuild(&mut self, index: usize) -> Result<(), Error> {
+        let Some(refused) = self.take_out(index) else {
+            return Ok(());
+        };
+        let Named { key, .. } = named(&refused.request, 0);
+        tracing::debug!(key = %Escaped(&key), "a payload is refused; the value is rebuilt");
+        let mut decoder = CommandDecoder::new(resp::Limits::default());
+        for segment in &refused.segments {
+            decoder.feed(segment.clone());
+        }
+        let restore = match decoder.next() {
+            Ok(Some(decoded)) => decoded.command,
+            Ok(None) | Err(_) => return Err(self.fail(ErrorKind::Reply(None))),
+        };
+        let rebuilt = fallback::rebuild(&restore, &self.config.target, &rebuild_key(self.index))
+            .map_err(|source| {
+                self.fail(ErrorKind::Value {
+                    key: key.clone(),
+                    source,
+                })
+            })?;
+        let db = refused.request.db;
+        if let Some(front) = self.in_flight.front_mut() {
+            front.done.empty += u64::from(rebuilt.is_empty);
+        }
+        for lossy in rebuilt.lossy {
+            if self.config.on_lossy == OnLossy::Fail {
+                return Err(self.fail(ErrorKind::Lossy { lossy, db }));
+            }
+            if let Some(front) = self.in_flight.front_mut() {
+                front.done.lossy.push((db, lossy));
+            }
+        }
+        if let Some(plan) = rebuilt.plan {
+            self.rebuilding.push_back(Rebuilt {
+                plan,
+                begun: None,
+                resent: refused.resent,
+                key,
+                db,
+                writes: refused.request.writes,
+                applied_offset: refused.applied_offset,
+            });
+            self.retry.get_or_insert_with(Retrying::begin);
+        }
+        Ok(())
+    }
+
+    /// Keeps the next transaction of the values that are rebuilt, to be sent on its own.
+    fn rebuild_on(&mut self) -> Result<(), Error> {
+        while let Some(front) = self.rebuilding.front_mut() {
+            let (db, key) = (front.db, front.key.clone());
+            let rebuilding = front.begun.get_or_insert_with(|| front.plan.begin());
+            let step = match rebuilding.next() {
+                Ok(Some(step)) => step,
+                Ok(None) => {
+                    self.rebuilding.pop_front();
+                    continue;
+                }
+                Err(source) => return Err(self.fail(ErrorKind::Value { key, source })),
+            };
+            let (writes, applied_offset) = match step.is_last {
+                true => (front.writes, front.applied_offset),
+                false => (Writes::Part, None),
+            };
+            let (segments, request) = transaction(&step.commands, db, &key, step.shape, writes);
+            self.refused.push(Refused {
+                segments,
+                request,
+                applied_offset,
+                resent: front.resent,
+            });
+            self.retry.get_or_insert_with(Retrying::begin);
+            break;
+        }
+        Ok(())
+    }
+
+    /// Reports and drops the front batch once all its replies are in.
+    fn close_front(&mut self) -> Result<(), Error> {
+        let complete = |front: &InFlight| front.next == front.batch.requests.len();
+        if !self.in_flight.front().is_some_and(complete) {
+            return Ok(());
+        }
+        let Some(mut front) = self.in_flight.pop_front() else {
+            return Ok(());
+        };
+        self.in_flight_bytes -= front.batch.len();
+        front.done.bytes = front.batch.len() as u64;
+        front.done.applied_offset = front.batch.applied_offset;
+        let _ = self.events.send(LaneEvent::Confirmed(front.done));
+        if self.in_flight.is_empty() {
+            self.settle()?;
+        }
+        Ok(())
+    }
+
+    /// Everything sent has been answered: plans the next try, or goes on.
+    fn settle(&mut self) -> Result<(), Error> {
+        if self.refused.is_empty() {
+            if self.retry.take().is_some_and(|retry| retry.announced) {
+                let _ = self.events.send(LaneEvent::Recovered);
+            }
+            self.rebuild_on()?;
+        }
+        let Some(retry) = &mut self.retry else {
+            return Ok(());
+        };
+        let pause = match retry.announced {
+            true => retry.backoff,
+            // Nothing has to pass: a payload was rebuilt.
+            false => Duration::ZERO,
+        };
+        retry.at = Some(Instant::now() + pause);
+        retry.backoff = (retry.backoff * 2).min(BACKOFF_MAX);
+        Ok(())
+    }
+
+    fn retry_at(&self) -> Option<Instant> {
+        self.retry.as_ref().and_then(|retry| retry.at)
+    }
+
+    /// Sends again what was refused, each request as a batch of its own.
+    fn send_refused(&mut self) {
+        if let Some(retry) = &mut self.retry {
+            retry.at = None;
+        }
+        for refused in std::mem::take(&mut self.refused) {
+            self.send(Batch {
+                segments: refused.segments,
+                requests: vec![refused.request],
+                db: None,
+                after_confirmed: false,
+                applied_offset: refused.applied_offset,
+            });
+            if let Some(sent) = self.in_flight.back_mut() {
+                sent.resent = refused.resent;
+            }
+        }
+    }
+
+    fn lost(&self, source: Option<io::Error>) -> Error {
+        self.fail(ErrorKind::Lost {
+            unconfirmed: self.in_flight_bytes,
+            source,
+        })
+    }
+
+    pub(super) fn fail(&self, kind: ErrorKind) -> Error {
+        kind.at(&self.config.node.endpoint)
+    }
+}
+
+/// Whether the server says that it is not in charge, and has executed nothing.
+fn is_demotion(reply: &ReplyError) -> bool {
+    matches!(
+        reply.kind,
+        ReplyErrorKind::ReadOnly | ReplyErrorKind::MasterDown
+    )
+}
+
+/// Whether a RESTORE was refused for its payload.
+fn is_refused_payload(request: &Request, reply: &ReplyError) -> bool {
+    let is_restore = request
+        .commands
+        .first()
+        .is_some_and(|named| named.command == "RESTORE");
+    let is_single = matches!(request.shape, Shape::Plain | Shape::IfAbsent);
+    is_single && is_restore && reply.kind == ReplyErrorKind::BadPayload
+}
+
+/// A batch of one small command that writes nothing.
+fn single(words: &[&[u8]], db: Db) -> Batch {
+    let mut encoder = Encoder::default();
+    encoder.words(words);
+    let request = Request {
+        end: encoder.len(),
+        shape: Shape::Plain,
+        commands: vec![Named {
+            command: Bytes::copy_from_slice(words.first().unwrap_or(&&b""[..])),
+            key: Bytes::new(),
+            offset: None,
+        }],
+        writes: Writes::Part,
+        db,
+        mark: None,
+    };
+    Batch {
+        segments: encoder.take(),
+        requests: vec![request],
+        db: None,
+        after_confirmed: false,
+        applied_offset: None,
+    }
+}
+
+/// Writes what the socket takes. May be dropped midway: nothing is written then.
+async fn write_some(
+    writer: &mut WriteHalf<Connection>,
+    outgoing: &VecDeque<Bytes>,
+) -> io::Result<usize> {
+    const SLICES_MAX: usize = 16;
+    let mut slices = [io::IoSlice::new(&[]); SLICES_MAX];
+    let mut used = 0;
+    for (slice, bytes) in slices.iter_mut().zip(outgoing) {
+        *slice = io::IoSlice::new(bytes);
+        used += 1;
+    }
+    writer
+        .write_vectored(slices.get(..used).unwrap_or(&[]))
+        .await
+}
+
+fn advance(outgoing: &mut VecDeque<Bytes>, mut written: usize) {
+    while let Some(front) = outgoing.front_mut() {
+        if front.len() > written {
+            front.advance(written);
+            return;
+        }
+        written -= front.len();
+        outgoing.pop_front();
+    }
+}
+
+async fn sleep_until(at: Option<Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at.into()).await,
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,116 @@
+//! What is written to the lanes, gathered into batches.
+
+use std::collections::VecDeque;
+
+use bytes::Bytes;
+
+use crate::{keyspace::Db, resp::Command};
+
+use super::{
+    batch::{Batch, Shape, Writes},
+    gather::LaneBuffer,
+    staging::{mark_key, transaction},
+};
+
+/// Gathers for each lane, and keeps the batches that are ready, in order.
+#[derive(Debug)]
+pub(super) struct Outbox {
+    lanes: Vec<LaneBuffer>,
+    ready: VecDeque<(usize, Batch)>,
+    /// How many transactions were made.
+    marks: u64,
+}
+
+impl Outbox {
+    pub(super) fn new(lanes: usize) -> Outbox {
+        Outbox {
+            lanes: (0..lanes).map(|_| LaneBuffer::default()).collect(),
+            ready: VecDeque::new(),
+            marks: 0,
+        }
+    }
+
+    /// The lane of a key: FNV-1a, which is cheap for short keys.
+    pub(super) fn lane_of(&self, key: &[u8]) -> usize {
+        let hash = key.iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+            (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
+        });
+        let lane = ((hash >> 32) as usize).checked_rem(self.lanes.len());
+        lane.unwrap_or(0)
+    }
+
+    /// Appends a command without a db to the first lane.
+    pub(super) fn single(&mut self, command: &Command, shape: Shape, writes: Writes) {
+        if let Some(buffer) = self.lanes.first_mut() {
+            buffer.flush_mset();
+            buffer.encoder.command(command);
+            let name = command.args().first().cloned().unwrap_or_default();
+            buffer.close(shape, name, Bytes::new(), writes);
+        }
+        self.hand_over_if_full(0);
+    }
+
+    /// Lets `append` append to what the lane gathers, with the db selected.
+    pub(super) fn append(&mut self, lane: usize, db: Db, append: impl FnOnce(&mut LaneBuffer)) {
+        if self.lanes.get(lane).is_some_and(|buffer| buffer.db != db) {
+            self.hand_over(lane);
+        }
+        let buffer = self.lanes.get_mut(lane);
+        let buffer = buffer.expect("lane_of stays below the number of lanes");
+        buffer.db = db;
+        append(buffer);
+        self.hand_over_if_full(lane);
+    }
+
+    /// Hands over what the lane has gathered, then `commands`, which serve `key`, as one
+    /// transaction that waits until everything before it is confirmed: nothing may be executed out
+    /// of its order when a chunk is refused. It leaves a mark: a chunk must not be written twice.
+    pub(super) fn transaction(
+        &mut self,
+        lane: usize,
+        (db, key): (Db, &Bytes),
+        mut commands: Vec<Command>,
+        shape: Shape,
+        writes: Writes,
+    ) {
+        self.hand_over(lane);
+        self.marks += 1;
+        let mark = self.marks.to_string().into();
+        let mark = Command::new(vec!["SET".into(), mark_key(lane), mark]);
+        // Of what stands last the replies are looked at by their place.
+        commands.insert(0, mark);
+        let (segments, mut request) = transaction(&commands, db, key, shape, writes);
+        request.mark = Some(self.marks);
+        let batch = Batch {
+            segments,
+            requests: vec![request],
+            db: Some(db),
+            after_confirmed: true,
+            applied_offset: None,
+        };
+        self.ready.push_back((lane, batch));
+    }
+
+    /// Hands over everything that was gathered, however little.
+    pub(super) fn flush(&mut self) {
+        for lane in 0..self.lanes.len() {
+            self.hand_over(lane);
+        }
+    }
+
+    /// Takes the next batch that is ready, and the lane it is for.
+    pub(super) fn ready(&mut self) -> Option<(usize, Batch)> {
+        self.ready.pop_front()
+    }
+
+    fn hand_over_if_full(&mut self, lane: usize) {
+        if self.lanes.get(lane).is_some_and(LaneBuffer::is_full) {
+            self.hand_over(lane);
+        }
+    }
+
+    fn hand_over(&mut self, lane: usize) {
+        let batch = self.lanes.get_mut(lane).and_then(|buffer| buffer.take());
+        self.ready.extend(batch.map(|batch| (lane, batch)));
+    }
+}

@@ -1,0 +1,489 @@
+//! What a migration survives: kills, lost links, restarts and takeovers, under load. At the end both
+//! sides are equal, and the source has made no more snapshots than it had to.
+
+use std::{thread, time::Duration};
+
+use crate::support::{
+    dataset::Dataset,
+    keyferry::{Finished, Keyferry},
+    migration::wait_until_confirmed,
+    oracle::Oracle,
+    proxy::Proxy,
+    random::Random,
+    server::{Server, wait_for},
+    version::Version,
+    writer::{Load, Writer},
+};
+
+const SOON: Duration = Duration::from_secs(60);
+
+/// A source that keeps what is written while nobody reads, and one seed for everything.
+struct Scene {
+    source: Server,
+    target: Server,
+    seed: u64,
+}
+
+impl Scene {
+    fn between(source: &str, target: &str) -> Scene {
+        let seed = Random::seed_of_this_run();
+        let source = Server::of(Version::named(source))
+            .config("repl-backlog-size 128mb")
+            .config("repl-diskless-sync-delay 0")
+            .start();
+        let target = Server::of(Version::named(target)).start();
+        let scene = Scene {
+            source,
+            target,
+            seed,
+        };
+        let theirs = scene.target.version();
+        Dataset::seeded(seed).for_target(theirs).load(&scene.source);
+        scene
+    }
+
+    fn write(&self) -> Writer {
+        let mut load = Load::seeded(self.seed).for_target(self.target.version());
+        load.operations_per_second = Some(3000);
+        load.start(&self.source)
+    }
+
+    fn sync(&self, args: &[&str]) -> Keyferry {
+        sync(&self.source.url(), &self.target.url(), args)
+    }
+
+    fn snapshots(&self) -> u64 {
+        snapshots_of(&self.source)
+    }
+
+    /// Ends the writing, waits until all of it is on the target, stops, and compares.
+    fn finish(&self, writer: Writer, mut keyferry: Keyferry) -> Finished {
+        writer.stop();
+        wait_until_confirmed(&self.source, &mut keyferry);
+        keyferry.signal("TERM");
+        let finished = keyferry.wait(SOON);
+        finished.assert_code(0);
+        Oracle::between(&self.source, &self.target).assert_equal(&self.source, &self.target);
+        finished
+    }
+}
+
+fn sync(source: &str, target: &str, args: &[&str]) -> Keyferry {
+    let mut all = vec!["sync", "--source", source, "--target", target, "--json"];
+    all.extend(args);
+    Keyferry::start(&all, &[])
+}
+
+/// How many full resyncs a server has answered.
+fn snapshots_of(source: &Server) -> u64 {
+    let count = source.client().info("stats", "sync_full").unwrap();
+    count.trim().parse().unwrap()
+}
+
+#[test]
+fn kills_at_any_moment_lose_nothing_and_apply_nothing_twice() {
+    let scene = Scene::between("redis-8.0", "redis-8.0");
+    kill_again_and_again(&scene, 8);
+}
+
+#[test]
+fn kills_between_other_servers() {
+    let scene = Scene::between("valkey-8.1", "redis-7.0");
+    kill_again_and_again(&scene, 5);
+}
+
+#[test]
+#[ignore = "takes long: make soak"]
+fn a_hundred_kills() {
+    let scene = Scene::between("redis-8.0", "valkey-8.1");
+    kill_again_and_again(&scene, 100);
+}
+
+/// Kills keyferry at random moments, the first times within the snapshot.
+fn kill_again_and_again(scene: &Scene, kills: u64) {
+    let mut random = Random::seeded(scene.seed);
+    let writer = scene.write();
+    let mut copied = None;
+    for kill in 0..kills {
+        let mut keyferry = scene.sync(&[]);
+        let within_snapshot = kill < kills / 4;
+        let pause = random.below(if within_snapshot { 700 } else { 2500 });
+        if !within_snapshot {
+            wait_for("the stream", SOON, || {
+                let stderr = keyferry.stderr();
+                assert!(keyferry.running(), "{stderr}");
+                ["the snapshot is on the target", "it goes on from there"]
+                    .iter()
+                    .any(|said| stderr.contains(said))
+            });
+        }
+        thread::sleep(Duration::from_millis(pause));
+        assert!(keyferry.running(), "{}", keyferry.stderr());
+        keyferry.kill();
+        let stderr = keyferry.stderr();
+        eprintln!("--- kill {kill} after {pause} ms:\n{stderr}");
+        let complete = stderr.contains("the snapshot is on the target");
+        if complete && copied.is_none() {
+            copied = Some(scene.snapshots());
+        }
+    }
+    let mut keyferry = scene.sync(&[]);
+    keyferry.wait_for_stderr("following", SOON);
+    scene.finish(writer, keyferry);
+    if let Some(copied) = copied {
+        // The run that was killed just there may have had no checkpoint of the stream yet.
+        assert!(scene.snapshots() <= copied + 1);
+    }
+}
+
+#[test]
+fn a_stopped_migration_goes_on_with_the_same_command() {
+    let scene = Scene::between("redis-7.0", "redis-7.0");
+    let writer = scene.write();
+    for _ in 0..3 {
+        let mut keyferry = scene.sync(&[]);
+        keyferry.wait_for_stderr("following", SOON);
+        keyferry.signal("TERM");
+        keyferry.wait(SOON).assert_code(0);
+    }
+    let listed = Keyferry::run(
+        &[
+            "checkpoint",
+            "list",
+            "--target",
+            &scene.target.url(),
+            "--json",
+        ],
+        SOON,
+    );
+    listed.assert_code(0);
+    let listed = listed.json();
+    assert_eq!(listed[0]["phase"], "stream", "{listed}");
+    assert_eq!(listed[0]["source"], scene.source.address());
+    let keyferry = scene.sync(&["--until-caught-up"]);
+    writer.stop();
+    keyferry.wait(SOON).assert_code(0);
+    Oracle::between(&scene.source, &scene.target).assert_equal(&scene.source, &scene.target);
+    assert_eq!(scene.snapshots(), 1);
+    // What was finished leaves nothing behind.
+    let keys = scene.target.client().run(command!["KEYS", "*keyferry*"]);
+    assert_eq!(keys, redis::Value::Array(Vec::new()));
+}
+
+#[test]
+fn a_checkpoint_that_is_dropped_begins_anew() {
+    let scene = Scene::between("redis-7.0", "redis-7.0");
+    let mut keyferry = scene.sync(&["--checkpoint-name", "one"]);
+    keyferry.wait_for_stderr("following", SOON);
+    keyferry.signal("TERM");
+    keyferry.wait(SOON).assert_code(0);
+    let target = scene.target.url();
+    let drop = |name| Keyferry::run(&["checkpoint", "drop", name, "--target", &target], SOON);
+    drop("other").assert_code(2);
+    drop("one").assert_code(0);
+    let list = Keyferry::run(&["checkpoint", "list", "--target", &target], SOON);
+    assert_eq!(list.stdout, "no migration has left a checkpoint there\n");
+    let again = scene.sync(&["--checkpoint-name", "one"]).wait(SOON);
+    again.assert_code(2);
+    assert!(again.stderr.contains("is not empty"), "{}", again.stderr);
+}
+
+#[test]
+fn lost_links_on_both_sides_are_opened_again() {
+    for (source, target) in [("redis-8.0", "redis-6.0"), ("redis-6.2", "valkey-9.1")] {
+        let scene = Scene::between(source, target);
+        let [before_source, before_target] =
+            [&scene.source, &scene.target].map(|server| Proxy::before(server));
+        let writer = scene.write();
+        let mut keyferry = sync(&before_source.url(), &before_target.url(), &[]);
+        keyferry.wait_for_stderr("following", SOON);
+        let mut random = Random::seeded(scene.seed);
+        for _ in 0..6 {
+            thread::sleep(Duration::from_millis(300 + random.below(500)));
+            match random.chance(2) {
+                true => before_source.cut_now(),
+                false => before_target.cut_now(),
+            }
+        }
+        let finished = scene.finish(writer, keyferry);
+        assert!(finished.json()["reconnects"].as_u64() > Some(0));
+        assert_eq!(scene.snapshots(), 1, "{}", finished.stderr);
+    }
+}
+
+#[test]
+fn a_target_that_loses_connections_within_the_snapshot_gets_it_all_the_same() {
+    let scene = Scene::between("redis-7.0", "redis-7.0");
+    let proxy = Proxy::before(&scene.target);
+    let writer = scene.write();
+    let mut keyferry = sync(&scene.source.url(), &proxy.url(), &[]);
+    keyferry.wait_for_stderr("snapshot: ", SOON);
+    for _ in 0..5 {
+        thread::sleep(Duration::from_millis(60));
+        proxy.cut_now();
+    }
+    scene.finish(writer, keyferry);
+    assert_eq!(scene.snapshots(), 1);
+}
+
+#[test]
+fn a_target_that_is_frozen_is_waited_for_and_the_source_keeps_us() {
+    let scene = Scene::between("redis-7.0", "redis-7.0");
+    let writer = scene.write();
+    let mut keyferry = scene.sync(&["--target-timeout", "2s"]);
+    keyferry.wait_for_stderr("following", SOON);
+    scene.target.freeze();
+    keyferry.wait_for_stderr("has not answered", SOON);
+    thread::sleep(Duration::from_secs(4));
+    scene.target.thaw();
+    scene.finish(writer, keyferry);
+    assert_eq!(scene.snapshots(), 1);
+}
+
+#[test]
+fn a_target_that_comes_back_older_is_brought_up_again() {
+    let mut scene = Scene::between("redis-7.0", "redis-7.0");
+    let writer = scene.write();
+    let mut keyferry = scene.sync(&[]);
+    keyferry.wait_for_stderr("following", SOON);
+    scene.target.client().run(command!["SAVE"]);
+    thread::sleep(Duration::from_secs(2));
+    scene.target.kill();
+    scene.target.start_again();
+    keyferry.wait_for_stderr("came back with older data", SOON);
+    scene.finish(writer, keyferry);
+    assert_eq!(scene.snapshots(), 1);
+}
+
+#[test]
+fn a_target_that_comes_back_empty_is_not_continued() {
+    let mut scene = Scene::between("redis-7.0", "redis-7.0");
+    let writer = scene.write();
+    let mut keyferry = scene.sync(&[]);
+    keyferry.wait_for_stderr("following", SOON);
+    scene.target.kill();
+    scene.target.start_again();
+    let finished = keyferry.wait(SOON);
+    writer.stop();
+    finished.assert_code(4);
+    assert!(
+        finished.stderr.contains("has lost its checkpoint"),
+        "{}",
+        finished.stderr
+    );
+    assert_eq!(scene.target.keys(), 0);
+}
+
+#[test]
+fn a_source_that_is_restarted_continues_the_stream() {
+    let mut scene = Scene::between("redis-7.0", "redis-7.0");
+    let mut keyferry = scene.sync(&[]);
+    keyferry.wait_for_stderr("following", SOON);
+    scene.source.client().run(command!["SET", "before", "1"]);
+    scene.source.shutdown_with_save();
+    keyferry.wait_for_stderr("connecting again", SOON);
+    scene.source.start_again();
+    keyferry.wait_for_stderr("continues the stream", SOON);
+    let writer = scene.write();
+    thread::sleep(Duration::from_secs(1));
+    scene.finish(writer, keyferry);
+    assert_eq!(scene.snapshots(), 0, "of the process that was started anew");
+}
+
+#[test]
+fn a_promoted_replica_continues_the_stream() {
+    let mut scene = Scene::between("redis-8.0", "redis-8.0");
+    let replica = Server::of(Version::named("redis-8.0"))
+        .config("repl-backlog-size 128mb")
+        .start();
+    replica.replicate(&scene.source);
+    let writer = scene.write();
+    let mut keyferry = scene.sync(&["--checkpoint-name", "moved"]);
+    keyferry.wait_for_stderr("following", SOON);
+    writer.stop();
+    wait_until_confirmed(&scene.source, &mut keyferry);
+    replica.wait_for_offset_of(&scene.source);
+    keyferry.signal("TERM");
+    keyferry.wait(SOON).assert_code(0);
+    scene.source.kill();
+    replica.client().run(command!["REPLICAOF", "NO", "ONE"]);
+
+    let promoted = Scene {
+        source: replica,
+        target: scene.target,
+        seed: scene.seed + 1,
+    };
+    let before = promoted.snapshots();
+    let writer = promoted.write();
+    let mut keyferry = promoted.sync(&["--checkpoint-name", "moved"]);
+    keyferry.wait_for_stderr("following", SOON);
+    promoted.finish(writer, keyferry);
+    assert_eq!(promoted.snapshots(), before);
+}
+
+#[test]
+fn a_gap_is_named_in_bytes_and_copied_again_only_when_that_is_allowed() {
+    let source = Server::of(Version::named("redis-7.0"))
+        .config("repl-backlog-size 16kb")
+        .start();
+    let target = Server::start("redis-7.0");
+    source.client().run(command!["SET", "kept", "1"]);
+    source.client().run(command!["SET", "deleted", "1"]);
+    let mut keyferry = sync(&source.url(), &target.url(), &[]);
+    keyferry.wait_for_stderr("following", SOON);
+    keyferry.signal("TERM");
+    keyferry.wait(SOON).assert_code(0);
+    let mut client = source.client();
+    client.run(command!["DEL", "deleted"]);
+    let large = "x".repeat(1000);
+    for number in 0..100 {
+        client.run(command![
+            "SET",
+            "key:".to_owned() + &number.to_string(),
+            large.as_str()
+        ]);
+    }
+    let finished = sync(&source.url(), &target.url(), &[]).wait(SOON);
+    finished.assert_code(3);
+    assert!(
+        finished.stderr.contains("bytes of the stream are missing"),
+        "{}",
+        finished.stderr
+    );
+    assert!(
+        finished.stderr.contains("--allow-full-resync"),
+        "{}",
+        finished.stderr
+    );
+    assert_eq!(snapshots_of(&source), 1, "it was asked before");
+
+    let args = ["--allow-full-resync", "--yes", "--until-caught-up"];
+    sync(&source.url(), &target.url(), &args)
+        .wait(SOON)
+        .assert_code(0);
+    Oracle::between(&source, &target).assert_equal(&source, &target);
+}
+
+#[test]
+fn what_an_interrupted_snapshot_wrote_is_removed_and_nothing_else() {
+    let source = Server::start("redis-7.0");
+    let target = Server::start("redis-7.0");
+    let fill = "for i=1,60000 do redis.call('SET','key:'..i,string.rep('x',100)) end";
+    source.client().run(command!["EVAL", fill, "0"]);
+    let proxy = Proxy::before(&source);
+    proxy.set_after(
+        b"REDIS00",
+        crate::support::proxy::Fault::Delay(Duration::from_millis(100)),
+    );
+    let args = ["--checkpoint-name", "interrupted"];
+    let mut keyferry = sync(&proxy.url(), &target.url(), &args);
+    wait_for("a part of the snapshot", SOON, || target.keys() > 1000);
+    keyferry.kill();
+    target.client().run(command!["SET", "theirs", "1"]);
+    source.client().run(command!["FLUSHALL"]);
+    source.client().run(command!["SET", "new", "1"]);
+
+    // The key that somebody else wrote meanwhile is a conflict like any other.
+    let refused = sync(&source.url(), &target.url(), &args).wait(SOON);
+    refused.assert_code(2);
+    assert_eq!(target.keys(), 1);
+    let args = [
+        args[0],
+        args[1],
+        "--on-conflict",
+        "replace",
+        "--mode",
+        "full",
+    ];
+    sync(&source.url(), &target.url(), &args)
+        .wait(SOON)
+        .assert_code(0);
+    let mut client = target.client();
+    let mut keys = crate::support::client::items(&client.run(command!["KEYS", "*"]))
+        .iter()
+        .map(crate::support::client::text)
+        .collect::<Vec<_>>();
+    keys.sort();
+    assert_eq!(keys, ["new", "theirs"]);
+}
+
+#[test]
+fn a_second_keyferry_takes_over_and_the_first_one_stops() {
+    let scene = Scene::between("redis-7.0", "redis-7.0");
+    let directories = [(); 2].map(|()| tempfile::tempdir().unwrap());
+    let [here, elsewhere] = directories
+        .each_ref()
+        .map(|dir| dir.path().to_str().unwrap());
+    let writer = scene.write();
+    let mut first = scene.sync(&["--spool-dir", here]);
+    first.wait_for_stderr("following", SOON);
+    let locked = scene.sync(&["--spool-dir", here]).wait(SOON);
+    locked.assert_code(5);
+    assert!(locked.stderr.contains("is used by"), "{}", locked.stderr);
+    assert!(first.running());
+
+    let mut second = scene.sync(&["--spool-dir", elsewhere]);
+    second.wait_for_stderr("following", SOON);
+    let fenced = first.wait(SOON);
+    fenced.assert_code(4);
+    assert!(
+        fenced.stderr.contains("was taken over"),
+        "{}",
+        fenced.stderr
+    );
+    scene.finish(writer, second);
+    assert_eq!(scene.snapshots(), 1);
+}
+
+#[test]
+fn a_checkpoint_file_goes_on_too() {
+    let scene = Scene::between("redis-7.0", "redis-7.0");
+    let directory = tempfile::tempdir().unwrap();
+    let args = [
+        "--checkpoint",
+        "file",
+        "--spool-dir",
+        directory.path().to_str().unwrap(),
+    ];
+    let writer = scene.write();
+    let mut keyferry = scene.sync(&args);
+    keyferry.wait_for_stderr("following", SOON);
+    keyferry.signal("TERM");
+    keyferry.wait(SOON).assert_code(0);
+    assert_eq!(
+        scene
+            .target
+            .client()
+            .run(command!["EXISTS", "keyferry:checkpoint:x"]),
+        redis::Value::Int(0)
+    );
+    let mut keyferry = scene.sync(&args);
+    keyferry.wait_for_stderr("following", SOON);
+    scene.finish(writer, keyferry);
+    assert_eq!(scene.snapshots(), 1);
+    let keys = scene.target.client().run(command!["KEYS", "*keyferry*"]);
+    assert_eq!(keys, redis::Value::Array(Vec::new()));
+}
+
+#[test]
+fn a_drain_that_takes_too_long_is_finished_by_the_next_run() {
+    let scene = Scene::between("redis-7.0", "redis-7.0");
+    let writer = scene.write();
+    let mut keyferry = scene.sync(&["--drain-timeout", "1s"]);
+    keyferry.wait_for_stderr("following", SOON);
+    scene.target.freeze();
+    thread::sleep(Duration::from_secs(2));
+    keyferry.signal("TERM");
+    let stopped = keyferry.wait(SOON);
+    stopped.assert_code(0);
+    assert!(
+        stopped.stderr.contains("left to the next run"),
+        "{}",
+        stopped.stderr
+    );
+    scene.target.thaw();
+    let mut keyferry = scene.sync(&[]);
+    keyferry.wait_for_stderr("following", SOON);
+    scene.finish(writer, keyferry);
+    assert_eq!(scene.snapshots(), 1);
+}
