@@ -11,7 +11,8 @@ use keyferry::{
     resp::{Command, CommandDecoder, Decoded, Error, Limits, Reply, ReplyDecoder},
     sync::{
         ErrorKind, Framing, Handshake, HandshakeConfig, HandshakeStep, Position, ReplOffset,
-        Resumable, SnapshotEnd, SnapshotOptions, Start, StreamDecoder, StreamItem, Transfer,
+        Resumable, SnapshotCut, SnapshotEnd, SnapshotOptions, Start, StreamDecoder, StreamItem,
+        Transfer,
     },
 };
 
@@ -207,6 +208,8 @@ struct Received {
     framing: Option<Framing>,
     keepalives: usize,
     used: usize,
+    /// How many bytes behind the framing are the snapshot and its mark.
+    snapshot_bytes: Option<usize>,
     ended: bool,
     stream: BytesMut,
 }
@@ -234,10 +237,35 @@ fn receive(
         Framing::Length(length) => length ^ u64::from(other_length),
         Framing::Mark(_) => 7,
     };
+    let behind: Vec<_> = std::iter::once(rest).chain(pieces).collect();
+    received.snapshot_bytes = snapshot_end(framing, &behind);
     let mut end = SnapshotEnd::new(framing, rdb_bytes)?;
-    for mut piece in std::iter::once(rest).chain(pieces) {
+    for mut piece in behind {
         received.ended = end.feed(&mut piece)?;
         received.stream.extend_from_slice(&piece);
     }
     Ok(received)
+}
+
+/// Where a snapshot ends that begins with these pieces, which is where one sees it in the whole.
+fn snapshot_end(framing: Framing, pieces: &[Bytes]) -> Option<usize> {
+    let mut cut = SnapshotCut::new(framing);
+    let mut before = 0;
+    let found = pieces.iter().find_map(|piece| {
+        let end = cut.feed(piece).map(|within| before + within);
+        before += piece.len();
+        end
+    });
+    let whole = pieces.concat();
+    let seen = match framing {
+        Framing::Length(length) => usize::try_from(length)
+            .ok()
+            .filter(|end| *end <= whole.len()),
+        Framing::Mark(mark) => {
+            let at = whole.windows(mark.len()).position(|window| window == mark);
+            at.map(|at| at + mark.len())
+        }
+    };
+    assert_eq!(found, seen);
+    found
 }

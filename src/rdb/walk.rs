@@ -100,19 +100,21 @@ impl Walk {
         walk
     }
 
-    /// Walks on, up to the end or to where the end is known to lie behind `end_max`.
+    /// Walks on, up to the end or to where the end is known to lie behind `end_max`, which it never
+    /// does behind `u64::MAX`.
     pub(crate) fn run(&mut self, cursor: &mut Cursor<'_>, end_max: u64) -> Result<Walked, Stop> {
         loop {
-            if self.skip > end_max.saturating_sub(cursor.offset()) {
+            let Some(end) = cursor.offset().checked_add(self.skip) else {
+                cursor.commit();
+                return Err(cursor.corrupt("a length reaches behind the last offset there can be"));
+            };
+            if end > end_max {
                 return Ok(Walked::TooFar);
             }
             self.skip -= cursor.pass(self.skip);
             cursor.commit();
             if self.skip > 0 {
                 return Err(Stop::More);
-            }
-            if cursor.offset() > end_max {
-                return Ok(Walked::TooFar);
             }
             let Some(op) = self.next_op() else {
                 return Ok(Walked::All);
@@ -254,4 +256,45 @@ fn string_size(cursor: &mut Cursor<'_>) -> Result<u64, Stop> {
 /// How many bytes of a score follow its first one: 253 to 255 stand for NaN and the infinities.
 fn score_size(first: u8) -> u64 {
     if first > 252 { 0 } else { first.into() }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::rdb::error::ErrorKind;
+
+    /// A list of `a` and a string that says it has this many bytes.
+    fn list_with_string_of(size: u64) -> Bytes {
+        [b"\x02\x01a\x81", &size.to_be_bytes()[..]].concat().into()
+    }
+
+    #[test]
+    fn an_end_behind_every_offset_is_no_end() {
+        let last = u64::MAX - 12;
+        for (name, size, end_max, expected) in [
+            ("the last offset", last, u64::MAX, Err(Stop::More)),
+            ("behind what is wanted", last, 100, Ok(Walked::TooFar)),
+            ("behind the last offset", last + 1, u64::MAX, Err(flaw())),
+            ("the longest of all", u64::MAX, u64::MAX, Err(flaw())),
+            ("both", u64::MAX, 100, Err(flaw())),
+        ] {
+            let body = list_with_string_of(size);
+            let mut walk = Walk::new(&[Op::Repeat(&[Op::Str])]);
+            let mut cursor = Cursor::new(&body, 0, 0);
+            assert_eq!(walk.run(&mut cursor, end_max), expected, "{name}");
+            // What was walked over is not looked at again, and says the same.
+            let mut again = Cursor::new(&body, 0, cursor.committed());
+            assert_eq!(walk.run(&mut again, end_max), expected, "{name}, again");
+        }
+    }
+
+    fn flaw() -> Stop {
+        let what = "a length reaches behind the last offset there can be";
+        Stop::Bad {
+            kind: ErrorKind::Corrupt(what),
+            offset: 12,
+        }
+    }
 }
