@@ -2,10 +2,9 @@
 //!
 //! ```text
 //!  CatchingUp ──► Releasing ──► Following ──► Draining
-//!      ▲  │           │             │            ▲
-//!      └──┼───────────┴─────────────┤ target     │
-//!         └───────────┴─────────────┴── stop ────┘
-//!                        requested
+//!      ▲ │             │            │            ▲
+//!      │ └─────────────┴────────────┴── stop ────┘
+//!      └── the target came back with older data, or is in trouble while expiries are released
 //! ```
 //!
 //! While catching up, expiries are written held. Once the target has applied what the source had
