@@ -298,7 +298,7 @@ impl Follow<'_> {
         let behind = gathered.offset.get() - self.sent.offset.get();
         let batch = match self.gathering.take(replid) {
             None if behind >= CHECKPOINT_BEHIND_BYTES => {
-                self.gathering.take_checkpoint(replid, self.may_hold())
+                self.gathering.take_checkpoint(replid, true)
             }
             batch => batch,
         };

@@ -302,6 +302,11 @@ impl Progress {
         locked(&self.lag).observe(self.started.elapsed(), offset);
     }
 
+    /// Says that the source has another history now, whose offsets may be smaller.
+    pub fn forget_source_offset(&self) {
+        *locked(&self.lag) = Lag::default();
+    }
+
     /// What was done until this moment.
     pub fn sample(&self) -> Sample {
         let elapsed = self.started.elapsed();

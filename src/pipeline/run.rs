@@ -254,6 +254,7 @@ impl<'a> Run<'a> {
             return Err(Error::FlushDeclined);
         }
         sides.target.admin.flush(&sides.target.target).await?;
+        self.progress.forget_source_offset();
         sides.source.workdir.clear()
     }
 

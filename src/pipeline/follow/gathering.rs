@@ -125,6 +125,8 @@ impl<'a> Gathering<'a> {
     /// Takes what was gathered, for the history `replid`.
     pub(super) fn take(&mut self, replid: Option<sync::Replid>) -> Option<Batch> {
         self.set_replid(replid);
+        // One of the commands may be what holds an expiry.
+        self.transaction.set_held(self.hold.is_on());
         self.transaction.take()
     }
 
