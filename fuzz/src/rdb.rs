@@ -193,7 +193,7 @@ pub fn altitudes_agree(input: &[u8]) {
         each(&raw.events, measure_of_body)
     );
     let elements = read([input], Altitude::Elements, small_limits());
-    if elements.end.is_err() {
+    if elements.end.is_err() || !modules_have_content(&raw.events) {
         return;
     }
     assert_eq!(elements.events, each(&raw.events, elements_of_body));
@@ -207,6 +207,24 @@ pub fn altitudes_agree(input: &[u8]) {
             "{altitude:?}"
         );
     }
+}
+
+/// Whether what modules have to say can be read: the elements of vector sets. It is where their
+/// body is longer than was asked for.
+fn modules_have_content(raw: &[Event]) -> bool {
+    let mut value_type = ValueType::common(0);
+    raw.iter().all(|event| match event {
+        Event::Key(key) => {
+            value_type = key.value_type;
+            true
+        }
+        Event::Body(body) if value_type.is_module() => {
+            let mut parser = ValueParser::new(value_type, body.clone(), small_limits());
+            parser.choose(Altitude::Content);
+            std::iter::from_fn(|| parser.next_event().transpose()).all(|event| event.is_ok())
+        }
+        _ => true,
+    })
 }
 
 /// What a function makes of each event, which is given the type of the value it belongs to.

@@ -1,6 +1,6 @@
 //! Values by element, attributes of keys, opcodes, the end of the file.
 
-use super::{Corrupt, Passes, Trap, Truncated, Unknown, cut, file, valkey_hash, value};
+use super::{Corrupt, MOST, Passes, Trap, Truncated, Unknown, cut, file, valkey_hash, value};
 
 /// The id of a module that nobody knows.
 const MODULE: &[u8] = b"\x01";
@@ -69,6 +69,11 @@ pub(super) fn traps() -> Vec<Trap> {
             "undefined item of a module",
             value(7, &[MODULE, b"\x06\0"].concat()),
             Corrupt("undefined item in the data of a module"),
+        ),
+        (
+            "string of 2^64-1 bytes in the data of a module",
+            value(7, &[MODULE, b"\x05", MOST].concat()),
+            Corrupt("a length reaches behind the last offset there can be"),
         ),
         (
             "module data for no time",
