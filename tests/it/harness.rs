@@ -3,7 +3,6 @@
 use std::{
     io::{Read, Write},
     net::TcpStream,
-    thread,
     time::Duration,
 };
 
@@ -13,10 +12,14 @@ use crate::support::{
     oracle::Oracle,
     proxy::{Fault, Proxy},
     random::Random,
-    server::Server,
+    server::{Server, wait_for},
     version::Version,
     writer::Load,
 };
+
+/// Of so many commands every kind of write is one.
+const WRITTEN_COMMANDS: u64 = 10_000;
+const WRITTEN_WITHIN: Duration = Duration::from_secs(60);
 
 /// What every run of the writer has to have done, where the version knows it.
 const WRITTEN: &[&str] = &[
@@ -115,7 +118,15 @@ fn native_replication_is_equal_by_the_oracle() {
         Dataset::seeded(seed).load(&primary);
         let writer = Load::seeded(seed).start(&primary);
         replica.replicate(&primary);
-        thread::sleep(Duration::from_secs(2));
+        let mut client = primary.client();
+        let mut executed = || -> u64 {
+            let count = client.info("stats", "total_commands_processed");
+            count.and_then(|n| n.trim().parse().ok()).unwrap_or(0)
+        };
+        let before = executed();
+        wait_for("every kind of write", WRITTEN_WITHIN, || {
+            executed() >= before + WRITTEN_COMMANDS
+        });
         let written = writer.stop();
         replica.wait_for_offset_of(&primary);
         eprintln!("{version}, refused: {:#?}", written.refused);
