@@ -45,7 +45,7 @@ move() { # arguments of keyferry
   local target_port keyferry kib size ours theirs code began
   start "$target" target_port
   began=$SECONDS
-  target/release/keyferry sync "$@" --json \
+  target/release/keyferry sync "$@" --json --spool-dir "$scratch/spool" \
     --source "redis://127.0.0.1:$source_port" --target "redis://127.0.0.1:$target_port" \
     >"$scratch/summary.json" &
   keyferry=$!
