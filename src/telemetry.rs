@@ -4,10 +4,39 @@
 //! they cost next to nothing and go nowhere. A key or a server is never a label; the name of a
 //! migration is, where it has one.
 
-use std::sync::OnceLock;
+use std::sync::{
+    OnceLock,
+    atomic::{AtomicU64, Ordering::Relaxed},
+};
 
 use metrics::{Label, Unit, describe_counter, describe_gauge};
 use tracing_subscriber::{EnvFilter, fmt::MakeWriter};
+
+/// A number that many tasks change.
+#[derive(Debug, Default)]
+pub struct Counter(AtomicU64);
+
+impl Counter {
+    /// Adds `n`.
+    pub fn add(&self, n: u64) {
+        self.0.fetch_add(n, Relaxed);
+    }
+
+    /// Replaces the number.
+    pub fn set(&self, n: u64) {
+        self.0.store(n, Relaxed);
+    }
+
+    /// Raises it to `n` if it is less.
+    pub fn at_least(&self, n: u64) {
+        self.0.fetch_max(n, Relaxed);
+    }
+
+    /// The number.
+    pub fn get(&self) -> u64 {
+        self.0.load(Relaxed)
+    }
+}
 
 /// Whether this process's log lines are JSON, once there are any.
 static LOGS_ARE_JSON: OnceLock<bool> = OnceLock::new();

@@ -1,14 +1,16 @@
-//! The words every room shares: databases, keys as they are shown to people, stream ids, times,
-//! what a server cannot hold.
+//! The words every room shares: databases, slots, keys as they are shown to people, stream ids,
+//! times, what a server cannot hold.
 //!
 //! Nothing here knows a wire format, a file or a socket.
 
 mod escaped;
 mod loss;
+mod slot;
 mod stream_id;
 
 pub use escaped::Escaped;
 pub use loss::Loss;
+pub use slot::Slot;
 pub use stream_id::StreamId;
 
 /// The number of a logical database, as `SELECT` takes it.

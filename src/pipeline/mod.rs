@@ -35,11 +35,12 @@ mod target;
 mod workdir;
 mod written;
 
+pub use crate::telemetry::Counter;
 pub use consent::Consent;
 pub use error::{Error, Side};
 pub use join::link_config;
 pub use lag::Lag;
-pub use progress::{Counter, OffsetGauge, Phase, Progress, Sample, Servers, SkipReason};
+pub use progress::{OffsetGauge, Phase, Progress, Sample, Servers, SkipReason};
 pub use restore::{Restoration, restore};
 pub use run::run;
 pub use stop::{StopSignal, Stopper, stop_signal};

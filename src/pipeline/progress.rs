@@ -6,12 +6,12 @@ use std::{
     collections::BTreeMap,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicI64, AtomicU64, Ordering::Relaxed},
+        atomic::{AtomicI64, Ordering::Relaxed},
     },
     time::{Duration, Instant, SystemTime},
 };
 
-use crate::{rdb::KeyType, sink::Window};
+use crate::{rdb::KeyType, sink::Window, telemetry::Counter};
 
 use super::Lag;
 
@@ -98,32 +98,6 @@ impl SkipReason {
             SkipReason::Publish => "publish",
             SkipReason::SentinelHello => "sentinel_hello",
         }
-    }
-}
-
-/// A number that many tasks change.
-#[derive(Debug, Default)]
-pub struct Counter(AtomicU64);
-
-impl Counter {
-    /// Adds `n`.
-    pub fn add(&self, n: u64) {
-        self.0.fetch_add(n, Relaxed);
-    }
-
-    /// Replaces the number.
-    pub fn set(&self, n: u64) {
-        self.0.store(n, Relaxed);
-    }
-
-    /// Raises it to `n` if it is less.
-    pub fn at_least(&self, n: u64) {
-        self.0.fetch_max(n, Relaxed);
-    }
-
-    /// The number.
-    pub fn get(&self) -> u64 {
-        self.0.load(Relaxed)
     }
 }
 

@@ -1,0 +1,31 @@
+//! Proves that two servers hold the same, or names every difference.
+//!
+//! ```text
+//!  source ──SCAN──► pages ──► lanes: both sides read each key ──► equal ─► counted
+//!                                                             └─► suspects
+//!  target ──SCAN──► pages ──► lanes: does the source have it? ──► suspects
+//!                                                                   │ read again, in rounds
+//!                        report, summary ◄── differences, undecided ┘
+//! ```
+//!
+//! Keys are read by ordinary commands, so what is compared is what clients would see. Values whose
+//! bytes differ are decoded and compared by content: encodings, and orders that mean nothing, are no
+//! differences. A difference counts only when it is still there after every round, and the source
+//! did not change the key meanwhile.
+//!
+//! Nothing here writes to a server; `repair` does.
+
+mod difference;
+mod error;
+mod peer;
+mod prefix;
+mod progress;
+pub mod report;
+mod summary;
+
+pub use difference::{Difference, First, Held, Kind, Place, Reason, SHOWN_BYTES_MAX, Undecided};
+pub use error::{Error, ErrorKind, Side};
+pub use peer::PeerConfig;
+pub use prefix::Prefixes;
+pub use progress::{Phase, Progress};
+pub use summary::{Counts, Summary, UndecidedCounts, Verdict};
