@@ -60,7 +60,15 @@ const DOORS: [(&str, &[&str]); 15] = [
     ),
     (
         "verify",
-        &["keyspace", "net", "rdb", "resp", "config", "telemetry"],
+        &[
+            "keyspace",
+            "net",
+            "rdb",
+            "resp",
+            "sink",
+            "config",
+            "telemetry",
+        ],
     ),
     (
         "status",
