@@ -96,12 +96,12 @@ impl Rules {
 
     /// Whether a field of the source has expired, so that clients do not see it (redis 7.4 t_hash.c
     /// hashTypeIsExpired).
-    fn source_field_is_gone(&self, expire_at_ms: Option<UnixMs>) -> bool {
+    fn source_field_is_past(&self, expire_at_ms: Option<UnixMs>) -> bool {
         expire_at_ms.is_some_and(|time| time < self.source_now_ms)
     }
 
     /// Whether a field of the target has expired, or would have if it were not held.
-    fn target_field_is_gone(&self, expire_at_ms: Option<UnixMs>) -> bool {
+    fn target_field_is_past(&self, expire_at_ms: Option<UnixMs>) -> bool {
         let released = expire_at_ms
             .and_then(Hold::release_field)
             .filter(|_| self.releases_held);

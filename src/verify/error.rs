@@ -127,6 +127,19 @@ pub(super) fn passes(kind: &ReplyErrorKind) -> bool {
 }
 
 impl Error {
+    /// Whether a reply was longer than what is taken.
+    pub(super) fn is_too_long(&self) -> bool {
+        use resp::ErrorKind::{BulkTooLong, TooLong};
+        let Error::Server {
+            kind: ErrorKind::Protocol(error),
+            ..
+        } = self
+        else {
+            return false;
+        };
+        matches!(error.kind, BulkTooLong { .. } | TooLong { .. })
+    }
+
     /// Why it happened, as far as the text itself does not say.
     pub fn why(&self) -> String {
         let source: Option<&dyn std::error::Error> = match self {

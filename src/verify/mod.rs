@@ -15,9 +15,11 @@
 //!
 //! Nothing here writes to a server; `repair` does.
 
+mod abilities;
 mod compare;
 mod difference;
 mod error;
+mod large;
 mod peer;
 mod prefix;
 mod progress;

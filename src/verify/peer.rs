@@ -125,6 +125,39 @@ impl Peer {
     /// # Errors
     /// The last error, when it does not go away in time.
     pub(super) async fn ask(&mut self, db: Db, request: Request) -> Result<Vec<Reply>, Error> {
+        self.ask_limited(db, request, Limits::default()).await
+    }
+
+    /// As [`Peer::ask`]; `None` when one of the replies is longer than this many bytes, which is
+    /// found before they are held.
+    ///
+    /// # Errors
+    /// As [`Peer::ask`].
+    pub(super) async fn ask_within(
+        &mut self,
+        db: Db,
+        request: Request,
+        reply_bytes_max: usize,
+    ) -> Result<Option<Vec<Reply>>, Error> {
+        let all = Limits::default();
+        let limits = Limits {
+            bulk_bytes_max: all.bulk_bytes_max.min(reply_bytes_max),
+            total_bytes_max: all.total_bytes_max.min(reply_bytes_max),
+            ..all
+        };
+        match self.ask_limited(db, request, limits).await {
+            Ok(replies) => Ok(Some(replies)),
+            Err(error) if error.is_too_long() => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn ask_limited(
+        &mut self,
+        db: Db,
+        request: Request,
+        limits: Limits,
+    ) -> Result<Vec<Reply>, Error> {
         let Request {
             mut encoder,
             replies,
@@ -138,7 +171,9 @@ impl Peer {
         loop {
             // Out of its place while it is used: whoever drops this has broken it.
             let mut open = self.open.take();
-            let asked = self.try_ask(&mut open, db, &segments, replies).await;
+            let asked = self
+                .try_ask(&mut open, db, &segments, replies, limits)
+                .await;
             let error = match asked {
                 Ok(replies) => match replies.iter().find_map(passing) {
                     None => {
@@ -197,6 +232,7 @@ impl Peer {
         db: Db,
         segments: &[Bytes],
         replies: usize,
+        limits: Limits,
     ) -> Result<Vec<Reply>, ErrorKind> {
         let open = match open {
             Some(open) => open,
@@ -209,6 +245,8 @@ impl Peer {
             must("select a db", selected)?;
             open.db = db;
         }
+        // All replies to what was asked before have been taken from it.
+        open.decoder = ReplyDecoder::new(limits);
         self.exchange(open, segments, replies).await
     }
 

@@ -72,6 +72,11 @@ impl Finds {
         self.0.contains_key(&kind)
     }
 
+    /// Whether nothing was found.
+    pub(in crate::verify) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// All of them, in the order of kinds.
     pub(in crate::verify) fn into_found(self) -> Vec<Found> {
         let found = self.0.into_iter();

@@ -6,20 +6,13 @@ use crate::{
     verify::{First, Kind, Place},
 };
 
-use super::{Finds, Rules, first_shown, merge, name, parts::Parts, text::Text};
+use super::{Finds, Rules, finds, first_shown, merge, name, parts::Parts, text::Text};
 
 /// What a field holds.
-#[derive(Debug)]
-struct Field {
-    value: Text,
-    expiry: FieldExpiry,
-}
-
-/// When a field expires, and whether it has.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct FieldExpiry {
-    pub(super) at_ms: Option<UnixMs>,
-    pub(super) is_past: bool,
+pub(in crate::verify) struct Held<'v> {
+    pub(in crate::verify) value: &'v [u8],
+    pub(in crate::verify) expire_at_ms: Option<UnixMs>,
 }
 
 pub(super) fn compare(
@@ -28,72 +21,72 @@ pub(super) fn compare(
     rules: &Rules,
     finds: &mut Finds,
 ) -> Result<(), Error> {
-    let source = fields(source, |at_ms| rules.source_field_is_gone(at_ms))?;
-    let target = fields(target, |at_ms| rules.target_field_is_gone(at_ms))?;
-    merge::named(source, target, |field, ours, theirs| {
-        let expiries = [ours, theirs].map(|of| of.map(|of| of.expiry));
-        if let Some([ours_are_there, theirs_are_there]) = present(finds, field, expiries, rules) {
-            let ours = ours.filter(|_| ours_are_there).map(|of| &*of.value);
-            let theirs = theirs.filter(|_| theirs_are_there).map(|of| &*of.value);
-            pair(finds, field, ours, theirs);
-        }
+    merge::named(fields(source)?, fields(target)?, |name, ours, theirs| {
+        let [ours, theirs] = [ours, theirs].map(|of| {
+            of.map(|(value, expire_at_ms)| Held {
+                value,
+                expire_at_ms: *expire_at_ms,
+            })
+        });
+        field(finds, name, ours, theirs, rules);
     });
     Ok(())
 }
 
-/// Compares the expiries of a field, and says on which sides it is there; `None` where both sides
-/// have it, and it is about to expire.
+/// Compares a field; `None` where a side does not have it.
+pub(in crate::verify) fn field(
+    finds: &mut Finds,
+    name: &[u8],
+    source: Option<Held<'_>>,
+    target: Option<Held<'_>>,
+    rules: &Rules,
+) {
+    let expiries = [source, target].map(|of| of.map(|held| held.expire_at_ms));
+    if let Some([ours, theirs]) = present(finds, name, expiries, rules) {
+        let source = source.filter(|_| ours).map(|held| held.value);
+        let target = target.filter(|_| theirs).map(|held| held.value);
+        if source != target {
+            finds.add_named(Kind::Value, name, || {
+                First::at(Place::Field(finds::name(name)), source, target)
+            });
+        }
+    }
+}
+
+/// Compares the expiries of a field, and says on which sides it is there; `None` where both have
+/// it, and it is about to expire.
 pub(super) fn present(
     finds: &mut Finds,
     field: &[u8],
-    expiries: [Option<FieldExpiry>; 2],
+    expiries: [Option<Option<UnixMs>>; 2],
     rules: &Rules,
 ) -> Option<[bool; 2]> {
-    if let [Some(ours), Some(theirs)] = expiries {
-        let is_past = ours.is_past || theirs.is_past;
+    let [source, target] = expiries;
+    let source_is_past = source.is_some_and(|at_ms| rules.source_field_is_past(at_ms));
+    let target_is_past = target.is_some_and(|at_ms| rules.target_field_is_past(at_ms));
+    if let (Some(source), Some(target)) = (source, target) {
+        let is_past = source_is_past || target_is_past;
+        let same = rules.same_field_expiry(source, target);
         // Time goes on from one side to the other.
-        if is_past && rules.same_field_expiry(ours.at_ms, theirs.at_ms) {
+        if is_past && same {
             return None;
         }
-        if !is_past {
-            expiry(finds, field, (ours.at_ms, theirs.at_ms), rules);
+        if !is_past && !same {
+            finds.add_named(Kind::FieldExpiry, field, || {
+                first_shown(Place::FieldExpiry(name(field)), source, target)
+            });
         }
     }
-    Some(expiries.map(|of| of.is_some_and(|expiry| !expiry.is_past)))
+    Some([
+        source.is_some() && !source_is_past,
+        target.is_some() && !target_is_past,
+    ])
 }
 
-/// Compares the values of a field; `None` where a side does not have it.
-pub(in crate::verify) fn pair(
-    finds: &mut Finds,
-    field: &[u8],
-    source: Option<&[u8]>,
-    target: Option<&[u8]>,
-) {
-    if source != target {
-        finds.add_named(Kind::Value, field, || {
-            First::at(Place::Field(name(field)), source, target)
-        });
-    }
-}
+/// Fields, and to each its value and its expiry.
+type Fields = Vec<(Text, (Text, Option<UnixMs>))>;
 
-/// Compares the expiries of a field that both sides have.
-pub(in crate::verify) fn expiry(
-    finds: &mut Finds,
-    field: &[u8],
-    (source, target): (Option<UnixMs>, Option<UnixMs>),
-    rules: &Rules,
-) {
-    if !rules.same_field_expiry(source, target) {
-        finds.add_named(Kind::FieldExpiry, field, || {
-            first_shown(Place::FieldExpiry(name(field)), source, target)
-        });
-    }
-}
-
-fn fields(
-    payload: &Payload,
-    is_past: impl Fn(Option<UnixMs>) -> bool,
-) -> Result<Vec<(Text, Field)>, Error> {
+fn fields(payload: &Payload) -> Result<Fields, Error> {
     let (mut parts, mut fields) = (Parts::of(payload), Vec::new());
     while let Some(part) = parts.next()? {
         if let Part::HashField {
@@ -102,12 +95,7 @@ fn fields(
             expire_at_ms,
         } = part
         {
-            let expiry = FieldExpiry {
-                at_ms: expire_at_ms,
-                is_past: is_past(expire_at_ms),
-            };
-            let value = value.into();
-            fields.push((field.into(), Field { value, expiry }));
+            fields.push((field.into(), (value.into(), expire_at_ms)));
         }
     }
     Ok(fields)

@@ -6,13 +6,7 @@ use crate::{
     verify::{First, Kind, Place},
 };
 
-use super::{
-    Finds, Rules,
-    hash::{self, FieldExpiry},
-    merge, name,
-    parts::Parts,
-    text::Text,
-};
+use super::{Finds, Rules, hash, merge, name, parts::Parts, text::Text};
 
 pub(super) fn compare(
     source: &Payload,
@@ -20,14 +14,16 @@ pub(super) fn compare(
     rules: &Rules,
     finds: &mut Finds,
 ) -> Result<(), Error> {
-    let source = members(source, |at_ms| rules.source_field_is_gone(at_ms))?;
-    let target = members(target, |at_ms| rules.target_field_is_gone(at_ms))?;
-    merge::named(source, target, |member, ours, theirs| {
-        let expiries = [ours.copied(), theirs.copied()];
-        if let Some([ours, theirs]) = hash::present(finds, member, expiries, rules) {
-            pair(finds, member, ours, theirs);
-        }
-    });
+    merge::named(
+        members(source)?,
+        members(target)?,
+        |member, ours, theirs| {
+            let expiries = [ours.copied(), theirs.copied()];
+            if let Some([ours, theirs]) = hash::present(finds, member, expiries, rules) {
+                pair(finds, member, ours, theirs);
+            }
+        },
+    );
     Ok(())
 }
 
@@ -42,22 +38,17 @@ pub(in crate::verify) fn pair(finds: &mut Finds, member: &[u8], source: bool, ta
 }
 
 /// The members with their own expiries, which only Dragonfly has.
-fn members(
-    payload: &Payload,
-    is_past: impl Fn(Option<UnixMs>) -> bool,
-) -> Result<Vec<(Text, FieldExpiry)>, Error> {
+fn members(payload: &Payload) -> Result<Vec<(Text, Option<UnixMs>)>, Error> {
     let (mut parts, mut members) = (Parts::of(payload), Vec::new());
     while let Some(part) = parts.next()? {
-        let (member, at_ms) = match part {
-            Part::SetMember(member) => (member, None),
+        match part {
+            Part::SetMember(member) => members.push((member.into(), None)),
             Part::ExpiringSetMember {
                 member,
                 expire_at_ms,
-            } => (member, Some(expire_at_ms)),
-            _ => continue,
-        };
-        let is_past = is_past(at_ms);
-        members.push((member.into(), FieldExpiry { at_ms, is_past }));
+            } => members.push((member.into(), Some(expire_at_ms))),
+            _ => {}
+        }
     }
     Ok(members)
 }

@@ -2,7 +2,7 @@
 
 use crate::{
     rdb::{Error, Part, payload::Payload},
-    verify::{First, Kind, Place},
+    verify::{First, Kind, Place, SHOWN_BYTES_MAX},
 };
 
 use super::{Finds, Found, hyperloglog, parts::Parts, text::Text};
@@ -54,12 +54,29 @@ pub(super) fn compare(source: &Payload, target: &Payload, finds: &mut Finds) -> 
         if offset == 0 && hyperloglog::same(&ours, &theirs) {
             return Ok(());
         }
-        if let Some(first) = first_apart(offset, &ours, &theirs) {
-            finds.add(Kind::Value, || first);
+        if let Some(at) = apart(&ours, &theirs) {
+            let ours = shown_from(at, &ours, &mut source)?;
+            let theirs = shown_from(at, &theirs, &mut target)?;
+            if let Some(first) = first_apart(offset + at as u64, &ours, &theirs) {
+                finds.add(Kind::Value, || first);
+            }
             return Ok(());
         }
         offset += ours.len() as u64;
     }
+}
+
+/// What stands from a byte of this piece on, as much as a report may show.
+fn shown_from(at: usize, first: &[u8], rest: &mut Parts) -> Result<Vec<u8>, Error> {
+    let mut shown = first.get(at..).unwrap_or_default().to_vec();
+    while shown.len() < SHOWN_BYTES_MAX {
+        let next = piece(rest)?;
+        if next.is_empty() {
+            break;
+        }
+        shown.extend_from_slice(next.get(..SHOWN_BYTES_MAX).unwrap_or(&next));
+    }
+    Ok(shown)
 }
 
 /// The next bytes of a string, none at its end.

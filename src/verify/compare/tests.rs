@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use fastrand::Rng;
 
 use super::*;
-use crate::keyspace::StreamId;
+use crate::{keyspace::StreamId, verify::SHOWN_BYTES_MAX};
 use model::{Field, Group, Pending, Stream, Text, Value, encode, encode_stream, sealed};
 
 /// The time of both clocks.
@@ -319,6 +319,12 @@ fn long_strings_are_compared_in_pieces() {
     assert!(compressed.len() < plain.len() / 10);
     let (source, target) = (sealed(0, &compressed, 9), sealed(0, &plain, 9));
     assert_eq!(payloads(&source, &target, &rules()), Ok(Vec::new()));
+    let mut in_the_first = plain.clone();
+    in_the_first[5 + (1 << 20) - 2] = b'y';
+    let found = payloads(&source, &sealed(0, &in_the_first, 9), &rules()).unwrap();
+    let shown = found[0].first.target.as_ref().unwrap();
+    let begins = |text: &[u8]| shown.len() == SHOWN_BYTES_MAX && shown.starts_with(text);
+    assert!(begins(b"yxxx"), "{shown:?}");
     let at = plain.len() - 1;
     plain[at] = b'y';
     let changed = sealed(0, &plain, 9);

@@ -280,8 +280,9 @@ fn stream_body(stream: &Stream, byte: u8, rng: &mut Rng) -> Vec<u8> {
     }
     if byte >= 26 {
         let (duration_s, entries_max) = stream.idempotency;
-        [duration_s, entries_max, 0, rng.u64(..100), rng.u64(..100)]
-            .map(|number| length(&mut body, number));
+        for number in [duration_s, entries_max, 0, rng.u64(..100), rng.u64(..100)] {
+            length(&mut body, number);
+        }
     }
     body
 }

@@ -356,7 +356,7 @@ proptest! {
         let mut changed = value.clone();
         let kinds = mutate(&mut changed, &mut first);
         prop_assert_ne!(&value, &changed);
-        let mut encoded = |value: &Value, rng: &mut Rng| match value {
+        let encoded = |value: &Value, rng: &mut Rng| match value {
             // The type that knows everything.
             Value::Stream(stream) => encode_stream(stream, 27, rng),
             value => encode(value, rng),
