@@ -137,8 +137,8 @@ impl<'a> Run<'a> {
         if let Input::Source(link) = input {
             let node = Node {
                 endpoint: link.endpoint.clone(),
-                user: link.user.clone(),
-                password: link.password.clone(),
+                user: link.identity.user.clone(),
+                password: link.identity.password.clone(),
             };
             let mut side = Side::open(&node, link.connect_timeout).await;
             look_at_source(&mut side, &mut target.admin, progress).await?;

@@ -171,6 +171,7 @@ impl<'a> Run<'a> {
         let snapshot = SnapshotOptions {
             rdb_no_compress: true,
             rdb_only: false,
+            channel: migration.snapshot_channel,
         };
         let source = Arc::new(SourceSide {
             link: link_config(source, snapshot),
