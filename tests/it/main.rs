@@ -14,6 +14,7 @@ mod support;
 
 mod analyze;
 mod backup;
+mod channel;
 mod conflicts;
 mod daemon;
 mod expiry;
