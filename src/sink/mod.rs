@@ -41,7 +41,7 @@ pub use crate::keyspace::Loss;
 pub use admin::Admin;
 pub use batch::{Batch, Named};
 pub use checkpoint::{Checkpoint, CheckpointError, CheckpointPhase};
-pub use claim::{Claim, Listed};
+pub use claim::{Claim, Listed, WritingConnection};
 pub use error::{Error, ErrorKind};
 pub use hold::Hold;
 pub use lane::{Confirmed, Lane, LaneConfig, LaneEnded, LaneEvent, Marks};
