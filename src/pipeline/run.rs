@@ -15,7 +15,8 @@ use std::sync::Arc;
 use crate::{
     config::{Migration, Mode},
     sink::{
-        Checkpoint, CheckpointPhase, Due, Expired, Hold, LossLog, Release, ReleaseStep, Translator,
+        Checkpoint, CheckpointPhase, Due, Expired, Hold, LossLog, MadeBy, Release, ReleaseStep,
+        Translator,
     },
     sync::{Position, Resumable, Side, SnapshotOptions},
 };
@@ -312,7 +313,9 @@ impl<'a> Run<'a> {
             .await?;
         let copy = SnapshotCopy::new(
             Arc::clone(&sides.target.target),
-            sides.target.value_config(hold, Expired::LeaveOut),
+            sides
+                .target
+                .value_config(hold, Expired::LeaveOut, MadeBy::Server),
             sides.source.clock,
             lanes,
             sides.source.workdir.written()?.map(Written::new),

@@ -16,6 +16,7 @@ mod analyze;
 mod backup;
 mod conflicts;
 mod daemon;
+mod damaged;
 mod expiry;
 mod faults;
 mod harness;
