@@ -8,7 +8,9 @@ use std::{
 use crate::{
     config::TargetConfig,
     net::Backoff,
-    sink::{Admin, Claim, ErrorKind, Expired, Hold, LaneConfig, Marks, Target, ValueConfig},
+    sink::{
+        Admin, Claim, ErrorKind, Expired, Hold, LaneConfig, MadeBy, Marks, Target, ValueConfig,
+    },
     sync::ReplOffset,
 };
 
@@ -87,7 +89,12 @@ impl TargetSide<'_> {
     }
 
     /// How the values of a snapshot are written to it.
-    pub(super) fn value_config(&self, hold: Hold, expired: Expired) -> ValueConfig {
+    pub(super) fn value_config(
+        &self,
+        hold: Hold,
+        expired: Expired,
+        made_by: MadeBy,
+    ) -> ValueConfig {
         let config = self.config;
         ValueConfig {
             endpoint: config.node.endpoint.clone(),
@@ -95,6 +102,7 @@ impl TargetSide<'_> {
             on_lossy: config.on_lossy,
             hold,
             expired,
+            made_by,
             restore_bytes_max: self.target.payload_bytes_max(config.restore_bytes_max),
             lanes: config.lanes,
         }

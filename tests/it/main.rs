@@ -17,6 +17,7 @@ mod backup;
 mod channel;
 mod conflicts;
 mod daemon;
+mod damaged;
 mod expiry;
 mod faults;
 mod harness;
