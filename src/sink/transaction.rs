@@ -13,7 +13,7 @@ use crate::{
 
 use super::{
     Checkpoint, Claim,
-    batch::{Batch, Named, Request, Shape, Writes},
+    batch::{Batch, Commands, Named, Request, Shape, Writes},
     checkpoint,
 };
 
@@ -151,7 +151,7 @@ impl TransactionBuilder {
         let request = Request {
             end: self.encoder.len(),
             shape: Shape::Transaction,
-            commands: std::mem::take(&mut self.commands),
+            commands: Commands::Many(std::mem::take(&mut self.commands)),
             writes: Writes::Commands(std::mem::take(&mut self.sourced)),
             db: self.db.unwrap_or_default(),
             mark: offset.filter(|_| self.checkpoint.is_some()),

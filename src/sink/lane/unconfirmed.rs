@@ -20,7 +20,7 @@ use crate::{
 
 use super::{
     super::{
-        batch::{self, Batch, Named, Request, Shape, Writes},
+        batch::{self, Batch, Commands, Named, Request, Shape, Writes},
         judge::{Verdict, judge},
         window::{Share, Window},
     },
@@ -272,7 +272,7 @@ impl InFlight {
             request: Request {
                 end: request.end - start,
                 shape: request.shape,
-                commands: std::mem::take(&mut request.commands),
+                commands: request.commands.take(),
                 writes: std::mem::replace(&mut request.writes, Writes::Part),
                 db: request.db,
                 mark: request.mark,
@@ -288,11 +288,11 @@ pub(super) fn single(words: &[&[u8]], db: Db) -> Batch {
     let request = Request {
         end: encoder.len(),
         shape: Shape::Plain,
-        commands: vec![Named {
+        commands: Commands::One(Named {
             command: Bytes::copy_from_slice(words.first().unwrap_or(&&b""[..])),
             key: Bytes::new(),
             offset: None,
-        }],
+        }),
         writes: Writes::Part,
         db,
         mark: None,
