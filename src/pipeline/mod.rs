@@ -21,6 +21,7 @@ mod keeper;
 mod lag;
 mod lanes;
 mod link_snapshot;
+mod names;
 mod offset_watch;
 mod progress;
 mod publish;
