@@ -36,14 +36,13 @@ pub(in crate::cli) fn run(settings: &Settings, crash: &Crash) -> Result<Exit, Di
         Arc::clone(&progress),
         config.showing.ready_hold,
     ));
-    let mode = config.migration.mode;
+    let migration = config.migration;
     let shown = (route, progress);
     to_its_end(&config.talk, &screen, crash, shown, |progress, stop| {
-        let beside = beside(watched, mode, server, stop.clone());
-        let work = pipeline::run(&config.migration, progress, stop, consent);
-        async {
+        let beside = beside(watched, migration.mode, server, stop.clone());
+        async move {
             let _beside = beside;
-            work.await
+            pipeline::run(&migration, progress, stop, consent).await
         }
     })
 }
