@@ -228,7 +228,10 @@ async fn take(copy: &mut SnapshotCopy<'_>, reader: &mut Reader, event: Event) ->
     if let Some(altitude) = copy.take(event)? {
         reader.choose(altitude);
     }
-    copy.hand_over().await
+    match copy.is_ready() {
+        true => copy.hand_over().await,
+        false => Ok(()),
+    }
 }
 
 /// Looks at what stands behind the RDB.

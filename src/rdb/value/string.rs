@@ -5,7 +5,7 @@ use crate::rdb::length::Prefix;
 use crate::rdb::limits::Limits;
 use crate::rdb::lzf::Inflater;
 use crate::rdb::opcode::TYPE_STRING;
-use crate::rdb::part::{Element, Part};
+use crate::rdb::part::Part;
 
 /// A string that is being read.
 #[derive(Debug)]
@@ -41,13 +41,13 @@ impl StringValue {
     }
 
     fn start(&mut self, cursor: &mut Cursor<'_>, limits: &Limits) -> Result<Part, Stop> {
-        let start = cursor.pos();
+        if let Some(string) = cursor.short_string(limits)? {
+            *self = Self::Done;
+            return Ok(Part::String(string));
+        }
         let (len, chunked) = match cursor.string_prefix(limits)? {
-            Prefix::Int(value) => {
-                *self = Self::Done;
-                return Ok(Part::String(Element::Int(value)));
-            }
             Prefix::Raw(len) => (len, Self::Raw(len)),
+            Prefix::Int(_) => return Err(cursor.corrupt("an integer is no long string")),
             Prefix::Lzf {
                 compressed,
                 original,
@@ -56,14 +56,8 @@ impl StringValue {
                 (original, Self::Inflate(Box::new(inflater)))
             }
         };
-        if len > limits.chunk_bytes_max as u64 {
-            *self = chunked;
-            return Ok(Part::StringStart { len });
-        }
-        cursor.rewind(start);
-        let string = cursor.string(limits)?;
-        *self = Self::Done;
-        Ok(Part::String(string))
+        *self = chunked;
+        Ok(Part::StringStart { len })
     }
 }
 
