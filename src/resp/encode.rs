@@ -5,7 +5,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 use super::Command;
 
 /// Arguments from here on are linked into the output instead of copied, in bytes.
-const LINK_BYTES_MIN: usize = 16 * 1024;
+pub const LINK_BYTES_MIN: usize = 16 * 1024;
 
 /// A sign, the digits of a `u64`, CR LF.
 const COUNT_BYTES_MAX: usize = 23;
@@ -43,7 +43,10 @@ impl Encoder {
 
     /// Appends an argument, linking it when it is large.
     pub fn shared_arg(&mut self, arg: &Bytes) {
-        self.arg_around(b"", arg, b"");
+        match arg.len() < LINK_BYTES_MIN {
+            true => self.arg(arg),
+            false => self.arg_around(b"", arg, b""),
+        }
     }
 
     /// Appends an argument of three parts, linking the middle one when it is large.

@@ -5,7 +5,7 @@ use bytes::{Bytes, BytesMut};
 use crate::{
     keyspace::{Db, UnixMs},
     rdb::{Key, ValueType, payload},
-    resp::{Encoder, put_arg},
+    resp::{Encoder, LINK_BYTES_MIN, put_arg},
 };
 
 use super::batch::{Batch, Commands, Named, Request, Shape, Writes};
@@ -25,6 +25,8 @@ pub(super) struct LaneBuffer {
     requests: Vec<Request>,
     /// The arguments of the MSET that is being gathered.
     pairs: BytesMut,
+    /// A payload, where it is worth copying together.
+    payload: Vec<u8>,
     pairs_count: u64,
     pairs_first: Option<(Bytes, ValueType)>,
 }
@@ -120,13 +122,19 @@ impl LaneBuffer {
             + usize::from(replaces)
             + usize::from(expire_at_ms.is_some())
             + 2 * usize::from(key.idle_s.is_some() || key.freq.is_some());
-        let footer = payload::footer(value_type.byte, body, restore.version);
         let encoder = &mut self.encoder;
         encoder.begin(args);
         encoder.arg(b"RESTORE");
         encoder.shared_arg(&key.key);
         encoder.int_arg(expire_at_ms.unwrap_or(0));
-        encoder.arg_around(&[value_type.byte], body, &footer);
+        if body.len() < LINK_BYTES_MIN {
+            self.payload.clear();
+            payload::put(&mut self.payload, value_type.byte, body, restore.version);
+            encoder.arg(&self.payload);
+        } else {
+            let footer = payload::footer(value_type.byte, body, restore.version);
+            encoder.arg_around(&[value_type.byte], body, &footer);
+        }
         if replaces {
             encoder.arg(b"REPLACE");
         }
@@ -171,9 +179,11 @@ impl LaneBuffer {
         if self.requests.is_empty() {
             return None;
         }
+        // The next batch will be much like this one.
+        let next = Vec::with_capacity(self.requests.len());
         Some(Batch {
             segments: self.encoder.take(),
-            requests: std::mem::take(&mut self.requests),
+            requests: std::mem::replace(&mut self.requests, next),
             db: Some(self.db),
             after_confirmed: false,
             applied_offset: None,

@@ -23,6 +23,8 @@ pub(super) struct Gathering<'a> {
     transaction: TransactionBuilder,
     translator: Translator,
     losses: LossLog,
+    /// Room for what becomes of a command; empty otherwise.
+    translated: Vec<Command>,
     /// Commands of the source's transaction that has not ended yet.
     open: Option<Vec<(Db, Command)>>,
     skipped: Skipped,
@@ -66,6 +68,7 @@ impl<'a> Gathering<'a> {
             transaction: parts.transaction,
             translator: parts.translator,
             losses: parts.losses,
+            translated: Vec::new(),
             open: None,
             skipped: parts.skipped,
             skipped_moved: false,
@@ -200,7 +203,7 @@ impl<'a> Gathering<'a> {
                     ..
                 } => match &mut self.open {
                     Some(open) => open.push((db, command)),
-                    None => self.apply(vec![(db, command)], end_offset)?,
+                    None => self.apply_one(db, command, end_offset)?,
                 },
                 StreamItem::TransactionStart { .. } => self.open = Some(Vec::new()),
                 StreamItem::TransactionEnd { end_offset } => {
@@ -221,12 +224,26 @@ impl<'a> Gathering<'a> {
     fn apply(&mut self, commands: Vec<(Db, Command)>, at: ReplOffset) -> Result<(), Error> {
         let mut translated = Vec::with_capacity(commands.len());
         for (db, command) in commands {
-            translated.push((db, self.translate(db, command, at)?));
+            let mut of_one = Vec::new();
+            self.translate(db, command, at, &mut of_one)?;
+            translated.push((db, of_one));
         }
         for (db, commands) in translated {
             self.transaction.push(db, &commands, at.get());
         }
         Ok(())
+    }
+
+    /// Adds what becomes of a command to the transaction.
+    fn apply_one(&mut self, db: Db, command: Command, at: ReplOffset) -> Result<(), Error> {
+        let mut translated = std::mem::take(&mut self.translated);
+        let done = self.translate(db, command, at, &mut translated);
+        if done.is_ok() {
+            self.transaction.push(db, &translated, at.get());
+        }
+        translated.clear();
+        self.translated = translated;
+        done
     }
 
     fn next_item(&mut self) -> Result<Option<StreamItem>, Error> {
@@ -236,13 +253,14 @@ impl<'a> Gathering<'a> {
         })
     }
 
-    /// Says what the target is to execute for one command, and counts what is left out.
+    /// Appends what the target is to execute for one command, and counts what is left out.
     fn translate(
         &mut self,
         db: Db,
         command: Command,
         end_offset: ReplOffset,
-    ) -> Result<Vec<Command>, Error> {
+        translated: &mut Vec<Command>,
+    ) -> Result<(), Error> {
         let databases = self.target.databases;
         if db.0 >= databases {
             return Err(self.target_error(ErrorKind::NoSuchDb { db, databases }));
@@ -250,7 +268,7 @@ impl<'a> Gathering<'a> {
         self.skipped_moved |= self.skipped.follow(db, &command);
         if self.is_skipped(db, &command, end_offset)? {
             self.progress.count_skipped(SkipReason::Conflict, 1);
-            return Ok(Vec::new());
+            return Ok(());
         }
         self.held_fields |= self.hold.is_on() && translate::may_expire_fields(&command);
         if self.releasing {
@@ -258,10 +276,7 @@ impl<'a> Gathering<'a> {
         }
         let received_at_ms = self.received_at_ms;
         let context = translate::Context { db, received_at_ms };
-        let mut translated = Vec::new();
-        let verdict = self
-            .translator
-            .translate(command, &context, &mut translated);
+        let verdict = self.translator.translate(command, &context, translated);
         let verdict = verdict.map_err(|error| {
             self.target_error(ErrorKind::Untranslatable {
                 error,
@@ -289,7 +304,7 @@ impl<'a> Gathering<'a> {
                 self.progress.count_skipped(SkipReason::Lossy, 1);
             }
         }
-        Ok(translated)
+        Ok(())
     }
 
     /// Whether the command is only about keys that the conflict policy left alone.

@@ -5,7 +5,7 @@ use crate::rdb::length::Prefix;
 use crate::rdb::limits::Limits;
 use crate::rdb::lzf::Inflater;
 use crate::rdb::opcode::TYPE_STRING;
-use crate::rdb::part::Part;
+use crate::rdb::part::{Element, Part};
 
 /// A string that is being read.
 #[derive(Debug)]
@@ -47,7 +47,7 @@ impl StringValue {
         }
         let (len, chunked) = match cursor.string_prefix(limits)? {
             Prefix::Raw(len) => (len, Self::Raw(len)),
-            Prefix::Int(_) => return Err(cursor.corrupt("an integer is no long string")),
+            Prefix::Int(value) => return Ok(Part::String(Element::Int(value))),
             Prefix::Lzf {
                 compressed,
                 original,
