@@ -36,6 +36,8 @@ mod target;
 mod workdir;
 mod written;
 
+/// Where the limits of a migration are, which may be changed while it runs.
+pub use crate::sink::{Throttle, Window};
 pub use consent::Consent;
 pub use error::{Error, Side};
 pub use join::link_config;

@@ -156,7 +156,7 @@ impl<'a> Run<'a> {
         let clock = ServerClock::new(Some(target.admin.time().await?));
         let mut copy = SnapshotCopy::new(
             Arc::clone(&target.target),
-            target.value_config(Hold::Released, restoration.expired),
+            target.value_config(Hold::Released, restoration.expired, progress),
             clock,
             target
                 .snapshot_lanes(false, None, began_empty, progress)

@@ -287,7 +287,9 @@ impl<'a> Run<'a> {
             .await?;
         let copy = SnapshotCopy::new(
             Arc::clone(&sides.target.target),
-            sides.target.value_config(hold, Expired::LeaveOut),
+            sides
+                .target
+                .value_config(hold, Expired::LeaveOut, &progress),
             sides.source.clock,
             lanes,
             sides.source.workdir.written()?.map(Written::new),

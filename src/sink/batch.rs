@@ -36,6 +36,16 @@ impl Batch {
         self.requests.last().map_or(0, |request| request.end)
     }
 
+    /// How many keys of the snapshot and commands of the stream it has.
+    pub(super) fn keys(&self) -> u64 {
+        let keys = self.requests.iter().map(|request| match request.writes {
+            Writes::Part => 0,
+            Writes::Keys { count, .. } | Writes::Commands(count) => count,
+            Writes::Function => 1,
+        });
+        keys.sum()
+    }
+
     /// Whether there is nothing in it.
     pub fn is_empty(&self) -> bool {
         self.requests.is_empty()

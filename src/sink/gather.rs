@@ -8,7 +8,10 @@ use crate::{
     resp::{Encoder, LINK_BYTES_MIN, put_arg},
 };
 
-use super::batch::{Batch, Commands, Named, Request, Shape, Writes};
+use super::{
+    BatchMax,
+    batch::{Batch, Commands, Named, Request, Shape, Writes},
+};
 
 /// A batch is handed over when it has this many bytes.
 pub(super) const BATCH_BYTES: usize = 128 * 1024;
@@ -23,6 +26,8 @@ pub(super) struct LaneBuffer {
     pub(super) db: Db,
     pub(super) encoder: Encoder,
     requests: Vec<Request>,
+    /// How many keys the requests write.
+    keys: u64,
     /// The arguments of the MSET that is being gathered.
     pairs: BytesMut,
     /// A payload, where it is worth copying together.
@@ -47,10 +52,11 @@ pub(super) struct Restore<'a> {
 }
 
 impl LaneBuffer {
-    /// Whether it is time to hand over what was gathered.
-    pub(super) fn is_full(&self) -> bool {
-        self.encoder.len() + self.pairs.len() >= BATCH_BYTES
+    /// Whether it is time to hand over what was gathered, of which `max` may be gathered.
+    pub(super) fn is_full(&self, max: BatchMax) -> bool {
+        self.encoder.len() + self.pairs.len() >= max.bytes.min(BATCH_BYTES)
             || self.requests.len() >= BATCH_REQUESTS
+            || self.keys + self.pairs_count >= max.keys as u64
     }
 
     /// Appends a string that goes with others into one MSET.
@@ -163,6 +169,9 @@ impl LaneBuffer {
             key,
             offset: None,
         };
+        if let Writes::Keys { count, .. } = writes {
+            self.keys += count;
+        }
         self.requests.push(Request {
             end: self.encoder.len(),
             shape,
@@ -179,6 +188,7 @@ impl LaneBuffer {
         if self.requests.is_empty() {
             return None;
         }
+        self.keys = 0;
         // The next batch will be much like this one.
         let next = Vec::with_capacity(self.requests.len());
         Some(Batch {

@@ -1,12 +1,13 @@
 //! What is written to the lanes, gathered into batches.
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, sync::Arc};
 
 use bytes::Bytes;
 
 use crate::{keyspace::Db, resp::Command};
 
 use super::{
+    BatchMax, Window,
     batch::{Batch, Shape, Writes},
     gather::LaneBuffer,
     staging::{mark_key, transaction},
@@ -19,14 +20,19 @@ pub(super) struct Outbox {
     ready: VecDeque<(usize, Batch)>,
     /// How many transactions were made.
     marks: u64,
+    window: Arc<Window>,
+    /// As the window said when something was handed over last.
+    batch_max: BatchMax,
 }
 
 impl Outbox {
-    pub(super) fn new(lanes: usize) -> Outbox {
+    pub(super) fn new(lanes: usize, window: Arc<Window>) -> Outbox {
         Outbox {
             lanes: (0..lanes).map(|_| LaneBuffer::default()).collect(),
             ready: VecDeque::new(),
             marks: 0,
+            batch_max: window.batch_max(),
+            window,
         }
     }
 
@@ -121,12 +127,17 @@ impl Outbox {
     }
 
     fn hand_over_if_full(&mut self, lane: usize) {
-        if self.lanes.get(lane).is_some_and(LaneBuffer::is_full) {
+        if self
+            .lanes
+            .get(lane)
+            .is_some_and(|buffer| buffer.is_full(self.batch_max))
+        {
             self.hand_over(lane);
         }
     }
 
     fn hand_over(&mut self, lane: usize) {
+        self.batch_max = self.window.batch_max();
         let batch = self.lanes.get_mut(lane).and_then(|buffer| buffer.take());
         self.ready.extend(batch.map(|batch| (lane, batch)));
     }

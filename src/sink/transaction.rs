@@ -12,7 +12,7 @@ use crate::{
 };
 
 use super::{
-    Checkpoint, Claim,
+    BatchMax, Checkpoint, Claim,
     batch::{Batch, Commands, Named, Request, Shape, Writes},
     checkpoint,
 };
@@ -125,8 +125,10 @@ impl TransactionBuilder {
     }
 
     /// Whether it is time to send what was gathered before more is added.
-    pub fn is_full(&self) -> bool {
-        self.encoder.len() >= BYTES_MAX || self.commands.len() >= COMMANDS_MAX
+    pub fn is_full(&self, max: BatchMax) -> bool {
+        self.encoder.len() >= max.bytes.min(BYTES_MAX)
+            || self.commands.len() >= COMMANDS_MAX
+            || self.sourced >= max.keys as u64
     }
 
     /// Takes the transaction and leaves the builder empty.

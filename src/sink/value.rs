@@ -36,6 +36,7 @@ use super::{
     policy::{Conflict, Expired, OnLossy},
     staging::{Staged, staging_key},
     target::{MODULE_BYTES_MAX, Target},
+    window::Window,
 };
 use held_hash::HeldHash;
 
@@ -66,6 +67,8 @@ pub struct ValueConfig {
     pub restore_bytes_max: usize,
     /// How many lanes the keys are spread over.
     pub lanes: usize,
+    /// What says how much is gathered for a batch.
+    pub window: Arc<Window>,
 }
 
 /// What was left out, by reason.
@@ -141,7 +144,7 @@ impl ValueWriter {
         let losses = LossLog::new(config.endpoint.clone(), config.on_lossy);
         ValueWriter {
             target,
-            outbox: Outbox::new(config.lanes),
+            outbox: Outbox::new(config.lanes, Arc::clone(&config.window)),
             config,
             value: None,
             held: None,

@@ -28,3 +28,4 @@ mod restored;
 mod resume;
 mod status;
 mod sync;
+mod throttle;

@@ -7,7 +7,7 @@ use tokio::task::JoinSet;
 use crate::{
     cli::{Exit, consent, crash::Crash, diagnostics::Diagnostic, run::to_its_end, screen::Screen},
     config::{LogFormat, Mode, Settings, SyncConfig, Talk},
-    pipeline::{self, Phase, Progress, Route, StopSignal},
+    pipeline::{self, Phase, Progress, Route, StopSignal, Window},
     status::{Board, Server, Service, State, Watched},
     telemetry,
 };
@@ -81,5 +81,10 @@ impl Board for OneMigration {
     fn one(&self, name: &str) -> Option<String> {
         let status = self.0.status();
         (status.name.as_deref() == Some(name)).then(|| status.to_json())
+    }
+
+    fn window(&self, name: Option<&str>) -> Option<Arc<Window>> {
+        let is_it = name.is_none() || self.0.status().name.as_deref() == name;
+        is_it.then(|| self.0.window())
     }
 }

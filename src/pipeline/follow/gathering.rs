@@ -37,6 +37,8 @@ pub(super) struct Gathering<'a> {
     pub(super) left_held: bool,
     /// A release is under way: what goes to a place that it has seen is not found any more.
     pub(super) releasing: bool,
+    /// Commands may be left in the decoder, because the transaction was full.
+    is_full: bool,
     /// When the last bytes came, by the source's clock.
     received_at_ms: UnixMs,
     /// Everything up to here is applied, under way, or gathered.
@@ -76,6 +78,7 @@ impl<'a> Gathering<'a> {
             held_fields: parts.held_fields,
             left_held: parts.left_held,
             releasing: false,
+            is_full: false,
             received_at_ms: UnixMs::MIN,
             gathered: parts.from,
             target: parts.target,
@@ -95,6 +98,7 @@ impl<'a> Gathering<'a> {
         }
         self.decoder = decoder(from);
         self.transaction.clear();
+        self.is_full = false;
         self.open = None;
         self.gathered = from;
         self.left_held |= self.hold.is_on();
@@ -115,14 +119,14 @@ impl<'a> Gathering<'a> {
         self.decoder.received_offset()
     }
 
-    /// Whether it is time to send what was gathered before more is taken.
+    /// Whether what was gathered is to be sent before more is fed.
     pub(super) fn is_full(&self) -> bool {
-        self.transaction.is_full()
+        self.is_full
     }
 
     /// Whether nothing is waiting to be sent.
     pub(super) fn is_empty(&self) -> bool {
-        self.transaction.is_empty()
+        self.transaction.is_empty() && !self.is_full
     }
 
     /// Takes what was gathered, for the history `replid`.
@@ -169,8 +173,8 @@ impl<'a> Gathering<'a> {
         self.translator.set_hold(self.hold);
     }
 
-    /// Takes all commands that are complete with `bytes`; returns where the source has asked for
-    /// an acknowledgement.
+    /// Takes the commands that are complete with `bytes`, until the transaction is full; returns
+    /// where the source has asked for an acknowledgement. [`Gathering::go_on`] takes the rest.
     ///
     /// # Errors
     /// What is wrong with the stream, or cannot be done on the target. What was gathered before
@@ -185,6 +189,18 @@ impl<'a> Gathering<'a> {
             self.set_hold_to(received_at_ms);
         }
         self.decoder.feed(bytes);
+        self.gather()
+    }
+
+    /// Takes the commands that are left, if there may be any; as [`Gathering::feed`].
+    pub(super) fn go_on(&mut self) -> Result<Option<ReplOffset>, Error> {
+        match self.is_full {
+            true => self.gather(),
+            false => Ok(None),
+        }
+    }
+
+    fn gather(&mut self) -> Result<Option<ReplOffset>, Error> {
         let taken = self.take_items();
         self.cover();
         let parsed = self.decoder.parsed_offset().get();
@@ -194,7 +210,13 @@ impl<'a> Gathering<'a> {
 
     fn take_items(&mut self) -> Result<Option<ReplOffset>, Error> {
         let mut asked = None;
-        while let Some(item) = self.next_item()? {
+        let max = self.progress.window.batch_max();
+        loop {
+            self.is_full = self.transaction.is_full(max);
+            if self.is_full {
+                break;
+            }
+            let Some(item) = self.next_item()? else { break };
             match item {
                 StreamItem::Command {
                     command,

@@ -30,6 +30,7 @@ fn config() -> ValueConfig {
         hold: Hold::Released,
         expired: Expired::LeaveOut,
         restore_bytes_max: 100,
+        window: Arc::default(),
         lanes: 1,
     }
 }
