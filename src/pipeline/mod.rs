@@ -21,6 +21,7 @@ mod keeper;
 mod lag;
 mod lanes;
 mod link_snapshot;
+mod names;
 mod offset_watch;
 mod progress;
 mod publish;
@@ -35,6 +36,8 @@ mod target;
 mod workdir;
 mod written;
 
+/// Where the limits of a migration are, which may be changed while it runs.
+pub use crate::sink::{Throttle, Window};
 pub use consent::Consent;
 pub use error::{Error, Side};
 pub use join::{link_config, log_notice};

@@ -156,7 +156,12 @@ impl<'a> Run<'a> {
         let clock = ServerClock::new(Some(target.admin.time().await?));
         let mut copy = SnapshotCopy::new(
             Arc::clone(&target.target),
-            target.value_config(Hold::Released, restoration.expired, MadeBy::Anybody),
+            target.value_config(
+                Hold::Released,
+                restoration.expired,
+                MadeBy::Anybody,
+                progress,
+            ),
             clock,
             target
                 .snapshot_lanes(false, None, began_empty, progress)
@@ -228,7 +233,10 @@ async fn take(copy: &mut SnapshotCopy<'_>, reader: &mut Reader, event: Event) ->
     if let Some(altitude) = copy.take(event)? {
         reader.choose(altitude);
     }
-    copy.hand_over().await
+    match copy.is_ready() {
+        true => copy.hand_over().await,
+        false => Ok(()),
+    }
 }
 
 /// Looks at what stands behind the RDB.

@@ -316,7 +316,7 @@ impl<'a> Run<'a> {
             Arc::clone(&sides.target.target),
             sides
                 .target
-                .value_config(hold, Expired::LeaveOut, MadeBy::Server),
+                .value_config(hold, Expired::LeaveOut, MadeBy::Server, &progress),
             sides.source.clock,
             lanes,
             sides.source.workdir.written()?.map(Written::new),

@@ -36,6 +36,7 @@ impl TargetSide<'_> {
         config: &'a TargetConfig,
         progress: &Progress,
     ) -> Result<TargetSide<'a>, Error> {
+        progress.window.declare(config.throttle);
         let mut admin = Admin::open(&config.node, config.connect_timeout).await?;
         let mut waiting = |why: &str| {
             tracing::warn!("waiting because the target is not ready: {why}");
@@ -94,6 +95,7 @@ impl TargetSide<'_> {
         hold: Hold,
         expired: Expired,
         made_by: MadeBy,
+        progress: &Progress,
     ) -> ValueConfig {
         let config = self.config;
         ValueConfig {
@@ -105,6 +107,7 @@ impl TargetSide<'_> {
             made_by,
             restore_bytes_max: self.target.payload_bytes_max(config.restore_bytes_max),
             lanes: config.lanes,
+            window: Arc::clone(&progress.window),
         }
     }
 
@@ -145,7 +148,6 @@ impl TargetSide<'_> {
         LaneConfig {
             node: self.config.node.clone(),
             connect_timeout: self.config.connect_timeout,
-            window_bytes_max: self.config.window_bytes_max,
             window: Arc::clone(&progress.window),
             retry_for: self.config.retry_for,
             conflict: self.config.conflict(),

@@ -32,16 +32,16 @@ pub(super) fn stands_as_is(
     now_ms: UnixMs,
     made_by: MadeBy,
 ) -> Result<bool, rdb::Error> {
-    let mut parser = ValueParser::new(value_type, body.clone(), Limits::default());
     let trusts = made_by == MadeBy::Server || value_type.is_module();
-    if trusts && !value_type.has_field_expiry() && !value_type.is_stream() {
-        return match target.refuses_empty_values() || value_type.is_module() {
-            true => Ok(true),
-            // The parts are nothing but the end then.
-            false => Ok(parser
-                .next_event()?
-                .is_some_and(|first| !first.ends_value())),
-        };
+    let is_read = value_type.has_field_expiry() || value_type.is_stream() || !trusts;
+    if !is_read && (target.refuses_empty_values() || value_type.is_module()) {
+        return Ok(true);
+    }
+    let mut parser = ValueParser::new(value_type, body.clone(), Limits::default());
+    if !is_read {
+        // The parts are nothing but the end then.
+        let first = parser.next_event()?;
+        return Ok(first.is_some_and(|first| !first.ends_value()));
     }
     let mut stands = true;
     let mut entries = 0;

@@ -202,6 +202,7 @@ pub(super) fn named(request: &Request, index: usize) -> Named {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sink::batch::Commands;
 
     fn request(shape: Shape, commands: usize) -> Request {
         let named = Named {
@@ -212,7 +213,7 @@ mod tests {
         Request {
             end: 0,
             shape,
-            commands: vec![named; commands],
+            commands: Commands::Many(vec![named; commands]),
             writes: Writes::Part,
             db: crate::keyspace::Db(0),
             mark: None,
@@ -258,7 +259,7 @@ mod tests {
             .chain([exec])
             .collect();
         let mut request = request(Shape::Transaction, 0);
-        request.commands = commands.to_vec();
+        request.commands = Commands::Many(commands.to_vec());
         assert_eq!(judge(&request, &mut replies.clone()), Verdict::Done);
         request.writes = Writes::Commands(5);
         let verdict = judge(&request, &mut replies.clone());

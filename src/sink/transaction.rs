@@ -12,8 +12,8 @@ use crate::{
 };
 
 use super::{
-    Checkpoint, Claim,
-    batch::{Batch, Named, Request, Shape, Writes},
+    BatchMax, Checkpoint, Claim,
+    batch::{Batch, Commands, Named, Request, Shape, Writes},
     checkpoint,
 };
 
@@ -129,8 +129,10 @@ impl TransactionBuilder {
     }
 
     /// Whether it is time to send what was gathered before more is added.
-    pub fn is_full(&self) -> bool {
-        self.encoder.len() >= BYTES_MAX || self.commands.len() >= COMMANDS_MAX
+    pub fn is_full(&self, max: BatchMax) -> bool {
+        self.encoder.len() >= max.bytes.min(BYTES_MAX)
+            || self.commands.len() >= COMMANDS_MAX
+            || self.sourced >= max.keys as u64
     }
 
     /// Takes the transaction and leaves the builder empty.
@@ -155,7 +157,7 @@ impl TransactionBuilder {
         let request = Request {
             end: self.encoder.len(),
             shape: Shape::Transaction,
-            commands: std::mem::take(&mut self.commands),
+            commands: Commands::Many(std::mem::take(&mut self.commands)),
             writes: Writes::Commands(std::mem::take(&mut self.sourced)),
             db: self.db.unwrap_or_default(),
             mark: offset.filter(|_| self.checkpoint.is_some()),

@@ -30,3 +30,4 @@ mod restored;
 mod resume;
 mod status;
 mod sync;
+mod throttle;

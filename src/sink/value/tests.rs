@@ -31,6 +31,7 @@ fn config() -> ValueConfig {
         expired: Expired::LeaveOut,
         made_by: MadeBy::Server,
         restore_bytes_max: 100,
+        window: Arc::default(),
         lanes: 1,
     }
 }
