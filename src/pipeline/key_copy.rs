@@ -8,7 +8,7 @@ use crate::{
     config::TargetConfig,
     keyspace::{Db, UnixMs},
     rdb::Event,
-    sink::{Expired, Hold},
+    sink::{Expired, Hold, MadeBy},
 };
 
 use super::{Error, Progress, clock::ServerClock, snapshot::SnapshotCopy, target::TargetSide};
@@ -52,7 +52,12 @@ impl<'a> KeyCopy<'a> {
                     .await?;
                 none.insert(SnapshotCopy::new(
                     Arc::clone(&self.target.target),
-                    self.target.value_config(Hold::Released, Expired::LeaveOut),
+                    self.target.value_config(
+                        Hold::Released,
+                        Expired::LeaveOut,
+                        MadeBy::Server,
+                        self.progress,
+                    ),
                     ServerClock::new(Some(self.target.admin.time().await?)),
                     lanes,
                     None,

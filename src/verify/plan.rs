@@ -1,6 +1,6 @@
 //! What is compared, and how: fixed from the beginning of a verification to its end.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{num::NonZeroU64, path::PathBuf, sync::Arc, time::Duration};
 
 use crate::{dump::Filter, keyspace::Db, sync::LinkConfig};
 
@@ -92,9 +92,9 @@ pub struct Verification {
     /// Pairs of connections.
     pub lanes: usize,
     /// Keys that are read in a second, at the most.
-    pub keys_per_second_max: Option<u64>,
+    pub keys_per_s: Option<NonZeroU64>,
     /// Bytes that are read in a second, at the most.
-    pub bytes_per_second_max: Option<u64>,
+    pub bytes_per_s: Option<NonZeroU64>,
     /// How often keys that differ are read again.
     pub rounds: u64,
     /// The pause before each round.

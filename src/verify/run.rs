@@ -126,8 +126,9 @@ impl Run<'_> {
             None => Beginning::default(),
         };
         let pace = Pace::new(
-            self.verification.keys_per_second_max,
-            self.verification.bytes_per_second_max,
+            self.verification.keys_per_s,
+            self.verification.bytes_per_s,
+            Instant::now(),
         );
         let mut walk = Walk::new(&self.plan, self.verification.lanes, pace);
         for pass in [Pass::Forward, Pass::Reverse] {

@@ -3,7 +3,7 @@
 //! One task pages through the keyspace, a few lanes (pairs of connections) compare the pages. A
 //! SCAN cursor is a place to go on from once every page before it is compared.
 
-use std::{collections::VecDeque, sync::Arc};
+use std::{collections::VecDeque, sync::Arc, time::Instant};
 
 use bytes::Bytes;
 use tokio::{sync::mpsc, task::JoinSet, time::sleep_until};
@@ -104,9 +104,9 @@ impl Walking<'_> {
     pub(super) async fn next(&mut self) -> Result<Option<Step>, Error> {
         loop {
             let may_begin = !self.walk.idle.is_empty() && self.pages.is_some();
-            let free_at = self.walk.pace.free_at();
+            let ready_at = self.walk.pace.ready_at(Instant::now());
             tokio::select! {
-                page = next_page(&mut self.pages, free_at), if may_begin => match page {
+                page = next_page(&mut self.pages, ready_at), if may_begin => match page {
                     Some(page) => self.start(page?),
                     None => self.pages = None,
                 },
@@ -158,9 +158,11 @@ impl Walking<'_> {
 
 async fn next_page(
     pages: &mut Option<mpsc::Receiver<Result<Page, Error>>>,
-    free_at: tokio::time::Instant,
+    ready_at: Option<Instant>,
 ) -> Option<Result<Page, Error>> {
-    sleep_until(free_at).await;
+    if let Some(ready_at) = ready_at {
+        sleep_until(ready_at.into()).await;
+    }
     pages.as_mut()?.recv().await
 }
 

@@ -32,7 +32,7 @@ pub(in crate::cli) const SOURCE_SETTINGS: [&str; 11] = [
 ];
 
 /// The settings that say how a target is reached and written to.
-pub(in crate::cli) const TARGET_SETTINGS: [&str; 9] = [
+pub(in crate::cli) const TARGET_SETTINGS: [&str; 13] = [
     "target",
     "target-password-file",
     "on-conflict",
@@ -41,7 +41,11 @@ pub(in crate::cli) const TARGET_SETTINGS: [&str; 9] = [
     "on-lossy",
     "lanes",
     "restore-bytes-max",
-    "window-bytes-max",
+    "max-inflight-bytes",
+    "max-keys-per-second",
+    "max-bytes-per-second",
+    "adaptive",
+    "target-latency-max",
 ];
 
 const SELECTION: &str = "Which keys";

@@ -16,12 +16,14 @@ use crate::{
 };
 
 /// The settings of `sync` that it has, too.
-pub(in crate::cli) const SETTINGS: [&str; 17] = [
+pub(in crate::cli) const SETTINGS: [&str; 19] = [
     "source",
     "target",
     "source-password-file",
     "target-password-file",
     "lanes",
+    "max-keys-per-second",
+    "max-bytes-per-second",
     "retry-for",
     "connect-timeout",
     "source-timeout",
@@ -132,17 +134,6 @@ fn patience() -> Vec<Arg> {
             "The bearer token of that status is the first line of FILE",
         )
         .requires("sync-status"),
-        of(
-            "max-keys-per-second",
-            "N",
-            "Keys of each side that are read in a second, at the most",
-        )
-        .value_parser(value_parser!(u64).range(1..)),
-        of(
-            "max-bytes-per-second",
-            "SIZE",
-            "Bytes that are read from both sides in a second, at the most",
-        ),
     ]
 }
 
@@ -231,11 +222,8 @@ pub(in crate::cli) fn verification(
         ttl_tolerance: duration("ttl-tolerance")?,
         large_key_bytes: rdb::bytes(matches, "large-key-bytes", 1)? as u64,
         lanes: target.lanes,
-        keys_per_second_max: matches.get_one("max-keys-per-second").copied(),
-        bytes_per_second_max: match matches.contains_id("max-bytes-per-second") {
-            true => Some(rdb::bytes(matches, "max-bytes-per-second", 1)? as u64),
-            false => None,
-        },
+        keys_per_s: target.throttle.keys_per_s,
+        bytes_per_s: target.throttle.bytes_per_s,
         rounds: matches.get_one("rounds").copied().unwrap_or(1),
         round_delay: duration("round-delay")?,
         sync_status: sync_status(matches)?,

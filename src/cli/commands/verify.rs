@@ -19,7 +19,7 @@ use crate::{
     keyspace::Escaped,
     pipeline::link_config,
     repair::{self, Action, Step},
-    sync::{LinkConfig, SnapshotOptions},
+    sync::{SnapshotChannel, SnapshotOptions},
     verify::{self, Method, Outcome, Progress, RepairSummary, Summary, Verdict},
 };
 
@@ -36,6 +36,12 @@ pub(in crate::cli) fn command() -> Command {
     args::with_settings_of_verify(command, &args::verify::SETTINGS)
         .mut_arg("lanes", |arg| {
             arg.help("Pairs of connections over which keys are compared [default: 2]")
+        })
+        .mut_arg("max-keys-per-second", |arg| {
+            arg.help("Keys of each side that are read in a second, at the most")
+        })
+        .mut_arg("max-bytes-per-second", |arg| {
+            arg.help("Bytes that are read from both sides in a second, at the most")
         })
         .mut_arg("yes", |arg| arg.help("Do not ask before --repair writes"))
 }
@@ -177,20 +183,18 @@ fn method(task: &Task<'_>, source: &SourceConfig, target: &TargetConfig) -> Meth
     let options = SnapshotOptions {
         rdb_no_compress: true,
         rdb_only: true,
+        channel: SnapshotChannel::Off,
     };
-    let source = link_config(source, options);
-    let joined = LinkConfig {
-        endpoint: target.node.endpoint.clone(),
-        user: target.node.user.clone(),
-        password: target.node.password.clone(),
+    let target = SourceConfig {
+        node: target.node.clone(),
         connect_timeout: target.connect_timeout,
         source_timeout: target.silence_max,
         retry_for: target.retry_for,
         ..source.clone()
     };
     Method::Snapshot {
-        source: Box::new(source),
-        target: Box::new(joined),
+        source: Box::new(link_config(source, options)),
+        target: Box::new(link_config(&target, options)),
         dir: task.matches.get_one("snapshot-dir").cloned(),
     }
 }

@@ -66,6 +66,6 @@ pub(super) fn run(task: &Task<'_>) -> Result<Exit, Diagnostic> {
         &task.screen,
         task.crash,
         shown,
-        |progress, stop| pipeline::restore(&restoration, progress, stop, consent),
+        |progress, stop| async move { pipeline::restore(&restoration, progress, stop, consent).await },
     )
 }
