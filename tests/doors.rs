@@ -60,7 +60,17 @@ const DOORS: [(&str, &[&str]); 15] = [
     ),
     (
         "verify",
-        &["keyspace", "net", "rdb", "resp", "config", "telemetry"],
+        &[
+            "keyspace",
+            "net",
+            "rdb",
+            "resp",
+            "sync",
+            "sink",
+            "dump",
+            "config",
+            "telemetry",
+        ],
     ),
     (
         "status",

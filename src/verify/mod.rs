@@ -28,4 +28,4 @@ pub use error::{Error, ErrorKind, Side};
 pub use peer::PeerConfig;
 pub use prefix::Prefixes;
 pub use progress::{Phase, Progress};
-pub use summary::{Counts, Summary, UndecidedCounts, Verdict};
+pub use summary::{Counts, Summary, UndecidedCounts, Verdict, none_undecided};
