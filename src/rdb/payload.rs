@@ -21,6 +21,7 @@ use super::limits::Limits;
 use super::metadata::KeyMeta;
 use super::opcode;
 use super::value::function::PreGaFunction;
+use super::value::module;
 use super::value_type::ValueType;
 
 /// The length of what ends a payload: version and checksum.
@@ -64,7 +65,7 @@ pub fn check(payload: &Bytes) -> Result<Payload, Error> {
     let (content, version) = open(payload)?;
     let header = header(version);
     let mut cursor = Cursor::new(&content, 0, 0);
-    let value_type = value_type(&mut cursor, header).map_err(|stop| error(stop, &content))?;
+    let value_type = type_of(&mut cursor, header).map_err(|stop| error(stop, &content))?;
     let body = content.slice(cursor.pos()..);
     Ok(Payload {
         value_type,
@@ -72,6 +73,20 @@ pub fn check(payload: &Bytes) -> Result<Payload, Error> {
         version,
         has_metadata: cursor.pos() > 1,
     })
+}
+
+/// The type of the value in a DUMP payload, with vector sets told from the values of other modules.
+/// The checksum is not looked at.
+///
+/// # Errors
+///
+/// As [`check`], without `Checksum`.
+pub fn value_type(payload: &Bytes) -> Result<ValueType, Error> {
+    let (content, version) = opened(payload)?;
+    let mut cursor = Cursor::new(&content, 0, 0);
+    type_of(&mut cursor, header(version))
+        .and_then(|value_type| module::told_apart(value_type, &cursor))
+        .map_err(|stop| error(stop, &content))
 }
 
 /// The libraries in a FUNCTION DUMP payload, as FUNCTION LOAD takes them.
@@ -105,15 +120,26 @@ pub fn of_functions<'a>(sources: impl IntoIterator<Item = &'a [u8]>, version: u1
 
 /// What stands before the footer, and the version, once the checksum is right.
 fn open(payload: &Bytes) -> Result<(Bytes, u16), Error> {
-    let truncated = || Error::at(ErrorKind::Truncated, payload.len() as u64);
-    let (summed, stored) = payload.split_last_chunk().ok_or_else(truncated)?;
-    let (content, version) = summed.split_last_chunk().ok_or_else(truncated)?;
-    let (stored, computed) = (u64::from_le_bytes(*stored), crc64(summed));
-    if stored != 0 && stored != computed {
-        let offset = (payload.len() - CHECKSUM_BYTES) as u64;
-        return Err(Error::at(ErrorKind::Checksum { stored, computed }, offset));
+    let opened = opened(payload)?;
+    if let Some((summed, stored)) = payload.split_last_chunk() {
+        let (stored, computed) = (u64::from_le_bytes(*stored), crc64(summed));
+        if stored != 0 && stored != computed {
+            let offset = (payload.len() - CHECKSUM_BYTES) as u64;
+            return Err(Error::at(ErrorKind::Checksum { stored, computed }, offset));
+        }
     }
-    Ok((payload.slice_ref(content), u16::from_le_bytes(*version)))
+    Ok(opened)
+}
+
+/// What stands before the footer, and the version.
+fn opened(payload: &Bytes) -> Result<(Bytes, u16), Error> {
+    let taken_apart = || {
+        let (content, footer) = payload.split_last_chunk::<FOOTER_BYTES>()?;
+        Some((payload.slice_ref(content), *footer.first_chunk()?))
+    };
+    let truncated = || Error::at(ErrorKind::Truncated, payload.len() as u64);
+    let (content, version) = taken_apart().ok_or_else(truncated)?;
+    Ok((content, u16::from_le_bytes(version)))
 }
 
 fn header(version: u16) -> Header {
@@ -123,7 +149,7 @@ fn header(version: u16) -> Header {
     }
 }
 
-fn value_type(cursor: &mut Cursor<'_>, header: Header) -> Result<ValueType, Stop> {
+fn type_of(cursor: &mut Cursor<'_>, header: Header) -> Result<ValueType, Stop> {
     let mut byte = cursor.u8()?;
     if byte == opcode::KEY_META && !header.valkey {
         KeyMeta::begin(cursor)?.next(cursor)?;
@@ -195,6 +221,37 @@ mod tests {
             let payload = check(&with_footer(b"\x16\x00", version)).unwrap();
             assert_eq!(payload.value_type, ValueType::of(22, family), "{version}");
         }
+    }
+
+    #[test]
+    fn the_type_is_told_without_the_checksum() {
+        for (name, payload, known) in [
+            ("as it is", HI.to_vec(), Some(0)),
+            (
+                "a wrong checksum",
+                [b"\x00\x02ho", &HI[4..]].concat(),
+                Some(0),
+            ),
+            (
+                "behind metadata",
+                with_footer(b"\xf3\x01\x01\x02\x03\x04\x00\x02\0", 13).into(),
+                Some(2),
+            ),
+            ("an unknown type", with_footer(b"\x63\x00", 9).into(), None),
+            (
+                "half a module's id",
+                with_footer(b"\x07\x81\xbd\xe7", 9).into(),
+                None,
+            ),
+            ("only a footer", of_functions([], 9), None),
+            ("too short", HI[..9].to_vec(), None),
+        ] {
+            let found = value_type(&payload.into()).ok();
+            assert_eq!(found, known.map(ValueType::common), "{name}");
+        }
+        let id = b"\x07\x81\xbd\xe7\x2d\xa2\xbb\x1e\xb4\x00\x00";
+        let vector_set = value_type(&with_footer(id, 12));
+        assert_eq!(vector_set, Ok(ValueType::of(7, Family::VectorSets)));
     }
 
     #[test]

@@ -15,6 +15,7 @@
 //!
 //! Nothing here writes to a server; `repair` does.
 
+mod compare;
 mod difference;
 mod error;
 mod peer;
