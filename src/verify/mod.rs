@@ -29,4 +29,4 @@ pub use error::{Error, ErrorKind, Side};
 pub use peer::PeerConfig;
 pub use prefix::Prefixes;
 pub use progress::{Phase, Progress};
-pub use summary::{Counts, Summary, UndecidedCounts, Verdict, none_undecided};
+pub use summary::{Counts, Summary, UndecidedCounts, Verdict};

@@ -10,10 +10,13 @@ use crate::{
 };
 
 /// Whose keys are walked through.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize,
+)]
 #[serde(rename_all = "snake_case")]
 pub enum Pass {
     /// Those of the source, which are compared.
+    #[default]
     Forward,
     /// Those of the target, which are looked up.
     Reverse,
@@ -32,6 +35,36 @@ pub struct Bookmark {
     pub dbs_done: Vec<Db>,
     /// What was done up to here.
     pub tallies: Tallies,
+}
+
+/// Which lives of the two servers a bookmark is of.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct RunIds {
+    pub(super) source_run_id: Option<String>,
+    pub(super) target_run_id: Option<String>,
+}
+
+impl RunIds {
+    pub(super) fn of(head: &Head) -> RunIds {
+        RunIds {
+            source_run_id: head.source_run_id.clone(),
+            target_run_id: head.target_run_id.clone(),
+        }
+    }
+}
+
+impl Bookmark {
+    /// Begins its db anew where the server is not the one that it was: a server that was started
+    /// again has its keys in another order, so that a cursor of its former life means nothing.
+    pub(super) fn keep_for(&mut self, was: &RunIds, is: &RunIds) {
+        let is_same = match self.pass {
+            Pass::Forward => was.source_run_id == is.source_run_id,
+            Pass::Reverse => was.target_run_id == is.target_run_id,
+        };
+        if !is_same {
+            self.cursor = 0;
+        }
+    }
 }
 
 /// What was done, by all runs of a verification together. The fields are those of [`Summary`](crate::verify::Summary).
@@ -60,9 +93,10 @@ pub struct Suspect {
 /// What the report of an interrupted verification says.
 #[derive(Debug)]
 pub struct Resumed {
-    /// What it begins with; the time is that of the first run.
+    /// What it begins with, the time of the first run; the run ids are those of the last one.
     pub head: Head,
-    /// Where the walk goes on; `None` is its beginning.
+    /// Where the walk goes on; `None` is its beginning. The cursor is 0 where the server was started
+    /// again since.
     pub bookmark: Option<Bookmark>,
     /// Keys that have no verdict yet: neither different nor undecided nor settled.
     pub suspects: Vec<Suspect>,
@@ -70,6 +104,6 @@ pub struct Resumed {
     pub counts: Counts,
     /// The undecided keys that stand in it.
     pub undecided: UndecidedCounts,
-    /// The verification came to its end.
+    /// The verification came to its end; what follows is another one of the same.
     pub finished: bool,
 }

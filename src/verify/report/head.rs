@@ -33,19 +33,11 @@ pub struct Head {
 
 impl Head {
     /// In what another verification differs from this one, so that its report is none of this.
-    ///
-    /// A server that was started again pages through its keys in another order, so a cursor of its
-    /// former life means nothing.
     pub(super) fn difference(&self, theirs: &Head) -> Option<String> {
         let of = |name: &str, ours: &dyn fmt::Display, theirs: &dyn fmt::Display| {
             let (ours, theirs) = (ours.to_string(), theirs.to_string());
             (ours != theirs)
                 .then(|| format!("its {name} is {theirs:?}, that of this one is {ours:?}"))
-        };
-        let restarted = |name: &str, ours: &Option<String>, theirs: &Option<String>| {
-            let known = ours.as_ref().zip(theirs.as_ref());
-            let is_other = known.is_some_and(|(ours, theirs)| ours != theirs);
-            is_other.then(|| format!("the {name} was started again since, or is another server"))
         };
         of("schema version", &self.version, &theirs.version)
             .or_else(|| of("source", &self.source, &theirs.source))
@@ -58,7 +50,5 @@ impl Head {
                 let (ours, theirs) = (&self.ttl_tolerance_ms, &theirs.ttl_tolerance_ms);
                 of("tolerance of expiries in ms", ours, theirs)
             })
-            .or_else(|| restarted("source", &self.source_run_id, &theirs.source_run_id))
-            .or_else(|| restarted("target", &self.target_run_id, &theirs.target_run_id))
     }
 }

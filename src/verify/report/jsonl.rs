@@ -14,13 +14,15 @@ use bytes::Bytes;
 
 use super::{
     Bookmark, Format, Head, Refusal, Repaired, Resumed, Suspect,
+    bookmark::RunIds,
     record::{
-        DifferenceLine, KeyLine, Line, ProgressLine, ReadLine, Recount, RepairLine, UndecidedLine,
+        DifferenceLine, KeyLine, Line, ProgressLine, ReadLine, Recount, RepairLine, ResumedLine,
+        UndecidedLine,
     },
 };
 use crate::{
     keyspace::Db,
-    verify::{Difference, Summary, Undecided, UndecidedCounts, none_undecided},
+    verify::{Difference, Summary, Undecided, UndecidedCounts, summary::none_undecided},
 };
 
 /// How a report of ours begins.
@@ -52,10 +54,14 @@ impl Jsonl {
         let mut jsonl = Jsonl {
             file: BufWriter::new(file),
         };
-        if past.head.is_none() {
-            jsonl.line(&Line::Head(head))?;
-            jsonl.file.flush()?;
-        }
+        jsonl.line(&match past.head {
+            Some(_) => Line::Resumed(ResumedLine {
+                started_at: head.started_at.clone(),
+                run_ids: RunIds::of(head),
+            }),
+            None => Line::Head(head),
+        })?;
+        jsonl.file.flush()?;
         Ok((jsonl, past.into_resumed(head)))
     }
 
@@ -182,6 +188,7 @@ impl Past {
     fn take(&mut self, line: ReadLine) -> Result<bool, String> {
         match line {
             ReadLine::Head(_) => return Err("the file begins twice".to_owned()),
+            ReadLine::Resumed(read) => self.resume(read.run_ids),
             ReadLine::Difference(read) => {
                 let is_last = read.number == read.of;
                 self.recount.add(read.outline()?, is_last);
@@ -209,7 +216,20 @@ impl Past {
         Ok(true)
     }
 
-    fn into_resumed(self, ours: &Head) -> Resumed {
+    /// Another run begins here.
+    fn resume(&mut self, run_ids: RunIds) {
+        let Some(head) = &mut self.head else { return };
+        if let Some(bookmark) = &mut self.bookmark {
+            bookmark.keep_for(&RunIds::of(head), &run_ids);
+        }
+        head.source_run_id = run_ids.source_run_id;
+        head.target_run_id = run_ids.target_run_id;
+    }
+
+    fn into_resumed(mut self, ours: &Head) -> Resumed {
+        if let (Some(head), Some(bookmark)) = (&self.head, &mut self.bookmark) {
+            bookmark.keep_for(&RunIds::of(head), &RunIds::of(ours));
+        }
         let open = self.suspects.into_iter();
         let open = open.filter(|(key, _)| !self.decided.contains(key));
         let mut open: Vec<_> = open.collect();

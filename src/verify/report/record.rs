@@ -4,7 +4,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Bookmark, Head, Pass, RepairAction, Repaired, Tallies, slot_of};
+use super::{Bookmark, Head, Pass, RepairAction, Repaired, Tallies, bookmark::RunIds, slot_of};
 use crate::{
     dump::ByteString,
     keyspace::Db,
@@ -17,6 +17,7 @@ use crate::{
 #[serde(tag = "record", rename_all = "snake_case")]
 pub(super) enum Line<'a> {
     Head(&'a Head),
+    Resumed(ResumedLine),
     Difference(Box<DifferenceLine>),
     Undecided(UndecidedLine<'a>),
     Suspect(KeyLine),
@@ -31,6 +32,7 @@ pub(super) enum Line<'a> {
 #[serde(tag = "record", rename_all = "snake_case")]
 pub(super) enum ReadLine {
     Head(Head),
+    Resumed(ResumedLine),
     Difference(ReadDifference),
     Undecided(ReadUndecided),
     Suspect(KeyLine),
@@ -38,6 +40,14 @@ pub(super) enum ReadLine {
     Progress(ProgressLine),
     Repair {},
     Summary {},
+}
+
+/// Where another run begins.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct ResumedLine {
+    pub(super) started_at: String,
+    #[serde(flatten)]
+    pub(super) run_ids: RunIds,
 }
 
 #[derive(Debug, Serialize, Deserialize)]

@@ -73,7 +73,20 @@ impl Sqlite {
         }
         database.execute_batch("BEGIN IMMEDIATE").map_err(refusal)?;
         let resumed = past::read(&database, head)?;
-        Ok((Sqlite { database, rows: 0 }, resumed))
+        let mut sqlite = Sqlite { database, rows: 0 };
+        sqlite.resumed(head, &resumed).map_err(refusal)?;
+        Ok((sqlite, resumed))
+    }
+
+    /// Notes that another run begins.
+    fn resumed(&mut self, head: &Head, resumed: &Resumed) -> rusqlite::Result<()> {
+        let sql = "UPDATE run SET source_run_id = ?1, target_run_id = ?2";
+        let ids = params![head.source_run_id, head.target_run_id];
+        self.database.execute(sql, ids)?;
+        match &resumed.bookmark {
+            Some(bookmark) => self.try_bookmark(bookmark),
+            None => self.commit(),
+        }
     }
 
     /// Notes that so many rows were written, and ends the transaction when it has many.

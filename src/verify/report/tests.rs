@@ -6,7 +6,7 @@ use serde_json::Value;
 use super::*;
 use crate::{
     rdb::KeyType,
-    verify::{Counts, First, Held, Kind, Place, Reason, Verdict, none_undecided},
+    verify::{Counts, First, Held, Kind, Place, Reason, Verdict, summary::none_undecided},
 };
 
 pub(super) fn head() -> Head {
@@ -355,19 +355,67 @@ fn the_report_of_another_verification_is_not_gone_on_with() {
             (change(|head| head.sample = 100), "sample"),
             (change(|head| head.selection = String::new()), "selection"),
             (change(|head| head.ttl_tolerance_ms = 0), "tolerance"),
-            (
-                change(|head| head.source_run_id = Some("b".into())),
-                "the source was started again",
-            ),
         ] {
             let why = changed.unwrap_or_default();
             assert!(why.contains(expected), "{ending} {expected}: {why}");
         }
-        // A run id that only one of them knows says nothing.
-        assert_eq!(change(|head| head.target_run_id = Some("x".into())), None);
-        assert_eq!(change(|head| head.source_run_id = None), None);
-        assert_eq!(change(|head| head.started_at = "later".into()), None);
         assert_eq!(fs::read(&path).unwrap(), before);
+        assert_eq!(change(|head| head.started_at = "later".into()), None);
+    }
+}
+
+#[test]
+fn a_cursor_is_of_one_life_of_a_server() {
+    let directory = tempfile::tempdir().unwrap();
+    let run = |source: &str, target: &str| Head {
+        source_run_id: Some(source.into()),
+        target_run_id: Some(target.into()),
+        ..head()
+    };
+    for (name, pass, runs, cursor) in [
+        ("the same", Pass::Forward, vec![run("a", "b")], 7),
+        ("another source", Pass::Forward, vec![run("x", "b")], 0),
+        ("another target", Pass::Forward, vec![run("a", "x")], 7),
+        (
+            "the source matters not",
+            Pass::Reverse,
+            vec![run("x", "b")],
+            7,
+        ),
+        ("the target matters", Pass::Reverse, vec![run("a", "x")], 0),
+        (
+            "one that came back",
+            Pass::Forward,
+            vec![run("x", "b"), run("a", "b")],
+            0,
+        ),
+        (
+            "one that came back",
+            Pass::Reverse,
+            vec![run("a", "x"), run("a", "b")],
+            0,
+        ),
+    ] {
+        for ending in ["jsonl", "sqlite"] {
+            let path = directory.path().join("report").with_extension(ending);
+            let mut report = Report::create(&path, &run("a", "b"), true).unwrap();
+            let written = Bookmark {
+                pass,
+                ..bookmark(7)
+            };
+            report.bookmark(&written).unwrap();
+            drop(report);
+            let mut last = run("a", "b");
+            for head in &runs {
+                let (_, resumed) = Report::resume(&path, head).unwrap();
+                assert_eq!(resumed.head, last, "{name}");
+                last = head.clone();
+            }
+            let (_, resumed) = Report::resume(&path, runs.last().unwrap()).unwrap();
+            let bookmark = resumed.bookmark.unwrap();
+            assert_eq!(bookmark.cursor, cursor, "{name}, {ending}");
+            assert_eq!(bookmark.dbs_done, written.dbs_done);
+        }
     }
 }
 

@@ -9,11 +9,13 @@ use super::{SCHEMA_VERSION, name_of, refusal};
 use crate::{
     keyspace::Db,
     verify::{
-        Counts, Difference, UndecidedCounts, none_undecided,
+        Counts, Difference, UndecidedCounts,
         report::{
             Bookmark, Head, Pass, Refusal, Resumed, Suspect, Tallies,
+            bookmark::RunIds,
             record::{Recount, outline, reason_named},
         },
+        summary::none_undecided,
     },
 };
 
@@ -33,8 +35,12 @@ pub(super) fn read(database: &Connection, head: &Head) -> Result<Resumed, Refusa
     if let Some(why) = head.difference(&theirs) {
         return Err(Refusal::Other(why));
     }
+    let mut bookmark = bookmark_of(database).map_err(refusal)?;
+    if let Some(bookmark) = &mut bookmark {
+        bookmark.keep_for(&RunIds::of(&theirs), &RunIds::of(head));
+    }
     Ok(Resumed {
-        bookmark: bookmark_of(database).map_err(refusal)?,
+        bookmark,
         suspects: suspects_of(database).map_err(refusal)?,
         counts: counts_of(database)?,
         undecided: undecided_of(database)?,
