@@ -1,7 +1,7 @@
 //! The one-way doors of the house: which room of `src/` may import which.
 //!
 //! ```text
-//! keyspace, net <- rdb, resp, spool <- sync, sink <- dump <- pipeline, verify <- status
+//! keyspace, net <- rdb, resp, spool <- sync, sink <- dump <- pipeline, verify <- repair, status
 //! <- daemon <- cli <- main
 //! ```
 //!
@@ -21,7 +21,7 @@ use std::{
 };
 
 /// A room, and the rooms it may import beside itself.
-const DOORS: [(&str, &[&str]); 15] = [
+const DOORS: [(&str, &[&str]); 16] = [
     ("keyspace", &[]),
     ("net", &["keyspace", "telemetry"]),
     ("telemetry", &["keyspace"]),
@@ -68,7 +68,17 @@ const DOORS: [(&str, &[&str]); 15] = [
             "sync",
             "sink",
             "dump",
+            "telemetry",
+        ],
+    ),
+    (
+        "repair",
+        &[
+            "keyspace",
+            "rdb",
             "config",
+            "pipeline",
+            "verify",
             "telemetry",
         ],
     ),
@@ -103,6 +113,7 @@ const DOORS: [(&str, &[&str]); 15] = [
             "dump",
             "pipeline",
             "verify",
+            "repair",
             "status",
             "daemon",
             "config",

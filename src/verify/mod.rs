@@ -15,18 +15,41 @@
 //!
 //! Nothing here writes to a server; `repair` does.
 
+mod abilities;
 mod compare;
 mod difference;
 mod error;
+mod examiner;
+mod fetch;
+mod large;
+mod ledger;
+mod own_keys;
+mod pace;
 mod peer;
+mod plan;
 mod prefix;
 mod progress;
+mod reading;
+mod recheck;
 pub mod report;
+mod run;
+mod server;
+mod snapshot;
 mod summary;
+mod sync_status;
+mod walk;
 
 pub use difference::{Difference, First, Held, Kind, Place, Reason, SHOWN_BYTES_MAX, Undecided};
 pub use error::{Error, ErrorKind, Side};
+pub use examiner::Examiner;
+pub use fetch::Fetched;
+pub use ledger::Differing;
 pub use peer::PeerConfig;
+pub use plan::{Depth, Method, ReportConfig, Verification};
 pub use prefix::Prefixes;
 pub use progress::{Phase, Progress};
-pub use summary::{Counts, Summary, UndecidedCounts, Verdict};
+pub use reading::Examined;
+pub use recheck::Settled;
+pub use run::{Outcome, verify};
+pub use summary::{Counts, RepairSummary, Summary, UndecidedCounts, Verdict};
+pub use sync_status::SyncStatus;

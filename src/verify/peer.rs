@@ -74,16 +74,6 @@ impl Request {
         }
         self.replies += 1;
     }
-
-    /// How many replies it will have.
-    pub(super) fn len(&self) -> usize {
-        self.replies
-    }
-
-    /// Whether nothing is asked.
-    pub(super) fn is_empty(&self) -> bool {
-        self.replies == 0
-    }
 }
 
 /// A connection that is opened again when it breaks.

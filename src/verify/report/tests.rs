@@ -92,6 +92,7 @@ pub(super) fn summary(counts: Counts) -> Summary {
         undecided: none_undecided(),
         not_looked_at: BTreeMap::from([("filtered", 5)]),
         expiries_held: 6,
+        repair: None,
     }
 }
 
