@@ -58,6 +58,16 @@ pub enum Error {
         /// In what it differs.
         why: String,
     },
+    /// The file of the report cannot be what was asked for.
+    #[error("the report {} cannot be used", path.display())]
+    UnusableReport {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        why: String,
+        /// What to do about it.
+        next: &'static str,
+    },
     /// The status of a sync that follows cannot be read.
     #[error("the status of the sync at {url} cannot be read")]
     SyncStatus {
@@ -132,9 +142,9 @@ impl Error {
         let source: Option<&dyn std::error::Error> = match self {
             Error::Server { kind, .. } => std::error::Error::source(kind),
             Error::Report { source, .. } => Some(source),
-            Error::OtherReport { why, .. } | Error::SyncStatus { why, .. } => {
-                return why.clone();
-            }
+            Error::OtherReport { why, .. }
+            | Error::UnusableReport { why, .. }
+            | Error::SyncStatus { why, .. } => return why.clone(),
             Error::Interrupted => {
                 return "what was found so far is in the report".to_owned();
             }
@@ -165,6 +175,7 @@ impl Error {
                 ErrorKind::Snapshot(_) => "compare with --method scan",
             },
             Error::Report { .. } => "check the path and the space on its disk",
+            Error::UnusableReport { next, .. } => next,
             Error::OtherReport { .. } => "leave out --resume, or name the report of this one",
             Error::SyncStatus { .. } => {
                 "give the address that `keyferry sync --status-listen` serves, such as http://127.0.0.1:9121"

@@ -19,6 +19,17 @@ pub enum Verdict {
     Incomplete,
 }
 
+impl Verdict {
+    /// Its name in reports.
+    pub fn name(self) -> &'static str {
+        match self {
+            Verdict::Equal => "equal",
+            Verdict::Different => "different",
+            Verdict::Incomplete => "incomplete",
+        }
+    }
+}
+
 /// Differences, counted in several ways.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Counts {

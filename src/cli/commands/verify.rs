@@ -360,7 +360,7 @@ impl From<verify::Error> for Diagnostic {
                 verify::Side::Source => Exit::Source,
                 verify::Side::Target => Exit::Target,
             },
-            verify::Error::OtherReport { .. } => Exit::Usage,
+            verify::Error::OtherReport { .. } | verify::Error::UnusableReport { .. } => Exit::Usage,
             verify::Error::Report { .. }
             | verify::Error::SyncStatus { .. }
             | verify::Error::Interrupted => Exit::Local,
