@@ -31,3 +31,4 @@ mod resume;
 mod status;
 mod sync;
 mod throttle;
+mod verify;

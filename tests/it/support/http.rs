@@ -48,6 +48,11 @@ impl Site {
         }
     }
 
+    /// Its address, as a browser takes it.
+    pub(crate) fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
     pub(crate) fn with_token(&self, token: &str) -> Site {
         Site {
             token: Some(token.to_owned()),
