@@ -82,6 +82,7 @@ pub(super) struct Peer {
     config: Arc<PeerConfig>,
     progress: Arc<Progress>,
     open: Option<Open>,
+    opened: u64,
 }
 
 #[derive(Debug)]
@@ -99,7 +100,13 @@ impl Peer {
             config,
             progress,
             open: None,
+            opened: 0,
         }
+    }
+
+    /// How many connections it has opened, one after the other.
+    pub(super) fn opened(&self) -> u64 {
+        self.opened
     }
 
     /// Which server it is connected to.
@@ -128,6 +135,7 @@ impl Peer {
         loop {
             // Out of its place while it is used: whoever drops this has broken it.
             let mut open = self.open.take();
+            self.opened += u64::from(open.is_none());
             let asked = self.try_ask(&mut open, db, &segments, replies).await;
             let error = match asked {
                 Ok(replies) => match replies.iter().find_map(passing) {

@@ -685,7 +685,7 @@ async fn payloads(
 }
 
 /// A server that has not so many dbs refuses to select one of them.
-fn has_no_such_db(error: &Error) -> bool {
+pub(super) fn has_no_such_db(error: &Error) -> bool {
     let Error::Server {
         kind: ErrorKind::Refused { reply, .. },
         ..

@@ -142,6 +142,17 @@ pub(super) async fn offset(peer: &mut Peer) -> Result<Option<u64>, Error> {
         .number("master_repl_offset"))
 }
 
+/// The id of the process of a server.
+///
+/// # Errors
+/// It refuses to tell it.
+pub(super) async fn run_id(peer: &mut Peer) -> Result<Option<String>, Error> {
+    Ok(info(peer, b"server")
+        .await?
+        .get("run_id")
+        .map(str::to_owned))
+}
+
 async fn info(peer: &mut Peer, section: &[u8]) -> Result<Info, Error> {
     match peer
         .ask_one(Db(0), "tell what it is", &[b"INFO", section])

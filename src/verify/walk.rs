@@ -16,15 +16,16 @@ use super::{
     pace::Pace,
     peer::Peer,
     plan::Plan,
-    reading::{Dbs, Examined, Readers},
+    reading::{Dbs, Examined, Readers, has_no_such_db},
     report::Pass,
+    server::{self, Server},
 };
 
 /// Keys that are asked for at a time.
 const PAGE_KEYS: &[u8] = b"512";
 
 /// Some keys, as one SCAN answers them.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Page {
     keys: Vec<Bytes>,
     /// Where the next page begins; 0 behind the last.
@@ -61,12 +62,17 @@ impl Walk {
     /// Begins to walk through a db behind `cursor`.
     pub(super) fn begin(&mut self, pass: Pass, db: Db, cursor: u64) -> Walking<'_> {
         let (sender, pages) = mpsc::channel(self.idle.len());
-        let peer = match pass {
-            Pass::Forward => self.plan.source.peer(),
-            Pass::Reverse => self.plan.target.peer(),
+        let server = match pass {
+            Pass::Forward => &self.plan.source,
+            Pass::Reverse => &self.plan.target,
+        };
+        let scan = Scan {
+            peer: server.peer(),
+            db,
+            process: Process::of(server),
         };
         let mut tasks = JoinSet::new();
-        tasks.spawn(scan(peer, db, cursor, sender));
+        tasks.spawn(scan.run(cursor, sender));
         Walking {
             walk: self,
             pass,
@@ -207,23 +213,82 @@ fn own(key: &Bytes) -> Bytes {
     Bytes::copy_from_slice(key)
 }
 
-/// Pages through the keys of a db, as long as somebody takes them.
-async fn scan(mut peer: Peer, db: Db, mut cursor: u64, pages: mpsc::Sender<Result<Page, Error>>) {
-    loop {
-        let page = page(&mut peer, db, cursor).await;
-        let next = page.as_ref().map_or(0, |page| page.cursor);
-        if pages.send(page).await.is_err() || next == 0 {
-            return;
+/// Pages through the keys of a db.
+struct Scan {
+    peer: Peer,
+    db: Db,
+    process: Process,
+}
+
+impl Scan {
+    /// Goes on behind `cursor`, as long as somebody takes the pages.
+    async fn run(mut self, mut cursor: u64, pages: mpsc::Sender<Result<Page, Error>>) {
+        loop {
+            let page = self.page(cursor).await;
+            let next = page.as_ref().map_or(0, |page| page.cursor);
+            if pages.send(page).await.is_err() || next == 0 {
+                return;
+            }
+            cursor = next;
         }
-        cursor = next;
+    }
+
+    /// The page behind `cursor`; the first one, when the server is not the one that gave the cursor.
+    async fn page(&mut self, cursor: u64) -> Result<Page, Error> {
+        let page = self.ask(cursor).await?;
+        match self.process.is_another(&mut self.peer).await? {
+            true => self.ask(0).await,
+            false => Ok(page),
+        }
+    }
+
+    async fn ask(&mut self, cursor: u64) -> Result<Page, Error> {
+        let cursor = cursor.to_string();
+        let words: &[&[u8]] = &[b"SCAN", cursor.as_bytes(), b"COUNT", PAGE_KEYS];
+        let asked = self.peer.ask_one(self.db, "page through its keys", words);
+        let reply = match asked.await {
+            Ok(reply) => reply,
+            Err(error) if has_no_such_db(&error) => return Ok(Page::default()),
+            Err(error) => return Err(error),
+        };
+        page_of(reply).ok_or_else(|| self.peer.error(ErrorKind::Answer("SCAN")))
     }
 }
 
-async fn page(peer: &mut Peer, db: Db, cursor: u64) -> Result<Page, Error> {
-    let cursor = cursor.to_string();
-    let words: &[&[u8]] = &[b"SCAN", cursor.as_bytes(), b"COUNT", PAGE_KEYS];
-    let reply = peer.ask_one(db, "page through its keys", words).await?;
-    page_of(reply).ok_or_else(|| peer.error(ErrorKind::Answer("SCAN")))
+/// The process of a server that cursors come from. One that is started again, or another one that
+/// takes over its address, has its keys in another order, where they mean nothing.
+struct Process {
+    run_id: Option<String>,
+    /// The connections that had been opened when it was asked last.
+    opened: u64,
+}
+
+impl Process {
+    fn of(server: &Server) -> Process {
+        Process {
+            run_id: server.run_id.clone(),
+            opened: 0,
+        }
+    }
+
+    /// Whether the other end of a connection has become another process. It is asked only when the
+    /// connection was opened anew.
+    async fn is_another(&mut self, peer: &mut Peer) -> Result<bool, Error> {
+        let mut is_another = false;
+        while self.opened != peer.opened() {
+            self.opened = peer.opened();
+            let run_id = server::run_id(peer).await?;
+            if run_id != self.run_id {
+                tracing::warn!(
+                    "the {} was started again: its keys are walked through once more",
+                    peer.side()
+                );
+                self.run_id = run_id;
+                is_another = true;
+            }
+        }
+        Ok(is_another)
+    }
 }
 
 fn page_of(reply: Reply) -> Option<Page> {
