@@ -64,13 +64,22 @@ enum Look {
     Unreadable(String),
 }
 
+/// Whether each side evicts keys, and had evicted some when it was asked last.
+#[derive(Debug, Clone, Copy, Default)]
+struct Evicted {
+    source: bool,
+    target: bool,
+}
+
 /// Reads suspects again.
 #[derive(Debug)]
 pub(super) struct Rechecker {
     plan: Arc<Plan>,
     readers: Readers,
-    /// Where the source is asked for its offset.
+    /// Where each side is asked about itself.
     source: Peer,
+    target: Peer,
+    evicted: Evicted,
     rounds: Rounds,
     /// Rounds that were done.
     pub(super) rounds_done: u64,
@@ -83,6 +92,8 @@ impl Rechecker {
             plan: Arc::clone(plan),
             readers: Readers::new(plan),
             source: plan.source.peer(),
+            target: plan.target.peer(),
+            evicted: Evicted::default(),
             rounds,
             rounds_done: 0,
         }
@@ -135,6 +146,10 @@ impl Rechecker {
         for of_db in suspects.chunk_by(|one, next| one.db == next.db) {
             for batch in of_db.chunks(BATCH_KEYS) {
                 let looks = self.look(batch).await?;
+                if is_last {
+                    // A key that is missing in these looks may have been evicted just before.
+                    self.ask_for_evictions(&looks).await?;
+                }
                 for (suspect, look) in batch.iter().zip(looks) {
                     self.plan.progress.keys_done.add(u64::from(is_last));
                     match look {
@@ -146,6 +161,25 @@ impl Rechecker {
             }
         }
         Ok(again)
+    }
+
+    async fn ask_for_evictions(&mut self, looks: &[Look]) -> Result<(), Error> {
+        let is_missing = |look: &Look, kind| match look {
+            Look::Different(found) => found.first().is_some_and(|one| one.kind == kind),
+            // It is looked at once more.
+            Look::Changing => true,
+            Look::Equal | Look::Unreadable(_) => false,
+        };
+        if looks.iter().any(|look| is_missing(look, Kind::Missing)) {
+            self.evicted.target = server::has_evicted(&mut self.target).await?;
+        }
+        if looks
+            .iter()
+            .any(|look| is_missing(look, Kind::OnlyOnTarget))
+        {
+            self.evicted.source = server::has_evicted(&mut self.source).await?;
+        }
+        Ok(())
     }
 
     /// Looks at keys of one db, once.
@@ -249,8 +283,8 @@ impl Rechecker {
                 return Ok(undecided(Reason::Expired, None));
             }
             let evicts = match one.kind {
-                Kind::Missing => self.plan.target.has_evicted,
-                Kind::OnlyOnTarget => self.plan.source.has_evicted,
+                Kind::Missing => self.evicted.target,
+                Kind::OnlyOnTarget => self.evicted.source,
                 _ => false,
             };
             if evicts {

@@ -28,8 +28,6 @@ pub(super) struct Server {
     pub(super) run_id: Option<String>,
     /// The dbs that hold keys, with their number.
     pub(super) dbs: Vec<(Db, u64)>,
-    /// It evicts keys when its memory is full, and has done so.
-    pub(super) has_evicted: bool,
     /// Its clock minus that of the machine we run on.
     pub(super) clock_ahead_ms: i64,
 }
@@ -55,10 +53,6 @@ impl Server {
             .ok_or_else(|| peer.error(ErrorKind::Answer("INFO")))?;
         let version = ServerVersion::new(flavor, major, minor);
         tracing::info!("the {} {} is {version}", peer.side(), config.node.endpoint);
-        let evicts = info
-            .get("maxmemory_policy")
-            .is_some_and(|policy| policy != "noeviction");
-        let evicted: u64 = info.number("evicted_keys").unwrap_or(0);
         let mut abilities = Abilities::of(version);
         abilities.memory_usage &= memory_usage_is_allowed(&mut peer).await?;
         Ok(Server {
@@ -66,7 +60,6 @@ impl Server {
             is_cluster: info.get("cluster_enabled") == Some("1"),
             run_id: info.get("run_id").map(str::to_owned),
             dbs: info.keyspace(),
-            has_evicted: evicts && evicted > 0,
             clock_ahead_ms: time(&mut peer).await?.saturating_sub(now_ms()),
             config: Arc::clone(config),
             progress: Arc::clone(progress),
@@ -151,6 +144,21 @@ pub(super) async fn run_id(peer: &mut Peer) -> Result<Option<String>, Error> {
         .await?
         .get("run_id")
         .map(str::to_owned))
+}
+
+/// Whether a server evicts keys when its memory is full, and has done so.
+///
+/// # Errors
+/// It refuses to tell it.
+pub(super) async fn has_evicted(peer: &mut Peer) -> Result<bool, Error> {
+    Ok(evicted(&info(peer, b"everything").await?))
+}
+
+fn evicted(info: &Info) -> bool {
+    let evicts = info
+        .get("maxmemory_policy")
+        .is_some_and(|policy| policy != "noeviction");
+    evicts && info.number("evicted_keys").unwrap_or(0u64) > 0
 }
 
 async fn info(peer: &mut Peer, section: &[u8]) -> Result<Info, Error> {
