@@ -23,6 +23,7 @@ mod examiner;
 mod fetch;
 mod large;
 mod ledger;
+mod libraries;
 mod own_keys;
 mod pace;
 mod peer;

@@ -122,12 +122,12 @@ impl Rechecker {
     ) -> Result<(), Error> {
         suspects.sort_unstable();
         suspects.dedup();
-        let rounds = self.rounds.rounds.max(1);
+        let rounds = self.rounds();
         for round in 1..=rounds {
             if suspects.is_empty() {
                 return Ok(());
             }
-            sleep(self.rounds.delay).await;
+            self.pause().await;
             self.rounds_done += 1;
             tracing::debug!(round, keys = suspects.len(), "reading again what differed");
             suspects = self.round(suspects, round == rounds, tell).await?;
@@ -227,9 +227,22 @@ impl Rechecker {
         })
     }
 
+    /// How often what differs is read again.
+    pub(super) fn rounds(&self) -> u64 {
+        self.rounds.rounds.max(1)
+    }
+
+    /// The pause before each round.
+    pub(super) async fn pause(&self) {
+        sleep(self.rounds.delay).await;
+    }
+
     /// Waits until a sync that follows has applied what the source has at this moment; whether it
     /// has.
-    async fn wait_for_sync(&mut self) -> Result<bool, Error> {
+    ///
+    /// # Errors
+    /// The source, or the status of the sync, cannot be asked any more.
+    pub(super) async fn wait_for_sync(&mut self) -> Result<bool, Error> {
         let Some(status) = &self.rounds.sync_status else {
             return Ok(true);
         };

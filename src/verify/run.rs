@@ -1,7 +1,6 @@
 //! A verification from its beginning to its end.
 
 use std::{
-    collections::BTreeSet,
     sync::Arc,
     time::{Duration, Instant, SystemTime},
 };
@@ -11,14 +10,14 @@ use bytes::Bytes;
 use crate::keyspace::Db;
 
 use super::{
-    Difference, Differing, Error, First, Held, Kind, Phase, Place, Progress, Summary, Verification,
+    Differing, Error, Kind, Phase, Progress, Summary, Verification,
     examiner::Examiner,
     ledger::Ledger,
+    libraries::Libraries,
     pace::Pace,
     plan::{Method, Plan},
     recheck::{Rechecker, Rounds},
     report::{Head, Pass, Report, Resumed, Suspect},
-    server::libraries,
     snapshot,
     walk::Walk,
 };
@@ -57,6 +56,10 @@ pub async fn verify(
     let plan = Arc::new(Plan::of(verification, &progress).await?);
     let head = head(verification, &plan);
     let (ledger, resumed) = Ledger::open(verification, &head)?;
+    // All of them are noted at once, at the end.
+    let libraries_are_noted = resumed
+        .as_ref()
+        .is_some_and(|of| of.counts.by_kind.contains_key(Kind::Function.name()));
     let rounds = Rounds {
         rounds: verification.rounds,
         delay: verification.round_delay,
@@ -78,7 +81,7 @@ pub async fn verify(
         Method::Snapshot { .. } => run.snapshots().await?,
     }
     run.settle().await?;
-    let functions = run.functions().await?;
+    let functions = run.functions(libraries_are_noted).await?;
     let rounds = run.recheck.rounds_done;
     let mut ledger = run.ledger;
     let summary = ledger.sum_up(&head, verification, &run.progress, (functions, rounds));
@@ -280,36 +283,15 @@ impl Run<'_> {
     }
 
     /// Compares function libraries; returns how many there are.
-    async fn functions(&mut self) -> Result<u64, Error> {
+    async fn functions(&mut self, are_noted: bool) -> Result<u64, Error> {
         if !self.plan.filter.selects_functions() {
             return Ok(0);
         }
-        let (mut source, mut target) = (self.plan.source.peer(), self.plan.target.peer());
-        let (sources, targets) = tokio::try_join!(
-            libraries(&mut source, self.plan.source.abilities),
-            libraries(&mut target, self.plan.target.abilities),
-        )?;
-        let names: BTreeSet<&Bytes> = sources.keys().chain(targets.keys()).collect();
-        for name in &names {
-            let (source, target) = (sources.get(*name), targets.get(*name));
-            if source == target {
-                continue;
-            }
-            let code = |code: Option<&Bytes>| code.map(|code| code.to_vec());
-            let (source, target) = (code(source), code(target));
-            self.ledger.differences(
-                &[Difference {
-                    db: Db(0),
-                    key: (*name).clone(),
-                    kind: Kind::Function,
-                    source: Held::default(),
-                    target: Held::default(),
-                    first: Some(First::at(Place::Code, source.as_deref(), target.as_deref())),
-                }],
-                &self.progress,
-            )?;
+        let libraries = Libraries::compare(&self.plan, &mut self.recheck).await?;
+        for settled in libraries.settled.into_iter().filter(|_| !are_noted) {
+            self.ledger.note(settled, &self.progress)?;
         }
-        Ok(names.len() as u64)
+        Ok(libraries.count)
     }
 }
 
