@@ -47,6 +47,18 @@ impl<'a> Task<'a> {
         &self,
         work: impl Future<Output = Result<T, Diagnostic>>,
     ) -> Result<T, Diagnostic> {
+        self.block_on_until(Diagnostic::stopped, work)
+    }
+
+    /// The same; `stopped` says what it means that the signal of this name came first.
+    ///
+    /// # Errors
+    /// Those of `work`; that it was stopped.
+    pub(super) fn block_on_until<T>(
+        &self,
+        stopped: impl FnOnce(&str) -> Diagnostic,
+        work: impl Future<Output = Result<T, Diagnostic>>,
+    ) -> Result<T, Diagnostic> {
         let runtime = Builder::new_multi_thread()
             .worker_threads(2)
             .enable_all()
@@ -55,12 +67,12 @@ impl<'a> Task<'a> {
         let done = runtime.block_on(async {
             let signals = Signals::listen()
                 .map_err(|error| Diagnostic::local("signals cannot be received", &error))?;
-            let (stopper, stopped) = oneshot::channel();
+            let (stopper, signal) = oneshot::channel();
             tokio::spawn(stop_then_exit(signals, stopper));
             tokio::select! {
                 done = work => done,
                 () = self.crash.noticed() => Err(Diagnostic::bug("a panic")),
-                Ok(signal) = stopped => Err(Diagnostic::stopped(signal)),
+                Ok(signal) = signal => Err(stopped(signal)),
             }
         });
         // A thread that waits for standard input must not keep the process alive.

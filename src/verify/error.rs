@@ -76,6 +76,9 @@ pub enum Error {
         /// Why.
         why: String,
     },
+    /// Both sides are one server.
+    #[error("the source and the target are the same server")]
+    SameServer,
     /// A signal ended it.
     #[error("interrupted by a signal")]
     Interrupted,
@@ -145,6 +148,7 @@ impl Error {
             Error::OtherReport { why, .. }
             | Error::UnusableReport { why, .. }
             | Error::SyncStatus { why, .. } => return why.clone(),
+            Error::SameServer => return "both answered with the same run_id".to_owned(),
             Error::Interrupted => {
                 return "what was found so far is in the report".to_owned();
             }
@@ -180,6 +184,7 @@ impl Error {
             Error::SyncStatus { .. } => {
                 "give the address that `keyferry sync --status-listen` serves, such as http://127.0.0.1:9121"
             }
+            Error::SameServer => "give the address of another server as --target",
             Error::Interrupted => {
                 "run it again; with --report FILE.jsonl or .sqlite, --resume goes on where it was"
             }

@@ -130,6 +130,19 @@ pub struct Report {
 }
 
 impl Report {
+    /// Looks whether there can be a report of this name, before anything is done for it.
+    ///
+    /// # Errors
+    /// `UnusableReport`, as of [`Report::create`].
+    pub fn may_be_at(path: &Path, overwrite: bool, resume: bool) -> Result<(), Error> {
+        ending(path)?;
+        match fs::symlink_metadata(path) {
+            Ok(found) if !found.is_file() => Err(unusable(path, &OutputErrorKind::Special)),
+            Ok(_) if !overwrite && !resume => Err(unusable(path, &OutputErrorKind::Exists)),
+            _ => Ok(()),
+        }
+    }
+
     /// Begins a report, of the form that the ending of its name says: `.jsonl`, `.csv`, `.sqlite`
     /// (or `.db`), `.html`.
     ///

@@ -53,7 +53,13 @@ pub async fn verify(
     verification: &Verification,
     progress: Arc<Progress>,
 ) -> Result<Outcome, Error> {
+    if let Some(report) = &verification.report {
+        Report::may_be_at(&report.path, report.overwrite, report.resume)?;
+    }
     let plan = Arc::new(Plan::of(verification, &progress).await?);
+    if plan.source.run_id.is_some() && plan.source.run_id == plan.target.run_id {
+        return Err(Error::SameServer);
+    }
     let head = head(verification, &plan);
     let (ledger, resumed) = Ledger::open(verification, &head)?;
     // All of them are noted at once, at the end.

@@ -56,7 +56,8 @@ pub(in crate::cli) fn run(task: &Task<'_>) -> Result<Exit, Diagnostic> {
     verification.method = method(task, &source, &target);
     let consent = Consent::of(task, &target)?;
     let progress = Arc::new(Progress::default());
-    let (summary, steps) = task.block_on(async {
+    let stopped = |_: &str| verify::Error::Interrupted.into();
+    let (summary, steps) = task.block_on_until(stopped, async {
         let display = meter::Display::start(&task.talk, &task.screen, &progress);
         let outcome = verify::verify(&verification, Arc::clone(&progress)).await?;
         let done = put_right(task, &target, &consent, outcome).await;
@@ -360,7 +361,9 @@ impl From<verify::Error> for Diagnostic {
                 verify::Side::Source => Exit::Source,
                 verify::Side::Target => Exit::Target,
             },
-            verify::Error::OtherReport { .. } | verify::Error::UnusableReport { .. } => Exit::Usage,
+            verify::Error::UnusableReport { .. }
+            | verify::Error::OtherReport { .. }
+            | verify::Error::SameServer => Exit::Usage,
             verify::Error::Report { .. }
             | verify::Error::SyncStatus { .. }
             | verify::Error::Interrupted => Exit::Local,
