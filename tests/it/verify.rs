@@ -14,6 +14,7 @@ mod gentle;
 mod load;
 mod looks;
 mod mutations;
+mod repair;
 mod reports;
 mod resumed;
 mod robust;

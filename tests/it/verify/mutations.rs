@@ -12,14 +12,14 @@ use crate::support::{
 };
 
 /// Two servers that differ in what was planted.
-struct Scene {
-    source: Server,
-    target: Server,
-    planted: Vec<Planted>,
+pub(super) struct Scene {
+    pub(super) source: Server,
+    pub(super) target: Server,
+    pub(super) planted: Vec<Planted>,
 }
 
 impl Scene {
-    fn between(source: &str, target: &str, small_keys: usize) -> Scene {
+    pub(super) fn between(source: &str, target: &str, small_keys: usize) -> Scene {
         let [source, target] = [source, target].map(Version::named);
         let mut dataset = Dataset::seeded(Random::seed_of_this_run()).for_target(target);
         dataset.small_keys = small_keys;
