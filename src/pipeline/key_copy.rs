@@ -7,7 +7,7 @@ use bytes::Bytes;
 use crate::{
     config::TargetConfig,
     keyspace::{Db, UnixMs},
-    rdb::Event,
+    rdb::{Altitude, Event},
     sink::{Expired, Hold, MadeBy},
 };
 
@@ -38,11 +38,11 @@ impl<'a> KeyCopy<'a> {
     }
 
     /// Takes the next event of keys and their values: a db, a key, its body or its parts and their
-    /// end, a function library.
+    /// end, a function library. After a key, says how its value is wanted.
     ///
     /// # Errors
     /// The end of a lane; what the target cannot hold, when that is to stop it.
-    pub async fn take(&mut self, event: Event) -> Result<(), Error> {
+    pub async fn take(&mut self, event: Event) -> Result<Option<Altitude>, Error> {
         let copy = match &mut self.copy {
             Some(copy) => copy,
             none => {
@@ -65,8 +65,9 @@ impl<'a> KeyCopy<'a> {
                 ))
             }
         };
-        copy.take(event)?;
-        copy.hand_over().await
+        let altitude = copy.take(event)?;
+        copy.hand_over().await?;
+        Ok(altitude)
     }
 
     /// Waits until the target has confirmed everything that was given.

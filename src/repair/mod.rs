@@ -143,7 +143,10 @@ impl Repair<'_> {
             None => return Ok(false),
         };
         self.copy.take(Event::SelectDb(db)).await?;
-        self.copy.take(Event::Key(value.key().clone())).await?;
+        let key = Event::Key(value.key().clone());
+        if let Some(altitude) = self.copy.take(key).await? {
+            value.choose(altitude);
+        }
         while let Some(events) = value.next().await? {
             for event in events {
                 self.copy.take(event).await?;

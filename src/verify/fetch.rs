@@ -9,7 +9,9 @@ use bytes::Bytes;
 
 use crate::{
     keyspace::Db,
-    rdb::{self, Element, Event, Key, KeyType, Part, ValueType, payload},
+    rdb::{
+        self, Altitude, Element, Event, Key, KeyType, Limits, Part, ValueParser, ValueType, payload,
+    },
     resp::Reply,
 };
 
@@ -27,6 +29,8 @@ const STRING_PAGE_BYTES: u64 = 1 << 20;
 /// Elements that are asked for first; how many come later depends on their size.
 const ELEMENTS_FIRST: u64 = 16;
 const ELEMENTS_MAX: u64 = 4096;
+/// Events of a body that are handed over at a time.
+const EVENTS_AT_ONCE: usize = 256;
 /// What a page of elements should have, in bytes.
 const PAGE_BYTES: usize = 1 << 20;
 
@@ -45,7 +49,8 @@ pub struct Fetched<'a> {
 /// What is left of its value.
 #[derive(Debug)]
 enum Value {
-    Body(Bytes),
+    /// The whole body.
+    Body(Box<ValueParser>),
     String {
         at: u64,
         len: u64,
@@ -108,6 +113,14 @@ impl<'a> Fetched<'a> {
         &self.key
     }
 
+    /// Chooses how deep to look into a value that came whole; one that comes in pages has its elements
+    /// only.
+    pub fn choose(&mut self, altitude: Altitude) {
+        if let Value::Body(parser) = &mut self.value {
+            parser.choose(altitude);
+        }
+    }
+
     /// The next events of its value; `None` after the last.
     ///
     /// # Errors
@@ -115,7 +128,13 @@ impl<'a> Fetched<'a> {
     pub async fn next(&mut self) -> Result<Option<Vec<Event>>, Error> {
         let parts = match std::mem::replace(&mut self.value, Value::Nothing) {
             Value::Nothing => return Ok(None),
-            Value::Body(body) => return Ok(Some(vec![Event::Body(body)])),
+            Value::Body(mut parser) => {
+                let events = events(&mut parser).map_err(|error| unreadable(self.peer, error))?;
+                if !events.is_empty() {
+                    self.value = Value::Body(parser);
+                }
+                return Ok((!events.is_empty()).then_some(events));
+            }
             Value::End => return Ok(Some(vec![Event::ValueEnd])),
             Value::String { at, len } => self.string(at, len).await?,
             Value::List { at } => self.list(at).await?,
@@ -294,9 +313,25 @@ async fn whole(peer: &mut Peer, db: Db, key: &Bytes) -> Result<Option<(ValueType
     let Reply::Bulk(Some(dumped)) = dumped else {
         return Ok(None);
     };
-    let unreadable = |error: rdb::Error| peer.error(ErrorKind::Snapshot(Box::new(error)));
-    let payload = payload::check(&dumped).map_err(unreadable)?;
-    Ok(Some((payload.value_type, Value::Body(payload.body))))
+    let payload = payload::check(&dumped).map_err(|error| unreadable(peer, error))?;
+    let parser = ValueParser::new(payload.value_type, payload.body, Limits::default());
+    Ok(Some((payload.value_type, Value::Body(Box::new(parser)))))
+}
+
+/// Some of the next events of a body; none after the last.
+fn events(parser: &mut ValueParser) -> Result<Vec<Event>, rdb::Error> {
+    let mut events = Vec::new();
+    while events.len() < EVENTS_AT_ONCE {
+        match parser.next_event()? {
+            Some(event) => events.push(event),
+            None => break,
+        }
+    }
+    Ok(events)
+}
+
+fn unreadable(peer: &Peer, error: rdb::Error) -> Error {
+    peer.error(ErrorKind::Snapshot(Box::new(error)))
 }
 
 fn zset_member([member, score]: &[Bytes; 2]) -> Option<Part> {

@@ -16,7 +16,6 @@ use crate::{
         task::Task,
     },
     config::{SourceConfig, TargetConfig},
-    keyspace::Escaped,
     pipeline::link_config,
     repair::{self, Action, Step},
     sync::{SnapshotChannel, SnapshotOptions},
@@ -163,10 +162,16 @@ async fn put_right(
 fn plan_text(steps: &[Step]) -> String {
     steps.iter().fold(String::new(), |mut text, step| {
         let kinds: Vec<&str> = step.kinds.iter().map(|kind| kind.name()).collect();
-        let (action, key) = (step.action.name(), Escaped(&step.key));
+        // The whole name, however long: whoever reads the plan may have to find the key.
+        let (action, key) = (step.action.name(), step.key.escape_ascii());
         let _ = match step.is_key() {
-            true => writeln!(text, "{action} db {} {key} ({})", step.db, kinds.join(", ")),
-            false => writeln!(text, "{action} function library {key}"),
+            true => writeln!(
+                text,
+                "{action} db {} \"{key}\" ({})",
+                step.db,
+                kinds.join(", ")
+            ),
+            false => writeln!(text, "{action} function library \"{key}\""),
         };
         text
     })
