@@ -358,6 +358,7 @@ impl From<verify::Error> for Diagnostic {
             },
             verify::Error::OtherReport { .. } | verify::Error::UnusableReport { .. } => Exit::Usage,
             verify::Error::Report { .. }
+            | verify::Error::Spool { .. }
             | verify::Error::SyncStatus { .. }
             | verify::Error::Interrupted => Exit::Local,
         };
