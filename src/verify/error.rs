@@ -5,6 +5,7 @@ use std::{fmt, io, path::PathBuf, time::Duration};
 use crate::{
     net::Endpoint,
     resp::{self, ReplyError, ReplyErrorKind},
+    sync,
 };
 
 /// Whose fault it is.
@@ -68,6 +69,15 @@ pub enum Error {
         /// What to do about it.
         next: &'static str,
     },
+    /// What is kept of snapshots cannot be written or read.
+    #[error("the digests cannot be kept in {}", dir.display())]
+    Spool {
+        /// The directory.
+        dir: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
     /// The status of a sync that follows cannot be read.
     #[error("the status of the sync at {url} cannot be read")]
     SyncStatus {
@@ -110,6 +120,9 @@ pub enum ErrorKind {
     /// It answered something that the command cannot have.
     #[error("answered {0} with something else than expected")]
     Answer(&'static str),
+    /// It sends no snapshot.
+    #[error("{}", .0.kind)]
+    Replication(Box<sync::Error>),
     /// What came of it as a snapshot cannot be read.
     #[error("sent a snapshot that cannot be read: {0}")]
     Snapshot(Box<dyn std::error::Error + Send + Sync>),
@@ -121,7 +134,10 @@ impl ErrorKind {
         match self {
             ErrorKind::Connect(_) | ErrorKind::Broken(_) | ErrorKind::Silent(_) => true,
             ErrorKind::Refused { reply, .. } => passes(&reply.kind),
-            ErrorKind::Protocol(_) | ErrorKind::Answer(_) | ErrorKind::Snapshot(_) => false,
+            ErrorKind::Protocol(_)
+            | ErrorKind::Answer(_)
+            | ErrorKind::Replication(_)
+            | ErrorKind::Snapshot(_) => false,
         }
     }
 }
@@ -143,8 +159,12 @@ impl Error {
     /// Why it happened, as far as the text itself does not say.
     pub fn why(&self) -> String {
         let source: Option<&dyn std::error::Error> = match self {
+            Error::Server {
+                kind: ErrorKind::Replication(error),
+                ..
+            } => return error.why(),
             Error::Server { kind, .. } => std::error::Error::source(kind),
-            Error::Report { source, .. } => Some(source),
+            Error::Report { source, .. } | Error::Spool { source, .. } => Some(source),
             Error::OtherReport { why, .. }
             | Error::UnusableReport { why, .. }
             | Error::SyncStatus { why, .. } => return why.clone(),
@@ -176,9 +196,13 @@ impl Error {
                 ErrorKind::Protocol(_) | ErrorKind::Answer(_) => {
                     "check that the address is that of a Redis or Valkey server"
                 }
+                ErrorKind::Replication(_) => {
+                    "see its log, and that the user may be a replica there (+psync +replconf); --method scan needs no snapshot"
+                }
                 ErrorKind::Snapshot(_) => "compare with --method scan",
             },
             Error::Report { .. } => "check the path and the space on its disk",
+            Error::Spool { .. } => "name a directory with room by --snapshot-dir",
             Error::UnusableReport { next, .. } => next,
             Error::OtherReport { .. } => "leave out --resume, or name the report of this one",
             Error::SyncStatus { .. } => {

@@ -370,6 +370,7 @@ impl From<verify::Error> for Diagnostic {
             | verify::Error::OtherReport { .. }
             | verify::Error::SameServer => Exit::Usage,
             verify::Error::Report { .. }
+            | verify::Error::Spool { .. }
             | verify::Error::SyncStatus { .. }
             | verify::Error::Interrupted => Exit::Local,
         };

@@ -1,8 +1,8 @@
 //! What is a difference, and what is none.
 
-mod model;
-mod mutations;
-mod real;
+pub(in crate::verify) mod model;
+pub(in crate::verify) mod mutations;
+pub(in crate::verify) mod real;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,7 +16,7 @@ use model::{Field, Group, Pending, Stream, Text, Value, encode, encode_stream, s
 const NOW_MS: UnixMs = 1_800_000_000_000;
 
 /// Times may be a second apart.
-fn rules() -> Rules {
+pub(in crate::verify) fn rules() -> Rules {
     Rules {
         ttl_tolerance_ms: 1000,
         source_now_ms: NOW_MS,
