@@ -51,29 +51,9 @@ pub(super) async fn look_at_source(
 /// Shows what happens while a source is joined.
 pub(super) fn shown(progress: &Progress) -> impl FnMut(Notice) + Send + '_ {
     |notice| {
-        log_notice(&notice);
+        notice.log("source");
         if let Notice::Waiting { kind, .. } = notice {
             progress.wait_because(Some(format!("the source {kind}")));
         }
-    }
-}
-
-/// Logs what happens while a source is joined.
-pub fn log_notice(notice: &Notice) {
-    match notice {
-        Notice::Waiting { kind, pause } => {
-            tracing::warn!("waiting because the source {kind}; next try in {pause:?}");
-        }
-        Notice::SnapshotPending => tracing::info!("the source prepares its snapshot"),
-        Notice::PasswordUnused => {
-            tracing::warn!("the source needs no password; the one given was not used");
-        }
-        Notice::ChannelOpened => {
-            tracing::info!("the snapshot comes over a connection of its own");
-        }
-        Notice::ChannelRefused { kind } => tracing::warn!(
-            "the source {kind} on the connection of the snapshot ({}); all comes over one connection",
-            kind.why()
-        ),
     }
 }

@@ -42,7 +42,7 @@ pub use crate::sink::{Throttle, Window};
 pub use crate::telemetry::Counter;
 pub use consent::Consent;
 pub use error::{Error, Side};
-pub use join::{link_config, log_notice};
+pub use join::link_config;
 pub use key_copy::KeyCopy;
 pub use lag::Lag;
 pub use progress::{OffsetGauge, Phase, Progress, Sample, Servers, SkipReason};

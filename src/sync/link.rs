@@ -5,7 +5,7 @@
 mod tests;
 mod wire;
 
-use std::{io, time::Duration};
+use std::{fmt, io, time::Duration};
 
 use bytes::{Bytes, BytesMut};
 use tokio::{
@@ -78,6 +78,29 @@ pub enum Notice {
         /// Why.
         kind: ErrorKind,
     },
+}
+
+impl Notice {
+    /// Logs it, as about the server that is called so: `source`.
+    pub fn log(&self, server: impl fmt::Display) {
+        match self {
+            Notice::Waiting { kind, pause } => {
+                tracing::warn!("waiting because the {server} {kind}; next try in {pause:?}");
+            }
+            Notice::SnapshotPending => tracing::info!("the {server} prepares its snapshot"),
+            Notice::PasswordUnused => {
+                tracing::warn!("the {server} needs no password; the one given was not used");
+            }
+            Notice::ChannelOpened => {
+                tracing::info!("the snapshot comes over a connection of its own");
+            }
+            Notice::ChannelRefused { kind } => tracing::warn!(
+                "the {server} {kind} on the connection of the snapshot ({}); all comes over one \
+                 connection",
+                kind.why()
+            ),
+        }
+    }
 }
 
 /// A connection over which the handshake succeeded, and a second one where the snapshot comes over

@@ -28,7 +28,7 @@ use crate::{
     keyspace::{Db, UnixMs},
     rdb::{Altitude, Event, Key, KeyType, Limits},
     sink::Hold,
-    sync::{self, LinkConfig, Notice},
+    sync::{self, LinkConfig},
 };
 
 use super::{
@@ -156,7 +156,7 @@ impl Taking {
 
     async fn attempt(&self) -> Result<Spread, Failure> {
         let side = self.side;
-        let feed = Feed::source(&self.link, &mut |notice| tell(side, &notice)).await?;
+        let feed = Feed::source(&self.link, &mut |notice| notice.log(side)).await?;
         let mut reader = Reader::new(feed, Filter::default(), Limits::default());
         let mut spread = Spread::new(&self.bounds);
         let rules = self.plan.rules();
@@ -283,18 +283,6 @@ fn broke_off(error: &dump::Error) -> bool {
                 | sync::ErrorKind::Silent(_)
         ),
         _ => false,
-    }
-}
-
-fn tell(side: Side, notice: &Notice) {
-    match notice {
-        Notice::Waiting { kind, pause } => {
-            tracing::warn!("waiting because the {side} {kind}; next try in {pause:?}");
-        }
-        Notice::SnapshotPending => tracing::info!("the {side} prepares its snapshot"),
-        Notice::PasswordUnused => {
-            tracing::warn!("the {side} needs no password; the one given was not used");
-        }
     }
 }
 

@@ -80,7 +80,7 @@ impl Task<'_> {
     ) -> Result<T, Diagnostic> {
         let filter = self.filter()?;
         self.block_on(async {
-            let feed = Feed::open(input, &mut |notice| pipeline::log_notice(&notice)).await?;
+            let feed = Feed::open(input, &mut |notice| notice.log("source")).await?;
             let display = self.show(&feed);
             let mut reader = Reader::new(feed, filter, limits);
             if args::rdb::newer_versions(self.matches) {
@@ -128,7 +128,7 @@ impl Task<'_> {
     /// Joins the source of the settings, which sends its snapshot as it would save it.
     async fn source(&self) -> Result<Feed, Diagnostic> {
         Ok(Feed::source(&self.link(false)?, &mut |notice| {
-            pipeline::log_notice(&notice)
+            notice.log("source");
         })
         .await?)
     }
