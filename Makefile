@@ -31,7 +31,8 @@ lint: tools ## format, clippy, docs, licences and advisories
 demo: servers ## a live migration between two real servers, shown and compared
 	@scripts/demo
 
-bench: servers ## peak memory with huge values, and how fast files are read beside redis-check-rdb
+bench: servers ## migrations beside native replication (docs/performance.md), peak memory, reading of files
+	cargo bench --locked --bench end_to_end -- $(BENCH_ARGS)
 	@benches/memory.sh
 	@benches/parse.sh
 

@@ -14,9 +14,10 @@
 //! 7. [`dump`]: RDB files, read, reported on, converted.
 //! 8. [`pipeline`]: joins reading and writing, bounds what is in flight, counts what was done.
 //! 9. [`verify`]: proves that both sides are equal.
-//! 10. [`status`]: shows from outside what a migration is doing.
-//! 11. [`daemon`]: runs many migrations.
-//! 12. [`config`] and [`cli`]: what was asked for, and what is shown.
+//! 10. [`repair`]: puts right what differs.
+//! 11. [`status`]: shows from outside what a migration is doing.
+//! 12. [`daemon`]: runs many migrations.
+//! 13. [`config`] and [`cli`]: what was asked for, and what is shown.
 //!
 //! A room imports only from rooms above it in this list; `rdb` and `resp` never meet, nor do
 //! `sync` and `sink`. `tests/doors.rs` holds this true.
@@ -36,6 +37,8 @@ pub mod sync;
 pub mod dump;
 pub mod pipeline;
 pub mod verify;
+
+pub mod repair;
 
 pub mod daemon;
 pub mod status;

@@ -159,7 +159,7 @@ fn usage_errors_exit_2_and_leave_stdout_alone() {
         ),
         (
             "size",
-            with_servers("sync", &["--window-bytes-max", "4x"]),
+            with_servers("sync", &["--max-inflight-bytes", "4x"]),
             "a size is",
             "give 65536 to",
         ),

@@ -42,6 +42,19 @@ is damaged, 4 the target failed or cannot hold it, 5 local resource or abort, 70
 const RETRY_FOR_SOURCE_HELP: &str = "With --source: how long it is waited for a source that is \
     loading, busy or cannot fork; 0 never waits";
 
+/// What stands below the flags of `verify`.
+const VERIFY_HELP: &str = "\
+Flags that `keyferry sync` has too can also be set in the environment (--source-timeout as
+KEYFERRY_SOURCE_TIMEOUT) and in the file given by --config; all others are flags only. Passwords:
+KEYFERRY_SOURCE_PASSWORD and KEYFERRY_TARGET_PASSWORD, or the files, keep them out of `ps`.
+
+SIZE is a number (1.5 too) and kb, mb, gb (1024-based, also KiB, MiB, GiB) or k, m, g (1000-based);
+TIME is a number and ms, s, m, h or d.
+
+Exit codes: 0 equal, 1 differences, or keys that nothing can be said about, 2 usage or
+configuration, 3 source failed, 4 target failed, 5 local resource or a signal, 70 a bug of
+keyferry.";
+
 /// What stands below the flags of `daemon`.
 const DAEMON_HELP: &str = "\
 FILE declares migrations as tables, each with a name, a source and a target; the other keys are the
@@ -59,12 +72,14 @@ ends at once. Exit codes: 0 drained, 2 usage or configuration, 5 local resource,
 migration that failed while it drained, 70 a bug of keyferry.";
 
 pub(super) mod rdb;
+pub(super) mod verify;
 
 /// What is to be done.
 pub(super) enum Verb<'a> {
     Sync(&'a ArgMatches),
     Daemon(&'a ArgMatches),
     Rdb(&'a str, &'a ArgMatches),
+    Verify(&'a ArgMatches),
     Checkpoint(&'a str, &'a ArgMatches),
     Config(&'a ArgMatches),
     Completions(Shell),
@@ -97,6 +112,7 @@ pub(super) fn command() -> Command {
                 ),
         ))
         .subcommand(commands::daemon::command())
+        .subcommand(commands::verify::command())
         .subcommand(commands::rdb::command())
         .subcommand(commands::checkpoint::command())
         .subcommand(
@@ -116,6 +132,7 @@ pub(super) fn verb(matches: &ArgMatches) -> Option<Verb<'_>> {
         ("sync", matches) => Some(Verb::Sync(matches)),
         ("daemon", matches) => Some(Verb::Daemon(matches)),
         ("config", matches) => Some(Verb::Config(matches)),
+        ("verify", matches) => Some(Verb::Verify(matches)),
         ("rdb", matches) => matches
             .subcommand()
             .map(|(verb, matches)| Verb::Rdb(verb, matches)),
@@ -184,6 +201,11 @@ pub(super) fn with_some_settings(command: Command, names: &[&str]) -> Command {
                 command.mut_arg(setting.name, |arg| arg.help(help))
             }),
     }
+}
+
+/// Adds the flags of the settings that `verify` has.
+pub(super) fn with_settings_of_verify(command: Command, names: &[&str]) -> Command {
+    with_settings_of(command, |name| names.contains(&name), VERIFY_HELP)
 }
 
 /// Adds the flags that say how a daemon talks.

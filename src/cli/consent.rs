@@ -1,4 +1,4 @@
-//! The question before the target is emptied.
+//! The questions before a target is emptied or written to.
 
 use std::{
     io::{self, BufRead, IsTerminal, Write},
@@ -10,7 +10,6 @@ use indicatif::HumanCount;
 use super::screen::Screen;
 use crate::{
     config::{ConfigError, TargetConfig},
-    net::Endpoint,
     pipeline::Consent,
 };
 
@@ -22,7 +21,7 @@ pub(super) fn of(config: &TargetConfig, screen: &Screen) -> Result<Consent, Conf
     if config.yes || !config.flush {
         return Ok(Consent::Given);
     }
-    if !(io::stdin().is_terminal() && screen.is_terminal()) {
+    if !may_ask(screen) {
         return Err(ConfigError::new(
             "--flush-target needs --yes",
             "it deletes everything on the target, and there is no terminal to ask on",
@@ -31,17 +30,27 @@ pub(super) fn of(config: &TargetConfig, screen: &Screen) -> Result<Consent, Conf
     }
     let (screen, target) = (screen.clone(), config.node.endpoint.clone());
     Ok(Consent::Ask(Arc::new(move |keys| {
-        screen.without_bars(|| ask(&target, keys).unwrap_or(false))
+        let keys = HumanCount(keys);
+        ask(
+            &screen,
+            &format!("All {keys} keys on the target {target} will be deleted."),
+        )
     })))
 }
 
-fn ask(target: &Endpoint, keys: u64) -> io::Result<bool> {
+/// Whether there is a person to ask.
+pub(super) fn may_ask(screen: &Screen) -> bool {
+    io::stdin().is_terminal() && screen.is_terminal()
+}
+
+/// Tells a person what will happen; whether they want it.
+pub(super) fn ask(screen: &Screen, what: &str) -> bool {
+    screen.without_bars(|| answer(what).unwrap_or(false))
+}
+
+fn answer(what: &str) -> io::Result<bool> {
     let mut stderr = io::stderr();
-    write!(
-        stderr,
-        "All {} keys on the target {target} will be deleted. Type `yes` to go on: ",
-        HumanCount(keys)
-    )?;
+    write!(stderr, "{what} Type `yes` to go on: ")?;
     stderr.flush()?;
     let mut answer = String::new();
     io::stdin().lock().read_line(&mut answer)?;

@@ -30,14 +30,19 @@ impl Diagnostic {
         }
     }
 
-    /// What was asked for cannot be done.
-    pub(super) fn usage(what: &str, why: &str, next: &str) -> Diagnostic {
+    /// What failed, why, and what to do next.
+    pub(super) fn of(exit: Exit, what: &str, why: &str, next: &str) -> Diagnostic {
         Diagnostic {
-            exit: Exit::Usage,
+            exit,
             what: what.to_owned(),
             why: why.to_owned(),
             next: next.to_owned(),
         }
+    }
+
+    /// What was asked for cannot be done.
+    pub(super) fn usage(what: &str, why: &str, next: &str) -> Diagnostic {
+        Diagnostic::of(Exit::Usage, what, why, next)
     }
 
     /// An address cannot be listened on.

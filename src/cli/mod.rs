@@ -25,6 +25,7 @@ mod rate;
 mod run;
 mod screen;
 mod signals;
+mod task;
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
@@ -36,6 +37,7 @@ pub use exit::Exit;
 use args::Verb;
 use crash::Crash;
 use diagnostics::Diagnostic;
+use task::Task;
 
 /// Runs the command line of this process and returns its exit code.
 ///
@@ -63,7 +65,8 @@ fn dispatch(crash: &Crash) -> Result<Exit, Diagnostic> {
     match args::verb(&matches) {
         Some(Verb::Sync(matches)) => commands::sync::run(&args::settings(matches)?, crash),
         Some(Verb::Daemon(matches)) => commands::daemon::run(matches, crash),
-        Some(Verb::Rdb(verb, matches)) => commands::rdb::run(verb, matches, crash),
+        Some(Verb::Rdb(verb, matches)) => commands::rdb::run(verb, &Task::new(matches, crash)?),
+        Some(Verb::Verify(matches)) => commands::verify::run(&Task::new(matches, crash)?),
         Some(Verb::Checkpoint(verb, matches)) => {
             commands::checkpoint::run(verb, matches, &args::settings(matches)?)
         }

@@ -3,7 +3,10 @@
 
 use std::{sync::Arc, time::Duration};
 
-use tokio::runtime::{Builder, Runtime};
+use tokio::{
+    runtime::{Builder, Runtime},
+    task::JoinSet,
+};
 
 use super::{
     Exit, crash::Crash, diagnostics::Diagnostic, output, progress::Display, screen::Screen,
@@ -21,7 +24,7 @@ const SHUTDOWN_MAX: Duration = Duration::from_millis(500);
 ///
 /// # Errors
 /// What made it fail, after the summary was printed; a local resource.
-pub(super) fn to_its_end<W: Future<Output = Outcome>>(
+pub(super) fn to_its_end<W: Future<Output = Outcome> + Send + 'static>(
     talk: &Talk,
     screen: &Screen,
     crash: &Crash,
@@ -50,7 +53,10 @@ pub(super) fn to_its_end<W: Future<Output = Outcome>>(
 }
 
 /// Runs `work` until it ends, is aborted, or something panics (`None`).
-fn outcome<W: Future<Output = Outcome>>(
+///
+/// It is a task like all those that it works with: one that wakes another then mostly finds it on
+/// its own thread, and threads that wake each other for every piece of work cost more than the work.
+fn outcome<W: Future<Output = Outcome> + Send + 'static>(
     runtime: &Runtime,
     progress: &Arc<Progress>,
     crash: &Crash,
@@ -60,9 +66,12 @@ fn outcome<W: Future<Output = Outcome>>(
         let signals = Signals::listen()
             .map_err(|error| Diagnostic::local("signals cannot be received", &error))?;
         let (stopper, stop) = stop_signal();
+        // Ends what is under way when it is dropped.
+        let mut working = JoinSet::new();
+        working.spawn(work(Arc::clone(progress), stop));
         let outcome = tokio::select! {
             () = crash.noticed() => None,
-            outcome = work(Arc::clone(progress), stop) => Some(outcome),
+            Some(ended) = working.join_next() => ended.ok(),
             () = signals.stop_then_abort(&stopper) => Some(aborted()),
         };
         Ok(outcome)

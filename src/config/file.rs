@@ -144,7 +144,7 @@ mod tests {
     fn reads_every_type_a_setting_can_have() {
         let layer = from_file(
             "# moves db 1\nsource = \"redis://a\"\nlanes = 4\nspool-memory = 1_000_000\n\
-             window-bytes-max = '4mb'\nuntil-caught-up = true\nretry-for = \"5m\"\n",
+             max-inflight-bytes = '4mb'\nuntil-caught-up = true\nretry-for = \"5m\"\n",
             "k.toml",
         )
         .unwrap_or_else(|e| panic!("{e}"));
@@ -152,7 +152,7 @@ mod tests {
             ("source", "redis://a"),
             ("lanes", "4"),
             ("spool-memory", "1000000"),
-            ("window-bytes-max", "4mb"),
+            ("max-inflight-bytes", "4mb"),
             ("until-caught-up", "true"),
             ("retry-for", "5m"),
         ] {

@@ -50,7 +50,7 @@ impl Listen {
     pub fn of(text: ListenText<'_>) -> Result<Listen, ConfigError> {
         let address = address(text)?;
         let token = match text.token_file {
-            Some(path) => Some(token(text.token_label, path)?),
+            Some(path) => Some(parse_token(text.token_label, path)?),
             None if address.ip().is_loopback() => None,
             None => {
                 return Err(ConfigError::new(
@@ -88,7 +88,11 @@ fn address(text: ListenText<'_>) -> Result<SocketAddr, ConfigError> {
     })
 }
 
-fn token(label: &str, path: &str) -> Result<Secret, ConfigError> {
+/// Reads the bearer token in the first line of a file.
+///
+/// # Errors
+/// The file cannot be read or can be read by everybody, or the token is short or not visible ASCII.
+pub fn parse_token(label: &str, path: &str) -> Result<Secret, ConfigError> {
     let refuse = |why: String, next: String| {
         ConfigError::new(format!("{label} {path} cannot be used"), why, next)
     };

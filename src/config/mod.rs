@@ -40,7 +40,7 @@ pub use env::from_env;
 pub use error::ConfigError;
 pub use file::from_file;
 pub use layer::{Layer, Origin, Settings};
-pub use listen::{Listen, ListenText};
+pub use listen::{Listen, ListenText, parse_token};
 pub use migration::{CheckpointPlace, Migration, Mode, Showing, SpoolConfig};
 pub use resolve::{LogFormat, ProgressStyle, SyncConfig, Talk, on_lossy};
 pub use setting::{Group, Kind, SETTINGS, Setting};

@@ -1,10 +1,11 @@
 //! From texts to values: parses every setting and refuses contradictions.
 
-use std::{str::FromStr, time::Duration};
+use std::{num::NonZeroU64, str::FromStr, time::Duration};
 
 use crate::{
     net::{Node, Secret},
-    sink::{Conflict, OnLossy, Publish},
+    sink::{Conflict, OnLossy, Publish, Throttle},
+    sync::SnapshotChannel,
 };
 
 use super::{
@@ -158,7 +159,7 @@ impl TargetConfig {
             on_lossy: on_lossy(settings)?,
             lanes: settings.number("lanes")?,
             restore_bytes_max: settings.number("restore-bytes-max")?,
-            window_bytes_max: settings.number("window-bytes-max")?,
+            throttle: throttle(settings)?,
             retry_for: settings.duration("retry-for")?,
             connect_timeout: settings.duration("connect-timeout")?,
             silence_max: settings.duration("target-timeout")?,
@@ -222,6 +223,20 @@ impl Talk {
     }
 }
 
+fn throttle(settings: &Settings) -> Result<Throttle, ConfigError> {
+    let rate = |name| match settings.has(name) {
+        true => settings.number(name).map(NonZeroU64::new),
+        false => Ok(None),
+    };
+    let latency_max = settings.duration("target-latency-max")?;
+    Ok(Throttle {
+        keys_per_s: rate("max-keys-per-second")?,
+        bytes_per_s: rate("max-bytes-per-second")?,
+        inflight_bytes_max: settings.number("max-inflight-bytes")?,
+        latency_max: settings.switch("adaptive")?.then_some(latency_max),
+    })
+}
+
 /// What to do with what a server cannot hold.
 ///
 /// # Errors
@@ -273,6 +288,11 @@ fn migration(settings: &Settings) -> Result<Migration, ConfigError> {
         publish: match settings.choice("publish")? {
             Some("drop") => Publish::Drop,
             _ => Publish::Forward,
+        },
+        snapshot_channel: match settings.choice("snapshot-channel")? {
+            Some("on") => SnapshotChannel::On,
+            Some("off") => SnapshotChannel::Off,
+            _ => SnapshotChannel::Auto,
         },
         spool: SpoolConfig {
             memory_bytes_max: settings.number("spool-memory")?,
@@ -517,10 +537,11 @@ mod tests {
         assert_eq!(target.on_conflict, None);
         assert_eq!(target.on_lossy, OnLossy::Fail);
         assert_eq!(migration.publish, Publish::Forward);
+        assert_eq!(migration.snapshot_channel, SnapshotChannel::Auto);
         assert_eq!((target.lanes, source.announce_port), (2, 0));
         assert_eq!(target.restore_bytes_max, 1 << 20);
         assert_eq!(migration.spool.memory_bytes_max, 128 << 20);
-        assert_eq!(target.window_bytes_max, 4 << 20);
+        assert_eq!(target.throttle, Throttle::default());
         assert_eq!(source.retry_for, Duration::from_secs(300));
         assert_eq!(target.connect_timeout, Duration::from_secs(5));
         assert_eq!(source.source_timeout, Duration::from_secs(60));
@@ -562,8 +583,12 @@ mod tests {
                 "out of range",
             ),
             ("no spool", &[("spool-memory", "0")], "out of range"),
-            ("no window", &[("window-bytes-max", "0kb")], "out of range"),
-            ("size", &[("window-bytes-max", "4xb")], "a size is"),
+            (
+                "no window",
+                &[("max-inflight-bytes", "0kb")],
+                "out of range",
+            ),
+            ("size", &[("max-inflight-bytes", "4xb")], "a size is"),
             ("port", &[("announce-port", "65536")], "out of range"),
             (
                 "no time",

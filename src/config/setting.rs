@@ -286,12 +286,44 @@ pub const SETTINGS: &[Setting] = &[
     .default("1mb"),
     setting(
         Group::Limits,
-        "window-bytes-max",
+        "max-inflight-bytes",
         Kind::Size { min: 64 << 10, max: SIZE_MAX },
         "SIZE",
-        "Memory for bytes sent and not confirmed by the target yet, for each lane",
+        "Bytes sent and not confirmed by the target yet, over all lanes; what is larger goes alone",
     )
-    .default("4mb"),
+    .default("8mb"),
+    setting(
+        Group::Limits,
+        "max-keys-per-second",
+        Kind::Count { min: 1, max: 1 << 40 },
+        "N",
+        "Keys of the snapshot and commands of the stream written each second, at the most",
+    )
+    .unset("as many as the target takes"),
+    setting(
+        Group::Limits,
+        "max-bytes-per-second",
+        Kind::Size { min: 1, max: SIZE_MAX },
+        "SIZE",
+        "Bytes sent to the target each second, at the most",
+    )
+    .unset("as many as the target takes"),
+    setting(
+        Group::Limits,
+        "adaptive",
+        Kind::Switch,
+        "BOOL",
+        "Send less while the target's replies take longer than --target-latency-max",
+    )
+    .default("false"),
+    setting(
+        Group::Limits,
+        "target-latency-max",
+        Kind::Duration { zero: false },
+        "TIME",
+        "How long replies may take with --adaptive, from the sending of a batch on",
+    )
+    .default("20ms"),
     setting(
         Group::Limits,
         "retry-for",
@@ -348,6 +380,14 @@ pub const SETTINGS: &[Setting] = &[
         "Disk space for bytes received and not applied yet; when it is full the source is read no further",
     )
     .default("16gb"),
+    setting(
+        Group::Faults,
+        "snapshot-channel",
+        Kind::Choice(&["auto", "on", "off"]),
+        "auto|on|off",
+        "A connection of its own for the snapshot, so that the source gathers no writes meanwhile. auto: where the source offers it; on: or stop; off: never",
+    )
+    .default("auto"),
     setting(
         Group::Faults,
         "checkpoint",

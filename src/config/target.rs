@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::{
     net::Node,
-    sink::{Conflict, OnLossy},
+    sink::{Conflict, OnLossy, Throttle},
 };
 
 /// How a target is reached and written to.
@@ -24,8 +24,8 @@ pub struct TargetConfig {
     pub lanes: usize,
     /// The longest value that is written by one RESTORE, in bytes.
     pub restore_bytes_max: usize,
-    /// Bytes sent to the target and not confirmed yet, at the most, per lane.
-    pub window_bytes_max: usize,
+    /// What it is spared.
+    pub throttle: Throttle,
     /// How long transient errors of the target are waited out.
     pub retry_for: Duration,
     /// How long opening a connection may take.

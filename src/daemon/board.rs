@@ -12,7 +12,7 @@ use serde::Serialize;
 use super::{JobState, supervise::Supervised};
 use crate::{
     config::ConfigError,
-    pipeline::SummaryError,
+    pipeline::{SummaryError, Window},
     status::{Board, Status, rfc3339, to_json},
     telemetry,
 };
@@ -151,6 +151,10 @@ impl Board for Shown {
     fn one(&self, name: &str) -> Option<String> {
         let jobs = self.jobs();
         Some(to_json(&job_status(jobs.get_key_value(name)?)))
+    }
+
+    fn window(&self, name: Option<&str>) -> Option<Arc<Window>> {
+        Some(self.jobs().get(name?)?.look().watched.window())
     }
 }
 

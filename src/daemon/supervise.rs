@@ -132,7 +132,9 @@ impl Supervised {
     }
 
     async fn run_once(&self) -> Action {
-        let progress = Arc::new(Progress::named(Some(&self.declared.name)));
+        let window = self.life().watched.window();
+        let progress = Progress::named(Some(&self.declared.name)).in_window(window);
+        let progress = Arc::new(progress);
         let watched = watched(&self.declared, Arc::clone(&progress));
         self.life().watched = Arc::clone(&watched);
         let run = pipeline::run(

@@ -5,11 +5,12 @@
 //! back.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use serde::{Serialize, Serializer, ser::SerializeMap as _};
+use bytes::Bytes;
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser::SerializeMap as _};
 
-/// A byte string that serializes by the rule.
+/// A byte string that is written and read by the rule.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ByteString(pub bytes::Bytes);
+pub struct ByteString(pub Bytes);
 
 impl Serialize for ByteString {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -21,6 +22,22 @@ impl Serialize for ByteString {
                 map.end()
             }
         }
+    }
+}
+
+impl<'de> Deserialize<'de> for ByteString {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<ByteString, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(untagged)]
+        enum Written {
+            Text(String),
+            Binary { base64: String },
+        }
+        let bytes = match Written::deserialize(deserializer)? {
+            Written::Text(text) => text.into_bytes(),
+            Written::Binary { base64 } => STANDARD.decode(base64).map_err(de::Error::custom)?,
+        };
+        Ok(ByteString(Bytes::from(bytes)))
     }
 }
 
@@ -68,8 +85,9 @@ mod tests {
             let mut pushed = b"x".to_vec();
             push_bytes(&mut pushed, bytes);
             assert_eq!(pushed, [b"x", json.as_bytes()].concat());
-            let owned = ByteString(bytes::Bytes::copy_from_slice(bytes));
+            let owned = ByteString(Bytes::copy_from_slice(bytes));
             assert_eq!(serde_json::to_string(&owned).unwrap(), json);
+            assert_eq!(serde_json::from_str::<ByteString>(json).unwrap(), owned);
         }
     }
 }

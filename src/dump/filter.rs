@@ -110,20 +110,24 @@ impl Filter {
         self.functions || self.selects_all()
     }
 
+    /// Whether a key is selected, as far as its db and its name tell.
+    pub fn selects_name(&self, db: Db, key: &[u8]) -> bool {
+        let among = |patterns: &[KeyPattern]| patterns.iter().any(|one| one.matches(key));
+        self.dbs.as_ref().is_none_or(|dbs| dbs.contains(&db))
+            && (self.keys.is_empty() || among(&self.keys))
+            && !among(&self.not_keys)
+    }
+
     /// Whether a key is selected, as far as what stands before its value tells.
     pub(super) fn selects(&self, db: Db, key: &Key) -> bool {
-        let among = |patterns: &[KeyPattern]| patterns.iter().any(|one| one.matches(&key.key));
-        self.dbs.as_ref().is_none_or(|dbs| dbs.contains(&db))
-            && self
-                .types
-                .as_ref()
-                .is_none_or(|types| types.contains(&KeyType::of(key.value_type)))
+        self.types
+            .as_ref()
+            .is_none_or(|types| types.contains(&KeyType::of(key.value_type)))
             && self
                 .ttl
                 .as_ref()
                 .is_none_or(|ttl| ttl.selects(key.expire_at_ms))
-            && (self.keys.is_empty() || among(&self.keys))
-            && !among(&self.not_keys)
+            && self.selects_name(db, &key.key)
     }
 
     /// The size up to which a value has to be measured, if sizes matter.

@@ -227,6 +227,9 @@ impl Follow<'_> {
                     self.recover(error).await?;
                 }
             }
+            // What did not fit into the transaction that was sent.
+            let taken = self.gathering.go_on();
+            self.gathered(taken);
             if self.end.is_none() && self.advance().await? {
                 self.end = Some(End::CaughtUp);
                 self.drain();
@@ -242,11 +245,8 @@ impl Follow<'_> {
                 received = self.feed.recv(), if takes_more => match received {
                     Ok(Some(piece)) => {
                         self.feed.stream_seen();
-                        match self.gathering.feed(piece.bytes, piece.received_at_ms) {
-                            Ok(Some(at)) => self.feed.ack_requested(at),
-                            Ok(None) => {}
-                            Err(error) => self.failure = Some(error),
-                        }
+                        let taken = self.gathering.feed(piece.bytes, piece.received_at_ms);
+                        self.gathered(taken);
                     }
                     Ok(None) => self.source_ended = true,
                     Err(error) => self.failure = Some(error),
@@ -281,6 +281,15 @@ impl Follow<'_> {
                 }
                 () = sleep_until(drained_until) => return Ok(Drained::OutOfTime),
             }
+        }
+    }
+
+    /// Takes note of where the source has asked for an acknowledgement, or of what ends it all.
+    fn gathered(&mut self, taken: Result<Option<ReplOffset>, Error>) {
+        match taken {
+            Ok(Some(at)) => self.feed.ack_requested(at),
+            Ok(None) => {}
+            Err(error) => self.failure = Some(error),
         }
     }
 

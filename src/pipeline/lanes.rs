@@ -14,15 +14,16 @@ use crate::{
     spool::Journal,
 };
 
-use super::{Error, Progress, SkipReason, written::name};
+use super::{
+    Error, Progress, SkipReason,
+    names::{NamePages, Names},
+};
 
 /// The memory that the names of skipped keys may take: what the conflict policy left alone in
 /// the snapshot must be left alone in the stream.
 const SKIPPED_BYTES_MAX: usize = 256 * 1024 * 1024;
 /// Commands that found nothing to do and are named in the log; all are counted.
 const DIVERGED_NAMED_MAX: u64 = 100;
-/// Names are kept so many at once.
-const NAMES_AT_ONCE: usize = 1000;
 /// What a name costs in the set beside its bytes.
 const SKIPPED_OVERHEAD_BYTES: usize = 64;
 
@@ -82,23 +83,20 @@ impl Skipped {
 
     /// Keeps the names for a later run.
     pub(super) fn write(&self, journal: &mut Journal) -> Result<(), Error> {
-        let entries: Vec<_> = self
-            .keys
-            .iter()
-            .map(|(db, key)| name::entry(*db, key))
-            .collect();
-        for page in entries.chunks(NAMES_AT_ONCE) {
-            journal.append(page)?;
+        let mut pages = NamePages::default();
+        for (db, key) in &self.keys {
+            pages.push(*db, key);
         }
+        journal.append(&pages.take())?;
         Ok(())
     }
 
     /// Reads the names that an earlier run has kept.
     pub(super) fn read(journal: &Journal) -> Result<Skipped, Error> {
         let mut skipped = Skipped::default();
-        for entry in journal.read()? {
-            if let Some((db, key)) = name::of(&entry?) {
-                skipped.add(db, key)?;
+        for page in journal.read()? {
+            for (db, key) in Names::of(&page?) {
+                skipped.add(db, &key)?;
             }
         }
         Ok(skipped)

@@ -26,7 +26,7 @@ pub(super) async fn apply(
     }
     progress.enter(Phase::Snapshot);
     let mut snapshot = Snapshot {
-        parser: Parser::new(rdb::Limits::default()),
+        parser: Parser::new(rdb::Limits::default()).joining_strings(),
         copy,
         progress,
     };
@@ -99,12 +99,14 @@ impl Snapshot<'_> {
                 Some(Event::End(_)) => return Ok(true),
                 Some(event) => self.take(event)?,
             }
-            self.copy.hand_over().await?;
+            if self.copy.is_ready() {
+                self.copy.hand_over().await?;
+            }
         }
     }
 
     fn take(&mut self, event: Event) -> Result<(), Error> {
-        if let Event::Key(_) = event {
+        if matches!(event, Event::Key(_) | Event::String { .. }) {
             self.progress.keys_read.add(1);
         }
         if let Some(altitude) = self.copy.take(event)? {

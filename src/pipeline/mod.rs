@@ -18,9 +18,11 @@ mod error;
 mod follow;
 mod join;
 mod keeper;
+mod key_copy;
 mod lag;
 mod lanes;
 mod link_snapshot;
+mod names;
 mod offset_watch;
 mod progress;
 mod publish;
@@ -35,10 +37,13 @@ mod target;
 mod workdir;
 mod written;
 
+/// Where the limits of a migration are, which may be changed while it runs.
+pub use crate::sink::{Throttle, Window};
 pub use crate::telemetry::Counter;
 pub use consent::Consent;
 pub use error::{Error, Side};
 pub use join::link_config;
+pub use key_copy::KeyCopy;
 pub use lag::Lag;
 pub use progress::{OffsetGauge, Phase, Progress, Sample, Servers, SkipReason};
 pub use restore::{Restoration, restore};

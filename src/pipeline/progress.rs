@@ -226,6 +226,12 @@ impl Default for Progress {
 }
 
 impl Progress {
+    /// Writes in the window of an earlier run, with the limits that it was given meanwhile.
+    #[must_use]
+    pub fn in_window(self, window: Arc<Window>) -> Progress {
+        Progress { window, ..self }
+    }
+
     /// The progress of a migration that is one of several, or is called something.
     pub fn named(name: Option<&str>) -> Progress {
         Progress {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::{
-    keyspace::{Db, Escaped},
+    keyspace::{Db, Escaped, UnixMs},
     rdb::{Altitude, Event},
     sink::{Target, ValueConfig, ValueWriter},
 };
@@ -80,6 +80,16 @@ impl SnapshotCopy<'_> {
                 }
                 return Ok(Some(altitude));
             }
+            Event::String { mut key, value } => {
+                // Only an expiry has to do with the time.
+                let now_ms = key
+                    .expire_at_ms
+                    .map_or(UnixMs::MIN, |_| self.clock.now_ms());
+                self.writer.string(self.db, &mut key, value, now_ms)?;
+                if let (Some(written), true) = (&mut self.written, self.writer.writes_key()) {
+                    written.note(self.db, &key.key);
+                }
+            }
             event @ (Event::Body(_)
             | Event::BodyPiece(_)
             | Event::Blob { .. }
@@ -118,6 +128,11 @@ impl SnapshotCopy<'_> {
             Event::End(_) => {}
         }
         Ok(None)
+    }
+
+    /// Whether there is something to be handed over.
+    pub(super) fn is_ready(&self) -> bool {
+        self.writer.is_ready()
     }
 
     /// Hands the batches that are ready to their lanes, waiting for room.

@@ -8,7 +8,9 @@ use std::{
 use crate::{
     config::TargetConfig,
     net::Backoff,
-    sink::{Admin, Claim, ErrorKind, Expired, Hold, LaneConfig, Marks, Target, ValueConfig},
+    sink::{
+        Admin, Claim, ErrorKind, Expired, Hold, LaneConfig, MadeBy, Marks, Target, ValueConfig,
+    },
     sync::ReplOffset,
 };
 
@@ -34,6 +36,7 @@ impl TargetSide<'_> {
         config: &'a TargetConfig,
         progress: &Progress,
     ) -> Result<TargetSide<'a>, Error> {
+        progress.window.declare(config.throttle);
         let mut admin = Admin::open(&config.node, config.connect_timeout).await?;
         let mut waiting = |why: &str| {
             tracing::warn!("waiting because the target is not ready: {why}");
@@ -87,7 +90,13 @@ impl TargetSide<'_> {
     }
 
     /// How the values of a snapshot are written to it.
-    pub(super) fn value_config(&self, hold: Hold, expired: Expired) -> ValueConfig {
+    pub(super) fn value_config(
+        &self,
+        hold: Hold,
+        expired: Expired,
+        made_by: MadeBy,
+        progress: &Progress,
+    ) -> ValueConfig {
         let config = self.config;
         ValueConfig {
             endpoint: config.node.endpoint.clone(),
@@ -95,8 +104,10 @@ impl TargetSide<'_> {
             on_lossy: config.on_lossy,
             hold,
             expired,
+            made_by,
             restore_bytes_max: self.target.payload_bytes_max(config.restore_bytes_max),
             lanes: config.lanes,
+            window: Arc::clone(&progress.window),
         }
     }
 
@@ -137,7 +148,6 @@ impl TargetSide<'_> {
         LaneConfig {
             node: self.config.node.clone(),
             connect_timeout: self.config.connect_timeout,
-            window_bytes_max: self.config.window_bytes_max,
             window: Arc::clone(&progress.window),
             retry_for: self.config.retry_for,
             conflict: self.config.conflict(),

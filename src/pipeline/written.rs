@@ -4,11 +4,12 @@
 //! before the next one is taken: the source may have deleted some of it meanwhile, and nobody would
 //! ever tell the target.
 
-use bytes::Bytes;
-
 use crate::{keyspace::Db, sink::Admin, spool::Journal};
 
-use super::Error;
+use super::{
+    Error,
+    names::{NamePages, Names},
+};
 
 /// Names are removed from the target so many at a time.
 const UNDO_KEYS: usize = 1000;
@@ -18,20 +19,20 @@ const UNDO_KEYS: usize = 1000;
 pub(super) struct Written {
     journal: Option<Journal>,
     /// Names that are not on disk yet.
-    noted: Vec<Vec<u8>>,
+    noted: NamePages,
 }
 
 impl Written {
     pub(super) fn new(journal: Journal) -> Written {
         Written {
             journal: Some(journal),
-            noted: Vec::new(),
+            noted: NamePages::default(),
         }
     }
 
     /// Takes a name that is going to be written.
     pub(super) fn note(&mut self, db: Db, key: &[u8]) {
-        self.noted.push(name::entry(db, key));
+        self.noted.push(db, key);
     }
 
     /// Puts the names that were noted on disk. May be dropped midway: the run is over then.
@@ -42,7 +43,7 @@ impl Written {
         if self.noted.is_empty() {
             return Ok(());
         }
-        let noted = std::mem::take(&mut self.noted);
+        let noted = self.noted.take();
         let Some(mut journal) = self.journal.take() else {
             return Ok(());
         };
@@ -62,40 +63,31 @@ impl Written {
 /// # Errors
 /// The target's; the spool's.
 pub(super) async fn undo(journal: Journal, admin: &mut Admin) -> Result<u64, Error> {
-    let mut entries = journal.read()?;
-    let mut names = 0;
+    let mut pages = journal.read()?;
+    let mut count = 0;
     loop {
         let (back, page) = blocking(move || {
-            let page: Result<Vec<_>, _> = entries.by_ref().take(UNDO_KEYS).collect();
-            (entries, page)
+            let page = pages.next();
+            (pages, page)
         })
         .await;
-        entries = back;
-        let page: Vec<Bytes> = page?;
-        if page.is_empty() {
-            break;
+        pages = back;
+        let Some(page) = page else { break };
+        let page = page?;
+        let mut names = Names::of(&page);
+        loop {
+            let some: Vec<_> = names.by_ref().take(UNDO_KEYS).collect();
+            if some.is_empty() {
+                break;
+            }
+            count += some.len() as u64;
+            admin
+                .remove_keys(some.iter().map(|(db, key)| (*db, &key[..])))
+                .await?;
         }
-        names += page.len() as u64;
-        admin
-            .remove_keys(page.iter().filter_map(|entry| name::of(entry)))
-            .await?;
     }
     journal.remove()?;
-    Ok(names)
-}
-
-/// How the name of a key stands in a list: its db (4 bytes, little-endian), then the name.
-pub(super) mod name {
-    use crate::keyspace::Db;
-
-    pub(in super::super) fn entry(db: Db, key: &[u8]) -> Vec<u8> {
-        [&db.0.to_le_bytes(), key].concat()
-    }
-
-    pub(in super::super) fn of(entry: &[u8]) -> Option<(Db, &[u8])> {
-        let (db, key) = entry.split_first_chunk()?;
-        Some((Db(u32::from_le_bytes(*db)), key))
-    }
+    Ok(count)
 }
 
 /// Does work with files where it holds nobody up.

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use crate::keyspace::{Db, Loss, UnixMs};
 
 use super::packed::Encoding;
-use super::part::Part;
+use super::part::{Element, Part};
 use super::value_type::ValueType;
 
 /// How deep the parser looks into a value; chosen per key, paid for only where asked.
@@ -141,6 +141,14 @@ pub enum Event {
     },
     /// A key. The value follows at the altitude then chosen.
     Key(Key),
+    /// A key whose value is a string that fits one piece, and that string; nothing else of it
+    /// follows. Only from a parser that [joins strings](super::Parser::joining_strings).
+    String {
+        /// The key.
+        key: Key,
+        /// The string.
+        value: Element,
+    },
     /// The whole body of a value as it stands in the file, without its type byte. Nothing else
     /// of this value follows.
     Body(Bytes),

@@ -195,6 +195,26 @@ impl Cursor<'_> {
         }
     }
 
+    /// A whole string that fits one piece; `None` of a longer one, which is not passed over.
+    #[inline]
+    pub(crate) fn short_string(&mut self, limits: &Limits) -> Result<Option<Element>, Stop> {
+        let start = self.pos();
+        match self.string_prefix(limits)? {
+            Prefix::Raw(len) | Prefix::Lzf { original: len, .. }
+                if len > limits.chunk_bytes_max as u64 =>
+            {
+                self.rewind(start);
+                Ok(None)
+            }
+            Prefix::Raw(len) => Ok(Some(Element::Bytes(self.slice(len as usize)?))),
+            Prefix::Int(value) => Ok(Some(Element::Int(value))),
+            Prefix::Lzf { .. } => {
+                self.rewind(start);
+                self.string(limits).map(Some)
+            }
+        }
+    }
+
     /// Passes over a whole string without inflating it.
     pub(crate) fn pass_string(&mut self, limits: &Limits) -> Result<(), Stop> {
         let size = match self.string_prefix(limits)? {

@@ -13,6 +13,7 @@ use super::keydb::MemberExpiry;
 use super::limits::Limits;
 use super::metadata::KeyMeta;
 use super::opcode;
+use super::part::Element;
 use super::reading::Reading;
 use super::section::Section;
 use super::slots::SlotImport;
@@ -37,6 +38,8 @@ pub(super) struct Records {
     attributes: Attributes,
     /// Whether versions newer than those that are known are read.
     pub(super) newer_versions: bool,
+    /// Whether a string comes together with its key.
+    pub(super) joins_strings: bool,
     /// Whose type bytes these are.
     family: Family,
     templates: Templates,
@@ -106,6 +109,7 @@ impl Records {
             byte: None,
             attributes: Attributes::default(),
             newer_versions: false,
+            joins_strings: false,
             family: Family::Redis,
             templates: Templates::default(),
             member_expiry: MemberExpiry::default(),
@@ -321,12 +325,32 @@ impl Records {
     fn key(&mut self, value_type: ValueType, cursor: &mut Cursor<'_>) -> Result<Event, Stop> {
         let key = cursor.text(&self.limits)?;
         let value_type = module::told_apart(value_type, cursor)?;
+        let value = match self.joins_strings && value_type.byte == opcode::TYPE_STRING {
+            true => self.string(&key, cursor)?,
+            false => None,
+        };
         let Attributes {
             expire_at_ms,
             idle_s,
             freq,
             has_metadata,
         } = std::mem::take(&mut self.attributes);
+        let event = |key| Key {
+            key,
+            value_type,
+            expire_at_ms,
+            idle_s,
+            freq,
+            has_metadata,
+        };
+        if let Some(value) = value {
+            // A string has no members whose expiry could follow.
+            let followed = self.member_expiry.follow(None);
+            followed.map_err(|flaw| cursor.corrupt(flaw.0))?;
+            self.state = State::Record;
+            let key = event(key);
+            return Ok(Event::String { key, value });
+        }
         self.key = Some(key.clone());
         self.state = match value_type.needs_template() {
             false => State::Value(Reading::new(value_type)),
@@ -335,14 +359,16 @@ impl Records {
                 altitude: Altitude::Elements,
             },
         };
-        Ok(Event::Key(Key {
-            key,
-            value_type,
-            expire_at_ms,
-            idle_s,
-            freq,
-            has_metadata,
-        }))
+        Ok(Event::Key(event(key)))
+    }
+
+    /// The string that is the value of `key`, if it fits one piece.
+    fn string(&mut self, key: &Bytes, cursor: &mut Cursor<'_>) -> Result<Option<Element>, Stop> {
+        let string = cursor.short_string(&self.limits);
+        if let Err(Stop::Bad { .. }) = string {
+            self.key = Some(key.clone());
+        }
+        string
     }
 
     /// Looks up the template that a hash refers to, without taking anything over.

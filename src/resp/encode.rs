@@ -5,7 +5,10 @@ use bytes::{BufMut, Bytes, BytesMut};
 use super::Command;
 
 /// Arguments from here on are linked into the output instead of copied, in bytes.
-const LINK_BYTES_MIN: usize = 16 * 1024;
+pub const LINK_BYTES_MIN: usize = 16 * 1024;
+
+/// A sign, the digits of a `u64`, CR LF.
+const COUNT_BYTES_MAX: usize = 23;
 
 /// Builds a run of commands as a list of byte segments, ready for vectored writes.
 #[derive(Debug, Default)]
@@ -33,17 +36,27 @@ impl Encoder {
 
     /// Appends an argument by copying it.
     pub fn arg(&mut self, arg: &[u8]) {
-        self.prefix(b'$', arg.len());
-        self.put(arg);
-        self.put(b"\r\n");
+        let before = self.head.len();
+        put_arg(&mut self.head, arg);
+        self.len += self.head.len() - before;
     }
 
-    /// Appends an argument that stands in several pieces, linking the large ones.
-    pub fn arg_of(&mut self, pieces: &[&Bytes]) {
-        self.prefix(b'$', pieces.iter().map(|piece| piece.len()).sum());
-        for piece in pieces {
-            self.put_shared(piece);
+    /// Appends an argument, linking it when it is large.
+    pub fn shared_arg(&mut self, arg: &Bytes) {
+        match arg.len() < LINK_BYTES_MIN {
+            true => self.arg(arg),
+            false => self.arg_around(b"", arg, b""),
         }
+    }
+
+    /// Appends an argument of three parts, linking the middle one when it is large.
+    pub fn arg_around(&mut self, before: &[u8], middle: &Bytes, behind: &[u8]) {
+        let len = before.len() + middle.len() + behind.len();
+        self.head.reserve(COUNT_BYTES_MAX + len.min(LINK_BYTES_MIN));
+        self.prefix(b'$', len);
+        self.put(before);
+        self.put_shared(middle);
+        self.put(behind);
         self.put(b"\r\n");
     }
 
@@ -56,7 +69,7 @@ impl Encoder {
     pub fn command(&mut self, command: &Command) {
         self.begin(command.args().len());
         for arg in command.args() {
-            self.arg_of(&[arg]);
+            self.shared_arg(arg);
         }
     }
 
@@ -81,13 +94,9 @@ impl Encoder {
     }
 
     fn prefix(&mut self, sign: u8, count: usize) {
-        let mut digits = itoa::Buffer::new();
-        let digits = digits.format(count).as_bytes();
-        self.head.reserve(digits.len() + 3);
-        self.head.put_u8(sign);
-        self.head.put_slice(digits);
-        self.head.put_slice(b"\r\n");
-        self.len += digits.len() + 3;
+        let before = self.head.len();
+        put_count(&mut self.head, sign, count);
+        self.len += self.head.len() - before;
     }
 
     fn put(&mut self, bytes: &[u8]) {
@@ -109,6 +118,24 @@ impl Encoder {
             self.segments.push(self.head.split().freeze());
         }
     }
+}
+
+/// Appends an argument by copying it.
+pub fn put_arg(out: &mut BytesMut, arg: &[u8]) {
+    out.reserve(arg.len() + COUNT_BYTES_MAX + 2);
+    put_count(out, b'$', arg.len());
+    out.put_slice(arg);
+    out.put_slice(b"\r\n");
+}
+
+/// Appends `*<count>` or `$<length>`.
+fn put_count(out: &mut BytesMut, sign: u8, count: usize) {
+    let mut digits = itoa::Buffer::new();
+    let digits = digits.format(count).as_bytes();
+    out.reserve(digits.len() + 3);
+    out.put_u8(sign);
+    out.put_slice(digits);
+    out.put_slice(b"\r\n");
 }
 
 #[cfg(test)]
@@ -136,7 +163,7 @@ mod tests {
         let mut encoder = Encoder::default();
         encoder.begin(2);
         encoder.arg(b"GET");
-        encoder.arg_of(&[&Bytes::from("ab"), &Bytes::from("c")]);
-        assert_eq!(encoder.take(), ["*2\r\n$3\r\nGET\r\n$3\r\nabc\r\n"]);
+        encoder.arg_around(b"a", &Bytes::from("bc"), b"d");
+        assert_eq!(encoder.take(), ["*2\r\n$3\r\nGET\r\n$4\r\nabcd\r\n"]);
     }
 }

@@ -24,7 +24,7 @@ mod reply_error;
 
 pub use command::Command;
 pub use decode::{CommandDecoder, Decoded};
-pub use encode::Encoder;
+pub use encode::{Encoder, LINK_BYTES_MIN, put_arg};
 pub use error::{Error, ErrorKind};
 pub use info::Info;
 pub use limits::Limits;

@@ -170,6 +170,35 @@ impl Admin {
         self.run("remove keys", &pipe).await
     }
 
+    /// Gives a key another expiry, or none.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Admin`].
+    pub async fn set_expiry(
+        &mut self,
+        db: Db,
+        key: &[u8],
+        expire_at_ms: Option<UnixMs>,
+    ) -> Result<(), Error> {
+        let mut pipe = redis::pipe();
+        pipe.cmd("SELECT").arg(db.0).ignore();
+        match expire_at_ms {
+            Some(at) => pipe.cmd("PEXPIREAT").arg(key).arg(at).ignore(),
+            None => pipe.cmd("PERSIST").arg(key).ignore(),
+        };
+        self.run("set an expiry", &pipe).await
+    }
+
+    /// Removes a function library.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Admin`].
+    pub async fn remove_function(&mut self, name: &[u8]) -> Result<(), Error> {
+        let mut pipe = redis::pipe();
+        pipe.cmd("FUNCTION").arg("DELETE").arg(name).ignore();
+        self.run("remove a function library", &pipe).await
+    }
+
     /// Removes all function libraries, where there may be any.
     ///
     /// # Errors

@@ -5,6 +5,8 @@
 //!           requests    0       1         2              3        each knows where its bytes end
 //! ```
 
+use std::ops::Deref;
+
 use bytes::{Buf, Bytes};
 
 use crate::{
@@ -34,6 +36,16 @@ impl Batch {
         self.requests.last().map_or(0, |request| request.end)
     }
 
+    /// How many keys of the snapshot and commands of the stream it has.
+    pub(super) fn keys(&self) -> u64 {
+        let keys = self.requests.iter().map(|request| match request.writes {
+            Writes::Part => 0,
+            Writes::Keys { count, .. } | Writes::Commands(count) => count,
+            Writes::Function => 1,
+        });
+        keys.sum()
+    }
+
     /// Whether there is nothing in it.
     pub fn is_empty(&self) -> bool {
         self.requests.is_empty()
@@ -46,12 +58,39 @@ pub(super) struct Request {
     /// Where its bytes end, counted from the start of the batch.
     pub(super) end: usize,
     pub(super) shape: Shape,
-    pub(super) commands: Vec<Named>,
+    pub(super) commands: Commands,
     pub(super) writes: Writes,
     /// The db it is for; of the stream's, the one that is selected behind it.
     pub(super) db: Db,
     /// What the target's mark says once it is executed, if it is one that leaves a mark.
     pub(super) mark: Option<u64>,
+    /// It ends with the checkpoint, and finds the one that was written before.
+    pub(super) finds_checkpoint: bool,
+}
+
+/// The commands of a request, by name. Most have one, which then needs no room of its own.
+#[derive(Debug)]
+pub(super) enum Commands {
+    One(Named),
+    Many(Vec<Named>),
+}
+
+impl Commands {
+    /// Takes them out.
+    pub(super) fn take(&mut self) -> Commands {
+        std::mem::replace(self, Commands::Many(Vec::new()))
+    }
+}
+
+impl Deref for Commands {
+    type Target = [Named];
+
+    fn deref(&self) -> &[Named] {
+        match self {
+            Commands::One(named) => std::slice::from_ref(named),
+            Commands::Many(named) => named,
+        }
+    }
 }
 
 /// How many replies a request gets, and what they mean.

@@ -1,14 +1,17 @@
 //! What is gathered for a lane until it is worth a batch.
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 
 use crate::{
     keyspace::{Db, UnixMs},
     rdb::{Key, ValueType, payload},
-    resp::Encoder,
+    resp::{Encoder, LINK_BYTES_MIN, put_arg},
 };
 
-use super::batch::{Batch, Named, Request, Shape, Writes};
+use super::{
+    BatchMax,
+    batch::{Batch, Commands, Named, Request, Shape, Writes},
+};
 
 /// A batch is handed over when it has this many bytes.
 pub(super) const BATCH_BYTES: usize = 128 * 1024;
@@ -23,7 +26,12 @@ pub(super) struct LaneBuffer {
     pub(super) db: Db,
     pub(super) encoder: Encoder,
     requests: Vec<Request>,
-    pairs: Encoder,
+    /// How many keys the requests write.
+    keys: u64,
+    /// The arguments of the MSET that is being gathered.
+    pairs: BytesMut,
+    /// A payload, where it is worth copying together.
+    payload: Vec<u8>,
     pairs_count: u64,
     pairs_first: Option<(Bytes, ValueType)>,
 }
@@ -44,16 +52,17 @@ pub(super) struct Restore<'a> {
 }
 
 impl LaneBuffer {
-    /// Whether it is time to hand over what was gathered.
-    pub(super) fn is_full(&self) -> bool {
-        self.encoder.len() + self.pairs.len() >= BATCH_BYTES
+    /// Whether it is time to hand over what was gathered, of which `max` may be gathered.
+    pub(super) fn is_full(&self, max: BatchMax) -> bool {
+        self.encoder.len() + self.pairs.len() >= max.bytes.min(BATCH_BYTES)
             || self.requests.len() >= BATCH_REQUESTS
+            || self.keys + self.pairs_count >= max.keys as u64
     }
 
     /// Appends a string that goes with others into one MSET.
     pub(super) fn mset(&mut self, key: &Bytes, string: &Bytes, value_type: ValueType) {
-        self.pairs.arg_of(&[key]);
-        self.pairs.arg_of(&[string]);
+        put_arg(&mut self.pairs, key);
+        put_arg(&mut self.pairs, string);
         self.pairs_count += 1;
         self.pairs_first
             .get_or_insert_with(|| (key.clone(), value_type));
@@ -70,9 +79,8 @@ impl LaneBuffer {
         let count = std::mem::take(&mut self.pairs_count);
         self.encoder.begin(1 + 2 * count as usize);
         self.encoder.arg(b"MSET");
-        for segment in self.pairs.take() {
-            self.encoder.encoded(&segment);
-        }
+        self.encoder.encoded(&self.pairs);
+        self.pairs.clear();
         let writes = Writes::Keys { value_type, count };
         self.close(Shape::Plain, Bytes::from_static(b"MSET"), key, writes);
     }
@@ -89,8 +97,8 @@ impl LaneBuffer {
         let expires = 2 * usize::from(expire_at_ms.is_some());
         self.encoder.begin(3 + expires + usize::from(!replaces));
         self.encoder.arg(b"SET");
-        self.encoder.arg_of(&[key]);
-        self.encoder.arg_of(&[string]);
+        self.encoder.shared_arg(key);
+        self.encoder.shared_arg(string);
         if let Some(at) = expire_at_ms {
             self.encoder.arg(b"PXAT");
             self.encoder.int_arg(at);
@@ -120,14 +128,19 @@ impl LaneBuffer {
             + usize::from(replaces)
             + usize::from(expire_at_ms.is_some())
             + 2 * usize::from(key.idle_s.is_some() || key.freq.is_some());
-        let head = Bytes::copy_from_slice(&[value_type.byte]);
-        let footer = payload::footer(value_type.byte, body, restore.version);
         let encoder = &mut self.encoder;
         encoder.begin(args);
         encoder.arg(b"RESTORE");
-        encoder.arg_of(&[&key.key]);
+        encoder.shared_arg(&key.key);
         encoder.int_arg(expire_at_ms.unwrap_or(0));
-        encoder.arg_of(&[&head, body, &Bytes::copy_from_slice(&footer)]);
+        if body.len() < LINK_BYTES_MIN {
+            self.payload.clear();
+            payload::put(&mut self.payload, value_type.byte, body, restore.version);
+            encoder.arg(&self.payload);
+        } else {
+            let footer = payload::footer(value_type.byte, body, restore.version);
+            encoder.arg_around(&[value_type.byte], body, &footer);
+        }
         if replaces {
             encoder.arg(b"REPLACE");
         }
@@ -156,13 +169,17 @@ impl LaneBuffer {
             key,
             offset: None,
         };
+        if let Writes::Keys { count, .. } = writes {
+            self.keys += count;
+        }
         self.requests.push(Request {
             end: self.encoder.len(),
             shape,
-            commands: vec![named],
+            commands: Commands::One(named),
             writes,
             db: self.db,
             mark: None,
+            finds_checkpoint: false,
         });
     }
 
@@ -172,9 +189,12 @@ impl LaneBuffer {
         if self.requests.is_empty() {
             return None;
         }
+        self.keys = 0;
+        // The next batch will be much like this one.
+        let next = Vec::with_capacity(self.requests.len());
         Some(Batch {
             segments: self.encoder.take(),
-            requests: std::mem::take(&mut self.requests),
+            requests: std::mem::replace(&mut self.requests, next),
             db: Some(self.db),
             after_confirmed: false,
             applied_offset: None,

@@ -2,7 +2,10 @@
 
 use crate::resp::{Reply, ReplyError, ReplyErrorKind, Retry};
 
-use super::batch::{Named, Request, Shape, Writes};
+use super::{
+    batch::{Named, Request, Shape, Writes},
+    checkpoint,
+};
 
 /// What became of a request.
 #[derive(Debug, PartialEq)]
@@ -12,6 +15,8 @@ pub(super) enum Verdict {
     /// It is done, and the commands at these indices found nothing to do: the source, which had
     /// something, sends them only then.
     Diverged(Vec<usize>),
+    /// It is done, and the checkpoint that was there before had been removed by somebody else.
+    CheckpointDropped,
     /// Nothing was written: all fields had expired before the value got its name.
     Expired,
     /// Nothing was done because the key exists.
@@ -41,7 +46,9 @@ pub(super) fn judge(request: &Request, replies: &mut Vec<Reply>) -> Verdict {
         },
         Shape::Transaction => {
             let idle = idle(request, replies.last());
+            let dropped = request.finds_checkpoint && found_no_checkpoint(replies.last());
             match transaction(replies, false) {
+                Verdict::Done if dropped => Verdict::CheckpointDropped,
                 Verdict::Done if !idle.is_empty() => Verdict::Diverged(idle),
                 verdict => verdict,
             }
@@ -116,6 +123,14 @@ fn idle(request: &Request, exec: Option<&Reply>) -> Vec<usize> {
         .collect()
 }
 
+/// Whether by EXEC's answer the HSET of the checkpoint, its last command, has made all fields.
+fn found_no_checkpoint(exec: Option<&Reply>) -> bool {
+    let Some(Reply::Array(Some(results))) = exec else {
+        return false;
+    };
+    results.last() == Some(&Reply::Int(checkpoint::FIELDS as i64))
+}
+
 fn executed(results: Vec<Reply>, if_absent: bool) -> Verdict {
     if if_absent {
         // ... PEXPIREAT staging, RENAMENX staging key, UNLINK staging
@@ -187,6 +202,7 @@ pub(super) fn named(request: &Request, index: usize) -> Named {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sink::batch::Commands;
 
     fn request(shape: Shape, commands: usize) -> Request {
         let named = Named {
@@ -197,10 +213,11 @@ mod tests {
         Request {
             end: 0,
             shape,
-            commands: vec![named; commands],
+            commands: Commands::Many(vec![named; commands]),
             writes: Writes::Part,
             db: crate::keyspace::Db(0),
             mark: None,
+            finds_checkpoint: false,
         }
     }
 
@@ -242,11 +259,28 @@ mod tests {
             .chain([exec])
             .collect();
         let mut request = request(Shape::Transaction, 0);
-        request.commands = commands.to_vec();
+        request.commands = Commands::Many(commands.to_vec());
         assert_eq!(judge(&request, &mut replies.clone()), Verdict::Done);
         request.writes = Writes::Commands(5);
         let verdict = judge(&request, &mut replies.clone());
         assert_eq!(verdict, Verdict::Diverged(vec![1, 4]));
+    }
+
+    #[test]
+    fn a_checkpoint_that_is_made_anew_had_been_dropped() {
+        for (finds_checkpoint, made, verdict) in [
+            (true, checkpoint::FIELDS as i64, Verdict::CheckpointDropped),
+            (false, checkpoint::FIELDS as i64, Verdict::Done),
+            (true, 0, Verdict::Done),
+            // By another version of keyferry, with fewer fields.
+            (true, 1, Verdict::Done),
+        ] {
+            let mut request = request(Shape::Transaction, 2);
+            request.finds_checkpoint = finds_checkpoint;
+            let exec = Reply::Array(Some(vec![ok(), Reply::Int(made)]));
+            let mut replies = vec![ok(), queued(), queued(), exec];
+            assert_eq!(judge(&request, &mut replies), verdict, "{made}");
+        }
     }
 
     #[test]

@@ -6,7 +6,7 @@
 //!  events  ◄── judge ◄── replies ◄────────────────
 //! ```
 //!
-//! The window bounds the bytes in flight. A request that is refused for a passing reason (OOM,
+//! The window bounds the bytes in flight over all lanes, and the rate at which they are sent. A request that is refused for a passing reason (OOM,
 //! LOADING, BUSY ...) halts the lane: nothing more is sent until everything in flight has been
 //! answered, then what was refused is sent again, in order, until it is taken or the deadline
 //! passes. What must not overtake an unconfirmed request stands in a batch that asks to be sent
@@ -38,7 +38,7 @@ use super::{
 
 use driver::Driver;
 
-/// Batches that wait for room in the window. Two keep the lane busy while the next is built.
+/// Batches that wait behind the one that is sent next. They keep the lane busy while more are built.
 const BATCHES_WAITING_MAX: usize = 2;
 
 /// What a lane needs to know.
@@ -48,9 +48,7 @@ pub struct LaneConfig {
     pub node: Node,
     /// How long opening the connection may take.
     pub connect_timeout: Duration,
-    /// Bytes sent and not confirmed, at the most.
-    pub window_bytes_max: usize,
-    /// Where what is in flight is counted.
+    /// What is in flight over all lanes, and what may be.
     pub window: Arc<Window>,
     /// How long passing refusals are waited out.
     pub retry_for: Duration,

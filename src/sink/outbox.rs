@@ -1,12 +1,13 @@
 //! What is written to the lanes, gathered into batches.
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, sync::Arc};
 
 use bytes::Bytes;
 
 use crate::{keyspace::Db, resp::Command};
 
 use super::{
+    BatchMax, Window,
     batch::{Batch, Shape, Writes},
     gather::LaneBuffer,
     staging::{mark_key, transaction},
@@ -19,24 +20,41 @@ pub(super) struct Outbox {
     ready: VecDeque<(usize, Batch)>,
     /// How many transactions were made.
     marks: u64,
+    window: Arc<Window>,
+    /// As the window said when something was handed over last.
+    batch_max: BatchMax,
 }
 
 impl Outbox {
-    pub(super) fn new(lanes: usize) -> Outbox {
+    pub(super) fn new(lanes: usize, window: Arc<Window>) -> Outbox {
         Outbox {
             lanes: (0..lanes).map(|_| LaneBuffer::default()).collect(),
             ready: VecDeque::new(),
             marks: 0,
+            batch_max: window.batch_max(),
+            window,
         }
     }
 
-    /// The lane of a key: FNV-1a, which is cheap for short keys.
+    /// The lane of a key, by a hash that takes eight bytes at a time.
     pub(super) fn lane_of(&self, key: &[u8]) -> usize {
-        let hash = key.iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-            (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
-        });
-        let lane = ((hash >> 32) as usize).checked_rem(self.lanes.len());
-        lane.unwrap_or(0)
+        if self.lanes.len() < 2 {
+            return 0;
+        }
+        let mix = |hash: u64, word: [u8; 8]| {
+            let mixed = (hash ^ u64::from_le_bytes(word)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+            mixed ^ (mixed >> 32)
+        };
+        let (words, rest) = key.as_chunks();
+        let mut last = [0; 8];
+        last.iter_mut().zip(rest).for_each(|(to, from)| *to = *from);
+        let hash = words
+            .iter()
+            .fold(key.len() as u64, |hash, word| mix(hash, *word));
+        let hash = mix(hash, last);
+        ((hash >> 32) as usize)
+            .checked_rem(self.lanes.len())
+            .unwrap_or(0)
     }
 
     /// Appends a command without a db to the first lane; errors name it with what it writes.
@@ -98,18 +116,28 @@ impl Outbox {
         }
     }
 
+    /// Whether a batch is ready.
+    pub(super) fn is_ready(&self) -> bool {
+        !self.ready.is_empty()
+    }
+
     /// Takes the next batch that is ready, and the lane it is for.
     pub(super) fn ready(&mut self) -> Option<(usize, Batch)> {
         self.ready.pop_front()
     }
 
     fn hand_over_if_full(&mut self, lane: usize) {
-        if self.lanes.get(lane).is_some_and(LaneBuffer::is_full) {
+        if self
+            .lanes
+            .get(lane)
+            .is_some_and(|buffer| buffer.is_full(self.batch_max))
+        {
             self.hand_over(lane);
         }
     }
 
     fn hand_over(&mut self, lane: usize) {
+        self.batch_max = self.window.batch_max();
         let batch = self.lanes.get_mut(lane).and_then(|buffer| buffer.take());
         self.ready.extend(batch.map(|batch| (lane, batch)));
     }

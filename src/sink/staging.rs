@@ -11,7 +11,7 @@ use crate::{
 
 use super::{
     Hold, Lossy, Target,
-    batch::{Named, Request, Shape, Writes},
+    batch::{Commands, Named, Request, Shape, Writes},
     gather::BATCH_BYTES,
     rebuild::{CHUNK, Rebuild},
 };
@@ -54,10 +54,11 @@ pub(super) fn transaction(
     let request = Request {
         end: encoder.len(),
         shape,
-        commands: named.collect(),
+        commands: Commands::Many(named.collect()),
         writes,
         db,
         mark: None,
+        finds_checkpoint: false,
     };
     (encoder.take(), request)
 }

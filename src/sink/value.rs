@@ -21,7 +21,7 @@ use bytes::Bytes;
 use crate::{
     keyspace::{Db, Loss, UnixMs},
     net::Endpoint,
-    rdb::{self, Altitude, Event, Part, PlainEncoder, ValueParser, ValueType},
+    rdb::{self, Altitude, Element, Event, Part, PlainEncoder, ValueParser, ValueType},
     resp::Command,
 };
 
@@ -33,18 +33,23 @@ use super::{
     inspection::stands_as_is,
     loss_log::LossLog,
     outbox::Outbox,
-    policy::{Conflict, Expired, OnLossy},
+    policy::{Conflict, Expired, MadeBy, OnLossy},
+    repeats::{Repeat, Repeats},
     staging::{Staged, staging_key},
     target::{MODULE_BYTES_MAX, Target},
+    window::Window,
 };
 use held_hash::HeldHash;
 
-/// Strings from here on get a SET of their own.
-const MSET_VALUE_BYTES_MAX: usize = 16 * 1024;
+/// Strings that are so long with their keys get a SET of their own.
+const MSET_BYTES_MAX: usize = 16 * 1024;
 /// Parts that are gathered for one RESTORE: each takes memory beside its content, however small.
 const GATHERED_PARTS_MAX: usize = 64 * 1024;
 /// The RDB type of a plain string.
 const STRING: u8 = 0;
+
+/// The lane of a key, and its db.
+type Place = (usize, Db);
 
 /// How values are written.
 #[derive(Debug, Clone)]
@@ -59,10 +64,14 @@ pub struct ValueConfig {
     pub hold: Hold,
     /// What becomes of what has expired, where expiries are not held.
     pub expired: Expired,
+    /// Where the values come from.
+    pub made_by: MadeBy,
     /// The longest value written by one RESTORE, in bytes.
     pub restore_bytes_max: usize,
     /// How many lanes the keys are spread over.
     pub lanes: usize,
+    /// What says how much is gathered for a batch.
+    pub window: Arc<Window>,
 }
 
 /// What was left out, by reason.
@@ -116,7 +125,11 @@ enum Way {
     /// By RESTORE from its body; nothing has come yet.
     Restore,
     /// Its parts are gathered until they are known to be few or many.
-    Gathered { parts: Vec<Part>, bytes: usize },
+    Gathered {
+        parts: Vec<Part>,
+        bytes: usize,
+        repeats: Repeats,
+    },
     /// By commands under the staging name.
     Staged(Box<Staged>),
     /// It is complete.
@@ -128,6 +141,7 @@ impl Way {
         Way::Gathered {
             parts: Vec::new(),
             bytes: 0,
+            repeats: Repeats::default(),
         }
     }
 }
@@ -138,7 +152,7 @@ impl ValueWriter {
         let losses = LossLog::new(config.endpoint.clone(), config.on_lossy);
         ValueWriter {
             target,
-            outbox: Outbox::new(config.lanes),
+            outbox: Outbox::new(config.lanes, Arc::clone(&config.window)),
             config,
             value: None,
             held: None,
@@ -157,22 +171,9 @@ impl ValueWriter {
     /// # Errors
     /// [`ErrorKind::NoSuchDb`], [`ErrorKind::Lossy`]; [`ErrorKind::Value`] of the key before.
     pub fn begin(&mut self, db: Db, mut key: rdb::Key, now_ms: UnixMs) -> Result<Altitude, Error> {
-        self.settle()?;
-        if db.0 >= self.target.databases {
-            let databases = self.target.databases;
-            return Err(ErrorKind::NoSuchDb { db, databases }.at(&self.config.endpoint));
-        }
-        let expired = key.expire_at_ms.is_some_and(|at| at <= now_ms) && !self.config.hold.is_on();
-        let (way, altitude) = match self.config.expired {
-            Expired::LeaveOut if expired => {
-                self.left_out.expired += 1;
-                (Way::Ignored, Altitude::Skip)
-            }
-            Expired::Persist if expired => {
-                key.expire_at_ms = None;
-                self.choose(&key)
-            }
-            _ => self.choose(&key),
+        let (way, altitude) = match self.takes(db, &mut key, now_ms)? {
+            true => self.choose(&key),
+            false => (Way::Ignored, Altitude::Skip),
         };
         match way {
             Way::Ignored => {}
@@ -194,6 +195,64 @@ impl ValueWriter {
         Ok(altitude)
     }
 
+    /// Writes a key whose value is this string, as [`ValueWriter::begin`] and
+    /// [`ValueWriter::take`] do it for longer ones.
+    ///
+    /// # Errors
+    /// As those.
+    pub fn string(
+        &mut self,
+        db: Db,
+        key: &mut rdb::Key,
+        string: Element,
+        now_ms: UnixMs,
+    ) -> Result<(), Error> {
+        self.writes_key = self.takes(db, key, now_ms)?;
+        if !self.writes_key {
+            return Ok(());
+        }
+        if key.has_metadata {
+            self.losses.lose(Loss::ModuleMetadata, db, &key.key)?;
+        }
+        self.held_keys += u64::from(key.expire_at_ms.is_some() && self.config.hold.is_on());
+        let lane = self.outbox.lane_of(&key.key);
+        let place = (lane, db);
+        if self.set_says(key) {
+            self.set(place, key, &string.into_bytes());
+        } else {
+            self.restore_plain(place, key, [Part::String(string)]);
+        }
+        Ok(())
+    }
+
+    /// Whether a key is written, by the time at which keys have expired. What the key before waits
+    /// for has come.
+    fn takes(&mut self, db: Db, key: &mut rdb::Key, now_ms: UnixMs) -> Result<bool, Error> {
+        self.settle()?;
+        let databases = self.target.databases;
+        if db.0 >= databases {
+            return Err(ErrorKind::NoSuchDb { db, databases }.at(&self.config.endpoint));
+        }
+        if self.config.hold.is_on() || key.expire_at_ms.is_none_or(|at| at > now_ms) {
+            return Ok(true);
+        }
+        match self.config.expired {
+            Expired::LeaveOut => {
+                self.left_out.expired += 1;
+                Ok(false)
+            }
+            Expired::Persist => {
+                key.expire_at_ms = None;
+                Ok(true)
+            }
+        }
+    }
+
+    /// Whether one SET says all of a key with a string.
+    fn set_says(&self, key: &rdb::Key) -> bool {
+        key.expire_at_ms.is_none() || self.target.has_common(6, 2)
+    }
+
     fn choose(&self, key: &rdb::Key) -> (Way, Altitude) {
         let value_type = key.value_type;
         let raw = Altitude::Raw {
@@ -206,8 +265,7 @@ impl ValueWriter {
         if let Some(loss) = self.target.loses(value_type) {
             return (Way::Lost(loss), Altitude::Skip);
         }
-        let set_takes_expiry = key.expire_at_ms.is_none() || self.target.has_common(6, 2);
-        if value_type.byte == STRING && set_takes_expiry {
+        if value_type.byte == STRING && self.set_says(key) {
             return (Way::String, Altitude::Elements);
         }
         // Their expiries may have to be written otherwise than they stand.
@@ -265,8 +323,14 @@ impl ValueWriter {
 
     fn body(&mut self, value: &mut Value, body: &Bytes) -> Result<(), Error> {
         let value_type = value.key.value_type;
-        let stands = stands_as_is(&self.target, value_type, body, self.now_ms)
-            .map_err(|source| self.unreadable(value, source))?;
+        let stands = stands_as_is(
+            &self.target,
+            value_type,
+            body,
+            self.now_ms,
+            self.config.made_by,
+        )
+        .map_err(|source| self.unreadable(value, source))?;
         if !stands && !value_type.is_stream() {
             return self.parts_of(value, body);
         }
@@ -275,7 +339,7 @@ impl ValueWriter {
             return self.module(value, body);
         }
         if stands && self.target.restores(value_type) {
-            self.restore(value, value_type, body);
+            self.restore((value.lane, value.db), &value.key, value_type, body);
             return Ok(());
         }
         self.converted_stream(value, body)
@@ -301,7 +365,12 @@ impl ValueWriter {
         let name = rdb::module_name(body).unwrap_or_default();
         if self.target.restores_module(&name) {
             let body = self.target.module_body(&name, body);
-            self.restore(value, value.key.value_type, &body);
+            self.restore(
+                (value.lane, value.db),
+                &value.key,
+                value.key.value_type,
+                &body,
+            );
             return Ok(());
         }
         let loss = Loss::of_module(&name);
@@ -330,7 +399,12 @@ impl ValueWriter {
                 self.losses.lose(*loss, value.db, &value.key.key)?;
             }
         }
-        self.restore(value, to, &converted.body.into());
+        self.restore(
+            (value.lane, value.db),
+            &value.key,
+            to,
+            &converted.body.into(),
+        );
         Ok(())
     }
 
@@ -354,11 +428,23 @@ impl ValueWriter {
             Way::String => {
                 if let Part::String(string) = part {
                     value.way = Way::Written;
-                    self.string(value, &string.to_bytes());
+                    self.set((value.lane, value.db), &value.key, &string.into_bytes());
                     return Ok(());
                 }
             }
-            Way::Gathered { parts, bytes } => {
+            Way::Gathered {
+                parts,
+                bytes,
+                repeats,
+            } => {
+                match repeats.see(&part) {
+                    Repeat::No => {}
+                    Repeat::Same => return Ok(()),
+                    Repeat::Differs => {
+                        let key = &value.key.key;
+                        return self.losses.lose(Loss::RepeatedElement, value.db, key);
+                    }
+                }
                 *bytes += part.content_bytes();
                 parts.push(part);
                 if *bytes > self.config.restore_bytes_max || parts.len() > GATHERED_PARTS_MAX {
@@ -448,7 +534,7 @@ impl ValueWriter {
             Way::Gathered { parts, .. } if parts.is_empty() => self.leave_out(&value),
             Way::Gathered { parts, .. } => {
                 self.left_out.expired += value.expired;
-                self.restore_plain(&value, parts);
+                self.restore_plain((value.lane, value.db), &value.key, parts);
             }
             Way::Staged(staged) => {
                 self.left_out.expired += value.expired;
@@ -467,12 +553,17 @@ impl ValueWriter {
     }
 
     /// The key's expiry as it is to be written, held or true.
-    fn written_expiry(&self, value: &Value) -> Option<UnixMs> {
-        let expire_at_ms = value.key.expire_at_ms?;
+    fn written_expiry(&self, key: &rdb::Key) -> Option<UnixMs> {
+        let expire_at_ms = key.expire_at_ms?;
         Some(self.config.hold.apply(expire_at_ms))
     }
 
-    fn restore_plain(&mut self, value: &Value, parts: Vec<Part>) {
+    fn restore_plain(
+        &mut self,
+        place: Place,
+        key: &rdb::Key,
+        parts: impl IntoIterator<Item = Part>,
+    ) {
         let mut encoder = PlainEncoder::new(self.target.field_expiry());
         for mut part in parts {
             if let Part::HashField {
@@ -489,13 +580,15 @@ impl ValueWriter {
             }
         }
         if let Some((value_type, body)) = encoder.finish() {
-            self.restore(value, value_type, &body.into());
+            self.restore(place, key, value_type, &body.into());
         }
     }
 
     fn finish_staged(&mut self, value: &Value, staged: Staged) {
         let (db, key) = (value.db, &value.key.key);
-        let expire_at = self.written_expiry(value).map(|at| at.to_string().into());
+        let expire_at = self
+            .written_expiry(&value.key)
+            .map(|at| at.to_string().into());
         let replaces = self.config.conflict.replaces();
         let (commands, shape) = staged.finish(key.clone(), expire_at, replaces);
         let writes = Writes::Keys {
@@ -538,29 +631,28 @@ impl ValueWriter {
             .single(&command, Bytes::new(), Shape::Plain, Writes::Part);
     }
 
-    fn string(&mut self, value: &Value, string: &Bytes) {
+    fn set(&mut self, (lane, db): Place, key: &rdb::Key, string: &Bytes) {
         let replaces = self.config.conflict.replaces();
-        let gathers = string.len() < MSET_VALUE_BYTES_MAX;
-        let expire_at_ms = self.written_expiry(value);
-        let (key, value_type) = (&value.key.key, value.key.value_type);
-        self.outbox
-            .append(value.lane, value.db, |buffer| match expire_at_ms {
-                None if replaces && gathers => buffer.mset(key, string, value_type),
-                _ => buffer.set(key, string, expire_at_ms, replaces, value_type),
-            });
+        let gathers = string.len() + key.key.len() < MSET_BYTES_MAX;
+        let expire_at_ms = self.written_expiry(key);
+        let (key, value_type) = (&key.key, key.value_type);
+        self.outbox.append(lane, db, |buffer| match expire_at_ms {
+            None if replaces && gathers => buffer.mset(key, string, value_type),
+            _ => buffer.set(key, string, expire_at_ms, replaces, value_type),
+        });
     }
 
-    fn restore(&mut self, value: &Value, value_type: ValueType, body: &Bytes) {
+    fn restore(&mut self, (lane, db): Place, key: &rdb::Key, value_type: ValueType, body: &Bytes) {
         let restore = Restore {
-            key: &value.key,
+            key,
             value_type,
             body,
             version: self.target.payload_version(value_type),
-            expire_at_ms: self.written_expiry(value),
+            expire_at_ms: self.written_expiry(key),
             replaces: self.config.conflict.replaces(),
         };
         self.outbox
-            .append(value.lane, value.db, |buffer| buffer.restore(&restore));
+            .append(lane, db, |buffer| buffer.restore(&restore));
     }
 
     /// Hands over everything that was gathered, however little.
@@ -571,6 +663,11 @@ impl ValueWriter {
         self.settle()?;
         self.outbox.flush();
         Ok(())
+    }
+
+    /// Whether a batch is ready.
+    pub fn is_ready(&self) -> bool {
+        self.outbox.is_ready()
     }
 
     /// Takes the next batch that is ready, and the lane it is for.

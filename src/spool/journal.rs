@@ -63,7 +63,8 @@ impl Journal {
             next_number: numbers.last().map_or(1, |last| last.saturating_add(1)),
             open: None,
             position: 0,
-            encoder: RecordEncoder::new(),
+            // Its entries are written sparingly by those who have many.
+            encoder: RecordEncoder::plain(),
             counted_bytes,
         })
     }

@@ -202,8 +202,9 @@ fn unpack(header: &RecordHeader, block: &[u8]) -> Result<Vec<u8>, Damage> {
 }
 
 /// Builds records; its buffers are kept from one to the next.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct RecordEncoder {
+    packs: bool,
     content: Vec<u8>,
     block: Vec<u8>,
     record: Vec<u8>,
@@ -212,7 +213,20 @@ pub struct RecordEncoder {
 impl RecordEncoder {
     /// With empty buffers.
     pub fn new() -> RecordEncoder {
-        RecordEncoder::default()
+        RecordEncoder {
+            packs: true,
+            content: Vec::new(),
+            block: Vec::new(),
+            record: Vec::new(),
+        }
+    }
+
+    /// For what would hardly become smaller: nothing is compressed.
+    pub fn plain() -> RecordEncoder {
+        RecordEncoder {
+            packs: false,
+            ..RecordEncoder::new()
+        }
     }
 
     /// The bytes of a record of these pieces, which stand one behind the other from `position` on.
@@ -228,14 +242,12 @@ impl RecordEncoder {
         );
         assert!(pieces.len() <= SPANS_MAX, "spans of a record");
         let spans = self.fill(pieces);
-        let packed_max = lz4_flex::block::get_maximum_output_size(self.content.len());
-        self.block.resize(packed_max, 0);
-        let packed = lz4_flex::block::compress_into(&self.content, &mut self.block);
-        let packed = packed.expect("the buffer has the size that the library asks for");
-        let is_lz4 = packed < self.content.len();
-        let block = match is_lz4 {
-            true => self.block.get(..packed).unwrap_or_default(),
-            false => &self.content,
+        let packed = self.packs.then(|| self.pack());
+        let packed = packed.filter(|packed| *packed < self.content.len());
+        let is_lz4 = packed.is_some();
+        let block = match packed {
+            Some(packed) => self.block.get(..packed).unwrap_or_default(),
+            None => &self.content,
         };
         let header = RecordHeader {
             block_bytes: block.len(),
@@ -251,6 +263,14 @@ impl RecordEncoder {
         self.record
             .extend_from_slice(&checksum(&[&header, block]).to_le_bytes());
         &self.record
+    }
+
+    /// Compresses the content into the block; gives its length.
+    fn pack(&mut self) -> usize {
+        let packed_max = lz4_flex::block::get_maximum_output_size(self.content.len());
+        self.block.resize(packed_max, 0);
+        let packed = lz4_flex::block::compress_into(&self.content, &mut self.block);
+        packed.expect("the buffer has the size that the library asks for")
     }
 
     /// Puts the spans and the data one behind the other; gives the number of spans.
@@ -295,6 +315,15 @@ mod tests {
         pieces
             .map(|piece| (piece.position, piece.bytes, piece.received_at_ms))
             .collect()
+    }
+
+    #[test]
+    fn what_is_plain_is_not_compressed() {
+        let put = [(bytes(1000, 7), 5)];
+        let plain = RecordEncoder::plain().encode(9, &put).to_vec();
+        let packed = RecordEncoder::new().encode(9, &put).to_vec();
+        assert!(packed.len() < 100 && plain.len() > 1000);
+        assert_eq!(decode(&plain), decode(&packed));
     }
 
     #[test]

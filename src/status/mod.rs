@@ -10,6 +10,7 @@
 //! It only looks: nothing here changes a migration, and a migration goes on when nobody can be
 //! shown anything. What is shown is a contract: `docs/status.md`.
 
+mod limits;
 mod listener;
 mod ready;
 mod recorder;

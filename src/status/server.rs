@@ -1,11 +1,13 @@
 //! The HTTP server: a few addresses to look at, behind a token where there is one.
 //!
-//! | address          | what it gives                                       |
-//! | ---------------- | --------------------------------------------------- |
-//! | `/status`        | what the board shows, as JSON                       |
-//! | `/status/{name}` | one migration, as JSON; 404 when there is none      |
-//! | `/metrics`       | the metrics of the process, for Prometheus          |
-//! | `/healthz`       | `ok` as long as the process answers; never a secret |
+//! | address          | what it gives                                                     |
+//! | ---------------- | ----------------------------------------------------------------- |
+//! | `/status`        | what the board shows, as JSON                                     |
+//! | `/status/{name}` | one migration, as JSON; 404 when there is none                    |
+//! | `/limits`        | the limits of the only migration, as JSON; PUT changes them       |
+//! | `/limits/{name}` | those of one migration; 404 when there is none                    |
+//! | `/metrics`       | the metrics of the process, for Prometheus                        |
+//! | `/healthz`       | `ok` as long as the process answers; never a secret               |
 
 use std::{
     io,
@@ -15,6 +17,7 @@ use std::{
 
 use axum::{
     Router,
+    body::Bytes,
     extract::{Path, Request, State},
     http::{HeaderMap, StatusCode, header},
     middleware::{self, Next},
@@ -24,8 +27,8 @@ use axum::{
 use metrics_exporter_prometheus::PrometheusHandle;
 use subtle::ConstantTimeEq;
 
-use super::{listener::Bounded, recorder};
-use crate::{config::Listen, net::Secret, telemetry};
+use super::{limits, listener::Bounded, recorder};
+use crate::{config::Listen, net::Secret, pipeline::Window, telemetry};
 
 /// The content type of the text format of Prometheus.
 const METRICS_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -37,6 +40,9 @@ pub trait Board: Send + Sync + 'static {
 
     /// One migration, as a JSON document; `None` when there is none of this name.
     fn one(&self, name: &str) -> Option<String>;
+
+    /// Where the limits of a migration are; without a name those of the only one.
+    fn window(&self, name: Option<&str>) -> Option<Arc<Window>>;
 }
 
 /// A server that listens already; requests wait until it serves.
@@ -98,6 +104,8 @@ fn router(
     let guarded = Router::new()
         .route("/status", get(all))
         .route("/status/{name}", get(one))
+        .route("/limits", get(show_limits).put(change_limits))
+        .route("/limits/{name}", get(show_limits).put(change_limits))
         .with_state(board)
         .route("/metrics", get(rendered).with_state(metrics));
     let guarded = match token {
@@ -116,8 +124,35 @@ async fn all(State(board): State<Arc<dyn Board>>) -> Response {
 async fn one(State(board): State<Arc<dyn Board>>, Path(name): Path<String>) -> Response {
     match board.one(&name) {
         Some(status) => json(StatusCode::OK, status),
-        None => problem(StatusCode::NOT_FOUND, "no migration has this name"),
+        None => no_migration(),
     }
+}
+
+async fn show_limits(State(board): State<Arc<dyn Board>>, name: Option<Path<String>>) -> Response {
+    let name = name.as_ref().map(|Path(name)| name.as_str());
+    match board.window(name) {
+        Some(window) => json(StatusCode::OK, limits::shown(&window)),
+        None => no_migration(),
+    }
+}
+
+async fn change_limits(
+    State(board): State<Arc<dyn Board>>,
+    name: Option<Path<String>>,
+    body: Bytes,
+) -> Response {
+    let name = name.as_ref().map(|Path(name)| name.as_str());
+    let Some(window) = board.window(name) else {
+        return no_migration();
+    };
+    match limits::changed(&window, &body) {
+        Ok(limits) => json(StatusCode::OK, limits),
+        Err(why) => problem(StatusCode::BAD_REQUEST, &why),
+    }
+}
+
+fn no_migration() -> Response {
+    problem(StatusCode::NOT_FOUND, "no migration has this name")
 }
 
 async fn rendered(State(metrics): State<Option<PrometheusHandle>>) -> Response {

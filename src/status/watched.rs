@@ -12,7 +12,7 @@ use metrics::gauge;
 
 use super::{Readiness, SourceOffset, Standing, Status, Verdict};
 use crate::{
-    pipeline::{Phase, Progress, Route, Sample},
+    pipeline::{Phase, Progress, Route, Sample, Window},
     telemetry,
 };
 
@@ -46,6 +46,11 @@ impl Watched {
     pub fn status(&self) -> Status {
         let (sample, verdict) = self.observe();
         Status::of(self.progress.name(), &self.route, &sample, verdict)
+    }
+
+    /// Where its limits are.
+    pub fn window(&self) -> Arc<Window> {
+        Arc::clone(&self.progress.window)
     }
 
     /// The phase it is in.

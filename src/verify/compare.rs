@@ -28,7 +28,7 @@ pub(super) mod vector_set;
 pub(super) mod zset;
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 
 use bytes::Bytes;
 
@@ -44,6 +44,7 @@ use crate::{
 use super::{First, Kind, Place};
 
 pub(super) use finds::{Finds, first_shown, name};
+pub(super) use hyperloglog::registers;
 pub(super) use string::{first_apart, strings};
 
 /// How strictly values are compared, and by which times.
@@ -96,12 +97,12 @@ impl Rules {
 
     /// Whether a field of the source has expired, so that clients do not see it (redis 7.4 t_hash.c
     /// hashTypeIsExpired).
-    fn source_field_is_past(&self, expire_at_ms: Option<UnixMs>) -> bool {
+    pub(super) fn source_field_is_past(&self, expire_at_ms: Option<UnixMs>) -> bool {
         expire_at_ms.is_some_and(|time| time < self.source_now_ms)
     }
 
     /// Whether a field of the target has expired, or would have if it were not held.
-    fn target_field_is_past(&self, expire_at_ms: Option<UnixMs>) -> bool {
+    pub(super) fn target_field_is_past(&self, expire_at_ms: Option<UnixMs>) -> bool {
         let released = expire_at_ms
             .and_then(Hold::release_field)
             .filter(|_| self.releases_held);

@@ -5,6 +5,7 @@ use std::{fmt, io, path::PathBuf, time::Duration};
 use crate::{
     net::Endpoint,
     resp::{self, ReplyError, ReplyErrorKind},
+    sync,
 };
 
 /// Whose fault it is.
@@ -58,6 +59,25 @@ pub enum Error {
         /// In what it differs.
         why: String,
     },
+    /// The file of the report cannot be what was asked for.
+    #[error("the report {} cannot be used", path.display())]
+    UnusableReport {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        why: String,
+        /// What to do about it.
+        next: &'static str,
+    },
+    /// What is kept of snapshots cannot be written or read.
+    #[error("the digests cannot be kept in {}", dir.display())]
+    Spool {
+        /// The directory.
+        dir: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
     /// The status of a sync that follows cannot be read.
     #[error("the status of the sync at {url} cannot be read")]
     SyncStatus {
@@ -66,6 +86,9 @@ pub enum Error {
         /// Why.
         why: String,
     },
+    /// Both sides are one server.
+    #[error("the source and the target are the same server")]
+    SameServer,
     /// A signal ended it.
     #[error("interrupted by a signal")]
     Interrupted,
@@ -97,6 +120,9 @@ pub enum ErrorKind {
     /// It answered something that the command cannot have.
     #[error("answered {0} with something else than expected")]
     Answer(&'static str),
+    /// It sends no snapshot.
+    #[error("{}", .0.kind)]
+    Replication(Box<sync::Error>),
     /// What came of it as a snapshot cannot be read.
     #[error("sent a snapshot that cannot be read: {0}")]
     Snapshot(Box<dyn std::error::Error + Send + Sync>),
@@ -108,7 +134,10 @@ impl ErrorKind {
         match self {
             ErrorKind::Connect(_) | ErrorKind::Broken(_) | ErrorKind::Silent(_) => true,
             ErrorKind::Refused { reply, .. } => passes(&reply.kind),
-            ErrorKind::Protocol(_) | ErrorKind::Answer(_) | ErrorKind::Snapshot(_) => false,
+            ErrorKind::Protocol(_)
+            | ErrorKind::Answer(_)
+            | ErrorKind::Replication(_)
+            | ErrorKind::Snapshot(_) => false,
         }
     }
 }
@@ -143,11 +172,16 @@ impl Error {
     /// Why it happened, as far as the text itself does not say.
     pub fn why(&self) -> String {
         let source: Option<&dyn std::error::Error> = match self {
+            Error::Server {
+                kind: ErrorKind::Replication(error),
+                ..
+            } => return error.why(),
             Error::Server { kind, .. } => std::error::Error::source(kind),
-            Error::Report { source, .. } => Some(source),
-            Error::OtherReport { why, .. } | Error::SyncStatus { why, .. } => {
-                return why.clone();
-            }
+            Error::Report { source, .. } | Error::Spool { source, .. } => Some(source),
+            Error::OtherReport { why, .. }
+            | Error::UnusableReport { why, .. }
+            | Error::SyncStatus { why, .. } => return why.clone(),
+            Error::SameServer => return "both answered with the same run_id".to_owned(),
             Error::Interrupted => {
                 return "what was found so far is in the report".to_owned();
             }
@@ -175,13 +209,19 @@ impl Error {
                 ErrorKind::Protocol(_) | ErrorKind::Answer(_) => {
                     "check that the address is that of a Redis or Valkey server"
                 }
+                ErrorKind::Replication(_) => {
+                    "see its log, and that the user may be a replica there (+psync +replconf); --method scan needs no snapshot"
+                }
                 ErrorKind::Snapshot(_) => "compare with --method scan",
             },
             Error::Report { .. } => "check the path and the space on its disk",
+            Error::Spool { .. } => "name a directory with room by --snapshot-dir",
+            Error::UnusableReport { next, .. } => next,
             Error::OtherReport { .. } => "leave out --resume, or name the report of this one",
             Error::SyncStatus { .. } => {
                 "give the address that `keyferry sync --status-listen` serves, such as http://127.0.0.1:9121"
             }
+            Error::SameServer => "give the address of another server as --target",
             Error::Interrupted => {
                 "run it again; with --report FILE.jsonl or .sqlite, --resume goes on where it was"
             }

@@ -74,16 +74,6 @@ impl Request {
         }
         self.replies += 1;
     }
-
-    /// How many replies it will have.
-    pub(super) fn len(&self) -> usize {
-        self.replies
-    }
-
-    /// Whether nothing is asked.
-    pub(super) fn is_empty(&self) -> bool {
-        self.replies == 0
-    }
 }
 
 /// A connection that is opened again when it breaks.
@@ -92,6 +82,7 @@ pub(super) struct Peer {
     config: Arc<PeerConfig>,
     progress: Arc<Progress>,
     open: Option<Open>,
+    opened: u64,
 }
 
 #[derive(Debug)]
@@ -109,7 +100,13 @@ impl Peer {
             config,
             progress,
             open: None,
+            opened: 0,
         }
+    }
+
+    /// How many connections it has opened, one after the other.
+    pub(super) fn opened(&self) -> u64 {
+        self.opened
     }
 
     /// Which server it is connected to.
@@ -171,6 +168,7 @@ impl Peer {
         loop {
             // Out of its place while it is used: whoever drops this has broken it.
             let mut open = self.open.take();
+            self.opened += u64::from(open.is_none());
             let asked = self
                 .try_ask(&mut open, db, &segments, replies, limits)
                 .await;

@@ -19,6 +19,17 @@ pub enum Verdict {
     Incomplete,
 }
 
+impl Verdict {
+    /// Its name in reports.
+    pub fn name(self) -> &'static str {
+        match self {
+            Verdict::Equal => "equal",
+            Verdict::Different => "different",
+            Verdict::Incomplete => "incomplete",
+        }
+    }
+}
+
 /// Differences, counted in several ways.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Counts {
@@ -67,7 +78,7 @@ impl Counts {
 pub type UndecidedCounts = BTreeMap<&'static str, u64>;
 
 /// All reasons, none of them met yet.
-pub fn none_undecided() -> UndecidedCounts {
+pub(super) fn none_undecided() -> UndecidedCounts {
     Reason::ALL
         .into_iter()
         .map(|reason| (reason.name(), 0))
@@ -116,4 +127,46 @@ pub struct Summary {
     pub not_looked_at: BTreeMap<&'static str, u64>,
     /// Expiries that a running sync holds and that were compared by their true time.
     pub expiries_held: u64,
+    /// What was put right, with `--repair`.
+    pub repair: Option<RepairSummary>,
+}
+
+/// What a repair has done.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct RepairSummary {
+    /// Keys that were copied from the source.
+    pub copied: u64,
+    /// Keys of which only the expiry was set.
+    pub expiries_set: u64,
+    /// Keys that only the target had and that were removed.
+    pub removed: u64,
+    /// Function libraries that were loaded or removed.
+    pub functions: u64,
+    /// Keys that needed nothing when they were read again, or could not be read.
+    pub skipped: u64,
+    /// Keys and function libraries that only the target has and that were left alone.
+    pub left: u64,
+    /// Differences that were still there when everything was read again.
+    pub remaining: u64,
+    /// Keys of which nothing could be said then.
+    pub undecided: u64,
+}
+
+impl Summary {
+    /// Takes note of what a repair has done; the result is that of reading everything again.
+    pub fn repaired(&mut self, repair: RepairSummary) {
+        self.result = match (repair.remaining, repair.undecided, self.result) {
+            (0, 0, Verdict::Different) if self.undecided_open() == 0 => Verdict::Equal,
+            (0, _, Verdict::Different) => Verdict::Incomplete,
+            (_, _, result) => result,
+        };
+        self.repair = Some(repair);
+    }
+
+    /// How many keys nothing can be said about, apart from those that expired.
+    pub(super) fn undecided_open(&self) -> u64 {
+        let open = [Reason::Changing, Reason::Evicted, Reason::Unreadable];
+        let of = |reason: Reason| self.undecided.get(reason.name()).copied().unwrap_or(0);
+        open.into_iter().map(of).sum()
+    }
 }

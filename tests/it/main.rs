@@ -14,8 +14,10 @@ mod support;
 
 mod analyze;
 mod backup;
+mod channel;
 mod conflicts;
 mod daemon;
+mod damaged;
 mod expiry;
 mod faults;
 mod harness;
@@ -28,3 +30,5 @@ mod restored;
 mod resume;
 mod status;
 mod sync;
+mod throttle;
+mod verify;

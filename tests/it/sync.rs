@@ -465,7 +465,7 @@ fn a_target_that_dies_amid_large_values_ends_the_run_with_4() {
         let (from, to) = (source.url(), target.url());
         // 200 MB on the wire and this little under way: the snapshot is not over when it dies.
         let args = [
-            "--window-bytes-max",
+            "--max-inflight-bytes",
             "64kb",
             "--spool-memory",
             "64kb",

@@ -91,6 +91,7 @@ impl Keyspace {
                         .extend(classes.iter().map(|class| class.name.clone()));
                 }
                 Event::BodyPiece(_)
+                | Event::String { .. }
                 | Event::Blob { .. }
                 | Event::Measured { .. }
                 | Event::Lost { .. } => {

@@ -32,7 +32,7 @@ pub(in crate::cli) const SOURCE_SETTINGS: [&str; 11] = [
 ];
 
 /// The settings that say how a target is reached and written to.
-pub(in crate::cli) const TARGET_SETTINGS: [&str; 9] = [
+pub(in crate::cli) const TARGET_SETTINGS: [&str; 13] = [
     "target",
     "target-password-file",
     "on-conflict",
@@ -41,7 +41,11 @@ pub(in crate::cli) const TARGET_SETTINGS: [&str; 9] = [
     "on-lossy",
     "lanes",
     "restore-bytes-max",
-    "window-bytes-max",
+    "max-inflight-bytes",
+    "max-keys-per-second",
+    "max-bytes-per-second",
+    "adaptive",
+    "target-latency-max",
 ];
 
 const SELECTION: &str = "Which keys";
@@ -155,48 +159,12 @@ pub(in crate::cli) fn output_file(matches: &ArgMatches) -> Option<&PathBuf> {
 /// Adds the flags that select keys.
 pub(in crate::cli) fn with_filter(command: Command) -> Command {
     let types: Vec<_> = KeyType::ALL.iter().map(|of| of.name()).collect();
-    let many = |name: &'static str, value: &'static str, help: &'static str| {
-        Arg::new(name)
-            .long(name)
-            .value_name(value)
-            .action(ArgAction::Append)
-            .help(help)
-            .help_heading(SELECTION)
-    };
-    let one = |name: &'static str, value: &'static str, help: &'static str| {
-        many(name, value, help).action(ArgAction::Set)
-    };
-    command
-        .arg(
-            many(
-                "db",
-                "N",
-                "Only these dbs; repeat it or separate them by commas",
-            )
-            .value_delimiter(',')
-            .value_parser(value_parser!(u32)),
-        )
+    with_name_filter(command)
         .arg(
             many("type", "TYPE", "Only values of these types")
                 .value_delimiter(',')
                 .value_parser(PossibleValuesParser::new(types)),
         )
-        .arg(many(
-            "key",
-            "GLOB",
-            "Only keys that match, as KEYS matches; repeat it for more",
-        ))
-        .arg(many(
-            "key-regex",
-            "REGEX",
-            "Only keys that match this regular expression somewhere",
-        ))
-        .arg(many("not-key", "GLOB", "No keys that match"))
-        .arg(many(
-            "not-key-regex",
-            "REGEX",
-            "No keys that match this regular expression",
-        ))
         .arg(
             one(
                 "ttl",
@@ -232,6 +200,36 @@ pub(in crate::cli) fn with_filter(command: Command) -> Command {
             "SIZE",
             "Only values of at most this serialized size",
         ))
+}
+
+/// Adds the flags that select keys by their dbs and names.
+pub(in crate::cli) fn with_name_filter(command: Command) -> Command {
+    command
+        .arg(
+            many(
+                "db",
+                "N",
+                "Only these dbs; repeat it or separate them by commas",
+            )
+            .value_delimiter(',')
+            .value_parser(value_parser!(u32)),
+        )
+        .arg(many(
+            "key",
+            "GLOB",
+            "Only keys that match, as KEYS matches; repeat it for more",
+        ))
+        .arg(many(
+            "key-regex",
+            "REGEX",
+            "Only keys that match this regular expression somewhere",
+        ))
+        .arg(many("not-key", "GLOB", "No keys that match"))
+        .arg(many(
+            "not-key-regex",
+            "REGEX",
+            "No keys that match this regular expression",
+        ))
         .arg(
             Arg::new("functions")
                 .long("functions")
@@ -241,16 +239,42 @@ pub(in crate::cli) fn with_filter(command: Command) -> Command {
         )
 }
 
+fn many(name: &'static str, value: &'static str, help: &'static str) -> Arg {
+    Arg::new(name)
+        .long(name)
+        .value_name(value)
+        .action(ArgAction::Append)
+        .help(help)
+        .help_heading(SELECTION)
+}
+
+fn one(name: &'static str, value: &'static str, help: &'static str) -> Arg {
+    many(name, value, help).action(ArgAction::Set)
+}
+
 /// The filter that was typed; TTLs count from `now_ms`.
 ///
 /// # Errors
 /// A text that cannot be read.
 pub(in crate::cli) fn filter(matches: &ArgMatches, now_ms: UnixMs) -> Result<Filter, ConfigError> {
+    let types = matches.get_many::<String>("type").into_iter().flatten();
+    let types = types.filter_map(|name| KeyType::ALL.into_iter().find(|of| of.name() == name));
+    let types: BTreeSet<_> = types.collect();
+    Ok(Filter {
+        types: (!types.is_empty()).then_some(types),
+        ttl: ttl(matches, now_ms)?,
+        size: size(matches)?,
+        ..name_filter(matches)?
+    })
+}
+
+/// The filter by dbs and names that was typed.
+///
+/// # Errors
+/// A text that cannot be read.
+pub(in crate::cli) fn name_filter(matches: &ArgMatches) -> Result<Filter, ConfigError> {
     let texts = |name| matches.get_many::<String>(name).into_iter().flatten();
     let dbs = matches.get_many::<u32>("db");
-    let types =
-        texts("type").filter_map(|name| KeyType::ALL.into_iter().find(|of| of.name() == name));
-    let types: BTreeSet<_> = types.collect();
     let patterns = |glob, regex| {
         let globs = texts(glob).map(|text| Ok(KeyPattern::glob(text)));
         let regexes = texts(regex).map(|text| {
@@ -261,12 +285,10 @@ pub(in crate::cli) fn filter(matches: &ArgMatches, now_ms: UnixMs) -> Result<Fil
     };
     Ok(Filter {
         dbs: dbs.map(|dbs| dbs.copied().map(Db).collect()),
-        types: (!types.is_empty()).then_some(types),
         keys: patterns("key", "key-regex")?,
         not_keys: patterns("not-key", "not-key-regex")?,
-        ttl: ttl(matches, now_ms)?,
-        size: size(matches)?,
         functions: matches.get_flag("functions"),
+        ..Filter::default()
     })
 }
 
@@ -326,6 +348,6 @@ pub(in crate::cli) fn bytes(
     }
 }
 
-fn unusable(flag: &str, why: String, next: &str) -> ConfigError {
+pub(super) fn unusable(flag: &str, why: String, next: &str) -> ConfigError {
     ConfigError::new(format!("--{flag} cannot be used"), why, next)
 }

@@ -6,3 +6,4 @@ pub(super) mod config;
 pub(super) mod daemon;
 pub(super) mod rdb;
 pub(super) mod sync;
+pub(super) mod verify;

@@ -12,20 +12,16 @@ mod written;
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use clap::{ArgMatches, Command};
-use tokio::{runtime::Builder, sync::oneshot};
+use clap::Command;
 
 use crate::{
-    cli::{
-        Exit, args, crash::Crash, diagnostics::Diagnostic, meter, screen::Screen, signals::Signals,
-    },
-    config::{ConfigError, LogFormat, Settings, SourceConfig, Talk},
+    cli::{Exit, args, diagnostics::Diagnostic, meter, task::Task},
+    config::{ConfigError, SourceConfig},
     dump::{Feed, Filter, Input, Reader},
     keyspace::UnixMs,
     pipeline,
     rdb::Limits,
-    sync::{LinkConfig, Notice, SnapshotOptions},
-    telemetry,
+    sync::{LinkConfig, SnapshotChannel, SnapshotOptions},
 };
 
 /// The verbs as clap understands them.
@@ -46,80 +42,24 @@ pub(in crate::cli) fn command() -> Command {
 }
 
 /// Runs the verb that was typed.
-pub(in crate::cli) fn run(
-    verb: &str,
-    matches: &ArgMatches,
-    crash: &Crash,
-) -> Result<Exit, Diagnostic> {
-    let task = Task::new(matches, crash)?;
+pub(in crate::cli) fn run(verb: &str, task: &Task<'_>) -> Result<Exit, Diagnostic> {
     match verb {
-        "analyze" => analyze::run(&task),
-        "check" => check::run(&task),
-        "commands" => commands::run(&task),
-        "convert" => convert::run(&task),
-        "dump" => dump::run(&task),
-        "info" => info::run(&task),
-        "restore" => restore::run(&task),
-        "json" => json::run(&task),
+        "analyze" => analyze::run(task),
+        "check" => check::run(task),
+        "commands" => commands::run(task),
+        "convert" => convert::run(task),
+        "dump" => dump::run(task),
+        "info" => info::run(task),
+        "restore" => restore::run(task),
+        "json" => json::run(task),
         _ => unreachable!("clap knows the verbs"),
     }
 }
 
-/// What a verb was asked for, and how it talks.
-struct Task<'a> {
-    matches: &'a ArgMatches,
-    crash: &'a Crash,
-    settings: Settings,
-    talk: Talk,
-    screen: Screen,
-}
-
-impl<'a> Task<'a> {
-    fn new(matches: &'a ArgMatches, crash: &'a Crash) -> Result<Task<'a>, Diagnostic> {
-        let settings = args::settings(matches)?;
-        let screen = Screen::stderr();
-        let talk = Talk::of(&settings)?;
-        let colour = screen.is_terminal() && std::env::var_os("NO_COLOR").is_none();
-        let json = talk.log_format == LogFormat::Json;
-        telemetry::log_to(json, talk.log_level, colour, screen.clone());
-        Ok(Task {
-            matches,
-            crash,
-            settings,
-            talk,
-            screen,
-        })
-    }
-
+impl Task<'_> {
     /// The keys that were asked for.
     fn filter(&self) -> Result<Filter, Diagnostic> {
         Ok(args::rdb::filter(self.matches, now_ms())?)
-    }
-
-    /// Runs `work` to its end, unless a signal or a panic comes first.
-    fn block_on<T>(
-        &self,
-        work: impl Future<Output = Result<T, Diagnostic>>,
-    ) -> Result<T, Diagnostic> {
-        let runtime = Builder::new_multi_thread()
-            .worker_threads(2)
-            .enable_all()
-            .build()
-            .map_err(|error| Diagnostic::local("threads cannot be started", &error))?;
-        let done = runtime.block_on(async {
-            let signals = Signals::listen()
-                .map_err(|error| Diagnostic::local("signals cannot be received", &error))?;
-            let (stopper, stopped) = oneshot::channel();
-            tokio::spawn(stop_then_exit(signals, stopper));
-            tokio::select! {
-                done = work => done,
-                () = self.crash.noticed() => Err(Diagnostic::bug("a panic")),
-                Ok(signal) = stopped => Err(Diagnostic::stopped(signal)),
-            }
-        });
-        // A thread that waits for standard input must not keep the process alive.
-        runtime.shutdown_background();
-        done
     }
 
     /// Opens the input and runs `work` over the events of the keys that were asked for, while
@@ -140,7 +80,7 @@ impl<'a> Task<'a> {
     ) -> Result<T, Diagnostic> {
         let filter = self.filter()?;
         self.block_on(async {
-            let feed = Feed::open(input, &mut tell).await?;
+            let feed = Feed::open(input, &mut |notice| notice.log("source")).await?;
             let display = self.show(&feed);
             let mut reader = Reader::new(feed, filter, limits);
             if args::rdb::newer_versions(self.matches) {
@@ -187,7 +127,10 @@ impl<'a> Task<'a> {
 
     /// Joins the source of the settings, which sends its snapshot as it would save it.
     async fn source(&self) -> Result<Feed, Diagnostic> {
-        Ok(Feed::source(&self.link(false)?, &mut tell).await?)
+        Ok(Feed::source(&self.link(false)?, &mut |notice| {
+            notice.log("source");
+        })
+        .await?)
     }
 
     fn link(&self, fast: bool) -> Result<LinkConfig, ConfigError> {
@@ -196,29 +139,9 @@ impl<'a> Task<'a> {
         let snapshot = SnapshotOptions {
             rdb_no_compress: fast,
             rdb_only: true,
+            channel: SnapshotChannel::Off,
         };
         Ok(pipeline::link_config(&source, snapshot))
-    }
-}
-
-/// Says which signal came first. The second ends the process, whatever it is waiting for.
-async fn stop_then_exit(mut signals: Signals, stopper: oneshot::Sender<&'static str>) {
-    // Nobody listens when the work has just ended.
-    let _ = stopper.send(signals.next().await);
-    signals.next().await;
-    std::process::exit(Exit::Local as i32);
-}
-
-/// Logs what happens while a live source is joined.
-fn tell(notice: Notice) {
-    match notice {
-        Notice::Waiting { kind, pause } => {
-            tracing::warn!("waiting because the source {kind}; next try in {pause:?}");
-        }
-        Notice::SnapshotPending => tracing::info!("the source prepares its snapshot"),
-        Notice::PasswordUnused => {
-            tracing::warn!("the source needs no password; the one given was not used");
-        }
     }
 }
 

@@ -7,7 +7,7 @@ use tokio::task::JoinSet;
 use crate::{
     cli::{Exit, consent, crash::Crash, diagnostics::Diagnostic, run::to_its_end, screen::Screen},
     config::{LogFormat, Mode, Settings, SyncConfig, Talk},
-    pipeline::{self, Phase, Progress, Route, StopSignal},
+    pipeline::{self, Phase, Progress, Route, StopSignal, Window},
     status::{Board, Server, Service, State, Watched},
     telemetry,
 };
@@ -36,14 +36,13 @@ pub(in crate::cli) fn run(settings: &Settings, crash: &Crash) -> Result<Exit, Di
         Arc::clone(&progress),
         config.showing.ready_hold,
     ));
-    let mode = config.migration.mode;
+    let migration = config.migration;
     let shown = (route, progress);
     to_its_end(&config.talk, &screen, crash, shown, |progress, stop| {
-        let beside = beside(watched, mode, server, stop.clone());
-        let work = pipeline::run(&config.migration, progress, stop, consent);
-        async {
+        let beside = beside(watched, migration.mode, server, stop.clone());
+        async move {
             let _beside = beside;
-            work.await
+            pipeline::run(&migration, progress, stop, consent).await
         }
     })
 }
@@ -82,5 +81,10 @@ impl Board for OneMigration {
     fn one(&self, name: &str) -> Option<String> {
         let status = self.0.status();
         (status.name.as_deref() == Some(name)).then(|| status.to_json())
+    }
+
+    fn window(&self, name: Option<&str>) -> Option<Arc<Window>> {
+        let is_it = name.is_none() || self.0.status().name.as_deref() == name;
+        is_it.then(|| self.0.window())
     }
 }

@@ -1,11 +1,9 @@
 //! The tree as CSV (RFC 4180): one row for each prefix, the shorter before the longer.
-//!
-//! A cell never begins with a character that spreadsheets take for a formula: such a one is written
-//! `\xNN`, which is how names show any byte they cannot print.
 
 use std::fmt::Write as _;
 
 use super::{Branch, Report, Sums};
+use crate::dump::csv_cell;
 
 const HEADER: &str = "db,depth,kind,prefix,keys,expiring_keys,elements,memory_bytes,\
                       serialized_bytes,memory_percent\r\n";
@@ -71,43 +69,11 @@ impl Csv {
             memory_bytes,
             serialized_bytes,
         } = sums;
-        let prefix = cell(prefix);
+        let prefix = csv_cell(prefix);
         let _ = write!(
             self.text,
             "{db},{depth},{kind},{prefix},{keys},{expiring_keys},{elements},{memory_bytes},\
              {serialized_bytes},{percent:.2}\r\n"
         );
-    }
-}
-
-fn cell(text: &str) -> String {
-    let text = match text.as_bytes().first() {
-        Some(first @ (b'=' | b'+' | b'-' | b'@')) => format!("\\x{first:02x}{}", &text[1..]),
-        _ => text.to_owned(),
-    };
-    match text.contains([',', '"']) {
-        true => format!("\"{}\"", text.replace('"', "\"\"")),
-        false => text,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn cells_are_quoted_and_no_formulas() {
-        for (text, expected) in [
-            ("user:", "user:"),
-            ("a,b", "\"a,b\""),
-            ("a\"b", "\"a\"\"b\""),
-            ("=1+1", "\\x3d1+1"),
-            ("@x", "\\x40x"),
-            ("-,", "\"\\x2d,\""),
-            (" =x", " =x"),
-            ("", ""),
-        ] {
-            assert_eq!(cell(text), expected);
-        }
     }
 }

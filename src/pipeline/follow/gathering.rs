@@ -23,6 +23,8 @@ pub(super) struct Gathering<'a> {
     transaction: TransactionBuilder,
     translator: Translator,
     losses: LossLog,
+    /// Room for what becomes of a command; empty otherwise.
+    translated: Vec<Command>,
     /// Commands of the source's transaction that has not ended yet.
     open: Option<Vec<(Db, Command)>>,
     skipped: Skipped,
@@ -35,6 +37,8 @@ pub(super) struct Gathering<'a> {
     pub(super) left_held: bool,
     /// A release is under way: what goes to a place that it has seen is not found any more.
     pub(super) releasing: bool,
+    /// Commands may be left in the decoder, because the transaction was full.
+    is_full: bool,
     /// When the last bytes came, by the source's clock.
     received_at_ms: UnixMs,
     /// Everything up to here is applied, under way, or gathered.
@@ -66,6 +70,7 @@ impl<'a> Gathering<'a> {
             transaction: parts.transaction,
             translator: parts.translator,
             losses: parts.losses,
+            translated: Vec::new(),
             open: None,
             skipped: parts.skipped,
             skipped_moved: false,
@@ -73,6 +78,7 @@ impl<'a> Gathering<'a> {
             held_fields: parts.held_fields,
             left_held: parts.left_held,
             releasing: false,
+            is_full: false,
             received_at_ms: UnixMs::MIN,
             gathered: parts.from,
             target: parts.target,
@@ -92,6 +98,7 @@ impl<'a> Gathering<'a> {
         }
         self.decoder = decoder(from);
         self.transaction.clear();
+        self.is_full = false;
         self.open = None;
         self.gathered = from;
         self.left_held |= self.hold.is_on();
@@ -112,14 +119,14 @@ impl<'a> Gathering<'a> {
         self.decoder.received_offset()
     }
 
-    /// Whether it is time to send what was gathered before more is taken.
+    /// Whether what was gathered is to be sent before more is fed.
     pub(super) fn is_full(&self) -> bool {
-        self.transaction.is_full()
+        self.is_full
     }
 
     /// Whether nothing is waiting to be sent.
     pub(super) fn is_empty(&self) -> bool {
-        self.transaction.is_empty()
+        self.transaction.is_empty() && !self.is_full
     }
 
     /// Takes what was gathered, for the history `replid`.
@@ -166,8 +173,8 @@ impl<'a> Gathering<'a> {
         self.translator.set_hold(self.hold);
     }
 
-    /// Takes all commands that are complete with `bytes`; returns where the source has asked for
-    /// an acknowledgement.
+    /// Takes the commands that are complete with `bytes`, until the transaction is full; returns
+    /// where the source has asked for an acknowledgement. [`Gathering::go_on`] takes the rest.
     ///
     /// # Errors
     /// What is wrong with the stream, or cannot be done on the target. What was gathered before
@@ -182,6 +189,18 @@ impl<'a> Gathering<'a> {
             self.set_hold_to(received_at_ms);
         }
         self.decoder.feed(bytes);
+        self.gather()
+    }
+
+    /// Takes the commands that are left, if there may be any; as [`Gathering::feed`].
+    pub(super) fn go_on(&mut self) -> Result<Option<ReplOffset>, Error> {
+        match self.is_full {
+            true => self.gather(),
+            false => Ok(None),
+        }
+    }
+
+    fn gather(&mut self) -> Result<Option<ReplOffset>, Error> {
         let taken = self.take_items();
         self.cover();
         let parsed = self.decoder.parsed_offset().get();
@@ -191,7 +210,13 @@ impl<'a> Gathering<'a> {
 
     fn take_items(&mut self) -> Result<Option<ReplOffset>, Error> {
         let mut asked = None;
-        while let Some(item) = self.next_item()? {
+        let max = self.progress.window.batch_max();
+        loop {
+            self.is_full = self.transaction.is_full(max);
+            if self.is_full {
+                break;
+            }
+            let Some(item) = self.next_item()? else { break };
             match item {
                 StreamItem::Command {
                     command,
@@ -200,7 +225,7 @@ impl<'a> Gathering<'a> {
                     ..
                 } => match &mut self.open {
                     Some(open) => open.push((db, command)),
-                    None => self.apply(vec![(db, command)], end_offset)?,
+                    None => self.apply_one(db, command, end_offset)?,
                 },
                 StreamItem::TransactionStart { .. } => self.open = Some(Vec::new()),
                 StreamItem::TransactionEnd { end_offset } => {
@@ -221,12 +246,26 @@ impl<'a> Gathering<'a> {
     fn apply(&mut self, commands: Vec<(Db, Command)>, at: ReplOffset) -> Result<(), Error> {
         let mut translated = Vec::with_capacity(commands.len());
         for (db, command) in commands {
-            translated.push((db, self.translate(db, command, at)?));
+            let mut of_one = Vec::new();
+            self.translate(db, command, at, &mut of_one)?;
+            translated.push((db, of_one));
         }
         for (db, commands) in translated {
             self.transaction.push(db, &commands, at.get());
         }
         Ok(())
+    }
+
+    /// Adds what becomes of a command to the transaction.
+    fn apply_one(&mut self, db: Db, command: Command, at: ReplOffset) -> Result<(), Error> {
+        let mut translated = std::mem::take(&mut self.translated);
+        let done = self.translate(db, command, at, &mut translated);
+        if done.is_ok() {
+            self.transaction.push(db, &translated, at.get());
+        }
+        translated.clear();
+        self.translated = translated;
+        done
     }
 
     fn next_item(&mut self) -> Result<Option<StreamItem>, Error> {
@@ -236,13 +275,14 @@ impl<'a> Gathering<'a> {
         })
     }
 
-    /// Says what the target is to execute for one command, and counts what is left out.
+    /// Appends what the target is to execute for one command, and counts what is left out.
     fn translate(
         &mut self,
         db: Db,
         command: Command,
         end_offset: ReplOffset,
-    ) -> Result<Vec<Command>, Error> {
+        translated: &mut Vec<Command>,
+    ) -> Result<(), Error> {
         let databases = self.target.databases;
         if db.0 >= databases {
             return Err(self.target_error(ErrorKind::NoSuchDb { db, databases }));
@@ -250,7 +290,7 @@ impl<'a> Gathering<'a> {
         self.skipped_moved |= self.skipped.follow(db, &command);
         if self.is_skipped(db, &command, end_offset)? {
             self.progress.count_skipped(SkipReason::Conflict, 1);
-            return Ok(Vec::new());
+            return Ok(());
         }
         self.held_fields |= self.hold.is_on() && translate::may_expire_fields(&command);
         if self.releasing {
@@ -258,10 +298,7 @@ impl<'a> Gathering<'a> {
         }
         let received_at_ms = self.received_at_ms;
         let context = translate::Context { db, received_at_ms };
-        let mut translated = Vec::new();
-        let verdict = self
-            .translator
-            .translate(command, &context, &mut translated);
+        let verdict = self.translator.translate(command, &context, translated);
         let verdict = verdict.map_err(|error| {
             self.target_error(ErrorKind::Untranslatable {
                 error,
@@ -289,7 +326,7 @@ impl<'a> Gathering<'a> {
                 self.progress.count_skipped(SkipReason::Lossy, 1);
             }
         }
-        Ok(translated)
+        Ok(())
     }
 
     /// Whether the command is only about keys that the conflict policy left alone.

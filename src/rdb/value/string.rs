@@ -41,13 +41,13 @@ impl StringValue {
     }
 
     fn start(&mut self, cursor: &mut Cursor<'_>, limits: &Limits) -> Result<Part, Stop> {
-        let start = cursor.pos();
+        if let Some(string) = cursor.short_string(limits)? {
+            *self = Self::Done;
+            return Ok(Part::String(string));
+        }
         let (len, chunked) = match cursor.string_prefix(limits)? {
-            Prefix::Int(value) => {
-                *self = Self::Done;
-                return Ok(Part::String(Element::Int(value)));
-            }
             Prefix::Raw(len) => (len, Self::Raw(len)),
+            Prefix::Int(value) => return Ok(Part::String(Element::Int(value))),
             Prefix::Lzf {
                 compressed,
                 original,
@@ -56,14 +56,8 @@ impl StringValue {
                 (original, Self::Inflate(Box::new(inflater)))
             }
         };
-        if len > limits.chunk_bytes_max as u64 {
-            *self = chunked;
-            return Ok(Part::StringStart { len });
-        }
-        cursor.rewind(start);
-        let string = cursor.string(limits)?;
-        *self = Self::Done;
-        Ok(Part::String(string))
+        *self = chunked;
+        Ok(Part::StringStart { len })
     }
 }
 

@@ -22,12 +22,14 @@ use crate::{
 use super::{
     super::{
         batch::{Batch, Named, Request, Shape, Writes},
+        claim::Claim,
         connect::{Connected, connect},
         error::{Error, ErrorKind},
         fallback::{self, Plan, Rebuilding},
         judge::{Verdict, named},
         policy::{Conflict, OnLossy},
         staging::{rebuild_key, transaction},
+        window::{Admission, Share},
     },
     LaneConfig, LaneEvent, Marks,
     unconfirmed::{Refused, Unasked, Unconfirmed, single},
@@ -82,6 +84,11 @@ struct Rebuilt {
     db: Db,
     writes: Writes,
     applied_offset: Option<u64>,
+}
+
+/// A batch is not admitted yet; perhaps at this time, or when something is confirmed.
+struct Later {
+    at: Option<Instant>,
 }
 
 /// The state of waiting out a passing refusal.
@@ -155,7 +162,15 @@ impl Driver {
     /// Drives the present connection.
     async fn drive(&mut self, waiting: &mut mpsc::Receiver<Batch>) -> Result<(), Error> {
         while self.open || !self.is_idle() {
-            let wants_batch = self.open && self.held_back.is_none() && self.has_room();
+            // From before it is asked for, so that no news of it is missed.
+            let window = Arc::clone(&self.config.window);
+            let room = window.room.notified();
+            let blocked = self.send_held_back();
+            let (waits_for_room, paced_until) = match blocked {
+                Some(Later { at }) => (true, at),
+                None => (false, None),
+            };
+            let wants_batch = self.open && self.held_back.is_none() && self.retry.is_none();
             let retry_at = self.retry_at();
             let quiet_until = self.quiet_until();
             self.inbound.reserve(REPLY_BYTES);
@@ -178,10 +193,11 @@ impl Driver {
                     Some(batch) => self.held_back = Some(batch),
                     None => self.open = false,
                 },
+                () = room, if waits_for_room => {}
+                () = sleep_until(paced_until), if paced_until.is_some() => {}
                 () = sleep_until(retry_at) => self.send_refused(),
                 () = sleep_until(quiet_until) => self.break_silence()?,
             }
-            self.send_held_back();
         }
         Ok(())
     }
@@ -219,14 +235,9 @@ impl Driver {
         self.unconfirmed.is_empty() && self.refused.is_empty() && self.rebuilding.is_empty()
     }
 
-    fn has_room(&self) -> bool {
-        self.retry.is_none() && self.unconfirmed.bytes() < self.config.window_bytes_max
-    }
-
-    fn send_held_back(&mut self) {
-        let Some(mut batch) = self.held_back.take() else {
-            return;
-        };
+    /// Sends the batch that comes next, if it may be sent; says when the window may admit it.
+    fn send_held_back(&mut self) -> Option<Later> {
+        let mut batch = self.held_back.take()?;
         let ready = self.retry.is_none() && (!batch.after_confirmed || self.is_confirmed());
         match batch.db {
             Some(db) if db != self.unconfirmed.db() => {
@@ -235,19 +246,35 @@ impl Driver {
                     self.send(select);
                     batch.after_confirmed = true;
                 }
-                self.held_back = Some(batch);
             }
-            _ if ready => self.send(batch),
-            _ => self.held_back = Some(batch),
+            _ if ready => match self.config.window.admit(&batch, Instant::now()) {
+                Admission::Granted(share) => {
+                    self.send_admitted(batch, share);
+                    return None;
+                }
+                Admission::Later(at) => {
+                    self.held_back = Some(batch);
+                    return Some(Later { at });
+                }
+            },
+            _ => {}
         }
+        self.held_back = Some(batch);
+        None
     }
 
+    /// Sends what the window does not hold up.
     fn send(&mut self, batch: Batch) {
+        let share = self.config.window.share(&batch);
+        self.send_admitted(batch, share);
+    }
+
+    fn send_admitted(&mut self, batch: Batch, share: Share) {
         if self.is_confirmed() {
             self.heard();
         }
         self.outgoing.extend(batch.segments.iter().cloned());
-        self.unconfirmed.push(batch, false);
+        self.unconfirmed.push(batch, share, false);
     }
 
     fn heard(&mut self) {
@@ -320,6 +347,11 @@ impl Driver {
                 let diverged = idle.iter().map(|at| named(request, *at));
                 front.done.diverged.extend(diverged);
                 self.unconfirmed.done(index);
+            }
+            Verdict::CheckpointDropped => {
+                let name = self.config.claim.as_ref().map(Claim::name);
+                let name = name.unwrap_or_default().to_owned();
+                return Err(self.fail(ErrorKind::CheckpointDropped { name }));
             }
             Verdict::Expired => front.done.expired += 1,
             // Nobody else had keys there: it was written before the connection was lost.
@@ -462,6 +494,7 @@ impl Driver {
             self.refused.push(Refused {
                 segments,
                 request,
+                share: None,
                 applied_offset,
                 resent: front.resent,
             });
@@ -473,9 +506,10 @@ impl Driver {
 
     /// Reports and drops the front batch once all its replies are in.
     pub(super) fn close_front(&mut self) -> Result<(), Error> {
-        let Some(done) = self.unconfirmed.close_front() else {
+        let Some((done, sent_at)) = self.unconfirmed.close_front() else {
             return Ok(());
         };
+        self.config.window.confirmed(sent_at);
         let _ = self.events.send(LaneEvent::Confirmed(done));
         if self.unconfirmed.is_empty() {
             self.settle()?;
@@ -522,7 +556,9 @@ impl Driver {
                 applied_offset: refused.applied_offset,
             };
             self.outgoing.extend(batch.segments.iter().cloned());
-            self.unconfirmed.push(batch, refused.resent);
+            let share = refused.share;
+            let share = share.unwrap_or_else(|| self.config.window.share(&batch));
+            self.unconfirmed.push(batch, share, refused.resent);
         }
     }
 

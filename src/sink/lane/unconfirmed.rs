@@ -9,7 +9,7 @@
 //! After a lost connection a transaction that left a mark is known to be executed or not; all else
 //! is sent again from the first request without its replies.
 
-use std::{collections::VecDeque, sync::Arc};
+use std::{collections::VecDeque, sync::Arc, time::Instant};
 
 use bytes::Bytes;
 
@@ -20,7 +20,7 @@ use crate::{
 
 use super::{
     super::{
-        batch::{self, Batch, Named, Request, Shape, Writes},
+        batch::{self, Batch, Commands, Named, Request, Shape, Writes},
         judge::{Verdict, judge},
         window::{Share, Window},
     },
@@ -94,9 +94,9 @@ impl Unconfirmed {
 
     /// Takes note of a batch that is sent; of one that may have been executed before, if it is
     /// `resent`.
-    pub(super) fn push(&mut self, batch: Batch, resent: bool) {
+    pub(super) fn push(&mut self, batch: Batch, share: Share, resent: bool) {
         self.bytes += batch.len();
-        let mut sent = InFlight::new(batch, &self.window);
+        let mut sent = InFlight::new(batch, share);
         sent.resent = resent;
         self.sent.push_back(sent);
     }
@@ -148,8 +148,9 @@ impl Unconfirmed {
         self.sent.front_mut()?.take(index)
     }
 
-    /// Drops the front batch if all its replies are in; returns what it has done.
-    pub(super) fn close_front(&mut self) -> Option<Confirmed> {
+    /// Drops the front batch if all its replies are in; returns what it has done, and when it was
+    /// sent.
+    pub(super) fn close_front(&mut self) -> Option<(Confirmed, Instant)> {
         self.sent
             .front()
             .filter(|front| front.next == front.batch.requests.len())?;
@@ -157,7 +158,7 @@ impl Unconfirmed {
         self.bytes -= front.batch.len();
         front.done.bytes = front.batch.len() as u64;
         front.done.applied_offset = front.batch.applied_offset;
-        Some(front.done)
+        Some((front.done, front.sent_at))
     }
 
     /// The connection is lost. What only selected the db on it is of no use any more.
@@ -193,7 +194,8 @@ impl Unconfirmed {
             outgoing.extend(sent.again());
         }
         self.bytes += select.len();
-        let mut select = InFlight::new(select, &self.window);
+        let share = self.window.share(&select);
+        let mut select = InFlight::new(select, share);
         select.is_select = true;
         self.sent.push_front(select);
         outgoing
@@ -213,8 +215,9 @@ pub(super) struct InFlight {
     next: usize,
     replies: Vec<Reply>,
     pub(super) done: Confirmed,
+    sent_at: Instant,
     /// Its part of the window, counted until it is confirmed or the lane has ended.
-    _share: Share,
+    share: Share,
     /// It was sent before, on a connection that was lost.
     pub(super) resent: bool,
     /// It does no more than select the db on a new connection.
@@ -225,14 +228,17 @@ pub(super) struct InFlight {
 pub(super) struct Refused {
     pub(super) segments: Vec<Bytes>,
     pub(super) request: Request,
+    /// What it takes of the window, if it was sent already.
+    pub(super) share: Option<Share>,
     pub(super) applied_offset: Option<u64>,
     pub(super) resent: bool,
 }
 
 impl InFlight {
-    fn new(batch: Batch, window: &Arc<Window>) -> InFlight {
+    fn new(batch: Batch, share: Share) -> InFlight {
         InFlight {
-            _share: window.share(&batch),
+            sent_at: Instant::now(),
+            share,
             batch,
             next: 0,
             replies: Vec::new(),
@@ -265,17 +271,20 @@ impl InFlight {
     fn take(&mut self, index: usize) -> Option<Refused> {
         let start = self.start_of(index);
         let request = self.batch.requests.get_mut(index)?;
+        let share = self.share.split(request.end - start);
         Some(Refused {
+            share: Some(share),
             segments: batch::slice(&self.batch.segments, start, request.end),
             applied_offset: self.batch.applied_offset.take(),
             resent: self.resent,
             request: Request {
                 end: request.end - start,
                 shape: request.shape,
-                commands: std::mem::take(&mut request.commands),
+                commands: request.commands.take(),
                 writes: std::mem::replace(&mut request.writes, Writes::Part),
                 db: request.db,
                 mark: request.mark,
+                finds_checkpoint: request.finds_checkpoint,
             },
         })
     }
@@ -288,14 +297,15 @@ pub(super) fn single(words: &[&[u8]], db: Db) -> Batch {
     let request = Request {
         end: encoder.len(),
         shape: Shape::Plain,
-        commands: vec![Named {
+        commands: Commands::One(Named {
             command: Bytes::copy_from_slice(words.first().unwrap_or(&&b""[..])),
             key: Bytes::new(),
             offset: None,
-        }],
+        }),
         writes: Writes::Part,
         db,
         mark: None,
+        finds_checkpoint: false,
     };
     Batch {
         segments: encoder.take(),
@@ -426,7 +436,8 @@ mod tests {
             if lane.is_empty() {
                 let batch = waiting.pop_front().unwrap();
                 outgoing.extend(batch.segments.iter().cloned());
-                lane.push(batch, false);
+                let share = Arc::new(Window::default()).share(&batch);
+                lane.push(batch, share, false);
             }
             let loses = draw.below(3) == 0;
             let bytes: usize = outgoing.iter().map(Bytes::len).sum();
@@ -448,7 +459,7 @@ mod tests {
                 if let Some((index, verdict)) = lane.reply(reply).unwrap() {
                     assert_eq!(verdict, Verdict::Done);
                     lane.done(index);
-                    confirmed.extend(lane.close_front().and_then(|done| done.applied_offset));
+                    confirmed.extend(lane.close_front().and_then(|(done, _)| done.applied_offset));
                 }
             }
             if loses {
@@ -456,7 +467,7 @@ mod tests {
                 lane.lost();
                 (session, decoder) = (Session::default(), CommandDecoder::new(Limits::default()));
                 while lane.confirm_by(target.mark) {
-                    confirmed.extend(lane.close_front().and_then(|done| done.applied_offset));
+                    confirmed.extend(lane.close_front().and_then(|(done, _)| done.applied_offset));
                 }
                 outgoing = lane.again();
             }

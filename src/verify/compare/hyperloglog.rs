@@ -24,7 +24,7 @@ pub(super) fn same(source: &[u8], target: &[u8]) -> bool {
 }
 
 /// The registers; `None` for what is no HyperLogLog.
-fn registers(bytes: &[u8]) -> Option<Vec<u8>> {
+pub(in crate::verify) fn registers(bytes: &[u8]) -> Option<Vec<u8>> {
     let (header, body) = bytes.split_first_chunk::<HEADER_BYTES>()?;
     match header {
         [b'H', b'Y', b'L', b'L', 0, ..] => dense(body),

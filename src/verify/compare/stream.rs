@@ -26,7 +26,7 @@ pub(in crate::verify) use state::{
 /// Servers that write payloads of this version, Redis 7.4 and Valkey 9.0, and later ones, tell their
 /// replicas how many entries a group has read. Redis 7.0 and 7.2 do not, so that what a replica
 /// knows goes out of date (measured); Valkey 8 does, but its payloads have the version of 7.2.
-const ENTRIES_READ_VERSION_MIN: u16 = 12;
+pub(in crate::verify) const ENTRIES_READ_VERSION_MIN: u16 = 12;
 
 /// An entry: its id, its fields and their values.
 pub(in crate::verify) type Entry = (StreamId, Vec<(Element, Element)>);

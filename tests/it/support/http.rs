@@ -48,6 +48,11 @@ impl Site {
         }
     }
 
+    /// Its address, as a browser takes it.
+    pub(crate) fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
     pub(crate) fn with_token(&self, token: &str) -> Site {
         Site {
             token: Some(token.to_owned()),
@@ -56,13 +61,23 @@ impl Site {
     }
 
     pub(crate) fn get(&self, path: &str) -> Answer {
+        self.ask("GET", path, "")
+    }
+
+    pub(crate) fn put(&self, path: &str, body: &str) -> Answer {
+        self.ask("PUT", path, body)
+    }
+
+    fn ask(&self, method: &str, path: &str, body: &str) -> Answer {
         let mut stream = TcpStream::connect(&self.address).unwrap();
         stream.set_read_timeout(Some(SOON)).unwrap();
         let token = self.token.as_ref();
         let login = token.map_or(String::new(), |t| format!("Authorization: Bearer {t}\r\n"));
         write!(
             stream,
-            "GET {path} HTTP/1.1\r\nHost: keyferry\r\nConnection: close\r\n{login}\r\n"
+            "{method} {path} HTTP/1.1\r\nHost: keyferry\r\nConnection: close\r\n\
+             Content-Length: {}\r\n{login}\r\n{body}",
+            body.len()
         )
         .unwrap();
         let mut answer = String::new();

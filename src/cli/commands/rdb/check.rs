@@ -6,7 +6,6 @@ use clap::{Arg, ArgAction, Command};
 use indicatif::{HumanBytes, HumanCount};
 use serde::Serialize;
 
-use super::Task;
 use crate::{
     cli::{
         Exit,
@@ -16,6 +15,7 @@ use crate::{
         },
         diagnostics::Diagnostic,
         output::{print, print_json},
+        task::Task,
     },
     dump::{ByteString, CheckOptions, Checked, Damage, DamageKind, Input, Place, Remark, check},
     keyspace::Escaped,

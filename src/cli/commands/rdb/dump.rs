@@ -9,7 +9,6 @@ use clap::Command;
 use indicatif::{HumanBytes, HumanCount};
 use serde::Serialize;
 
-use super::Task;
 use crate::{
     cli::{
         Exit,
@@ -19,6 +18,7 @@ use crate::{
         },
         diagnostics::Diagnostic,
         output::{print, print_json, rows},
+        task::Task,
     },
     config::ConfigError,
     dump::{Backup, Feed, backup},

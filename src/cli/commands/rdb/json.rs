@@ -2,7 +2,6 @@
 
 use clap::{Arg, ArgAction, Command};
 
-use super::Task;
 use crate::{
     cli::{
         Exit,
@@ -11,6 +10,7 @@ use crate::{
             with_some_settings,
         },
         diagnostics::Diagnostic,
+        task::Task,
     },
     dump::{CopyError, JsonOptions, write_json},
     rdb::Limits,

@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use clap::{Arg, ArgAction, Command};
 
-use super::Task;
 use crate::{
     cli::{
         Exit,
@@ -15,6 +14,7 @@ use crate::{
         consent,
         diagnostics::Diagnostic,
         run::to_its_end,
+        task::Task,
     },
     config::{SourceConfig, TargetConfig},
     dump::Input,
@@ -66,6 +66,6 @@ pub(super) fn run(task: &Task<'_>) -> Result<Exit, Diagnostic> {
         &task.screen,
         task.crash,
         shown,
-        |progress, stop| pipeline::restore(&restoration, progress, stop, consent),
+        |progress, stop| async move { pipeline::restore(&restoration, progress, stop, consent).await },
     )
 }

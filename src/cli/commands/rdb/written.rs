@@ -6,8 +6,7 @@ use indicatif::HumanCount;
 use serde::Serialize;
 use tracing_subscriber::fmt::MakeWriter as _;
 
-use super::Task;
-use crate::cli::{args::rdb::output_file, diagnostics::Diagnostic, output};
+use crate::cli::{args::rdb::output_file, diagnostics::Diagnostic, output, task::Task};
 
 impl Task<'_> {
     /// Shows the summary of what was written with `-o`: as JSON if that is asked for, or as a

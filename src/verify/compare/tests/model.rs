@@ -10,11 +10,11 @@ use crate::{
     rdb::{KeyType, payload},
 };
 
-pub(super) type Text = Vec<u8>;
+pub(in crate::verify) type Text = Vec<u8>;
 
 /// A value as clients see it.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) enum Value {
+pub(in crate::verify) enum Value {
     String(Text),
     List(Vec<Text>),
     Set(BTreeSet<Text>),
@@ -26,47 +26,47 @@ pub(super) enum Value {
 }
 
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Field {
-    pub(super) value: Text,
-    pub(super) expire_at_ms: Option<i64>,
+pub(in crate::verify) struct Field {
+    pub(in crate::verify) value: Text,
+    pub(in crate::verify) expire_at_ms: Option<i64>,
 }
 
 #[derive(Debug, Clone, PartialEq, Default)]
-pub(super) struct Stream {
-    pub(super) entries: BTreeMap<StreamId, Vec<(Text, Text)>>,
-    pub(super) last_id: StreamId,
-    pub(super) max_deleted_id: StreamId,
-    pub(super) entries_added: u64,
-    pub(super) groups: BTreeMap<Text, Group>,
-    pub(super) idempotency: (u64, u64),
+pub(in crate::verify) struct Stream {
+    pub(in crate::verify) entries: BTreeMap<StreamId, Vec<(Text, Text)>>,
+    pub(in crate::verify) last_id: StreamId,
+    pub(in crate::verify) max_deleted_id: StreamId,
+    pub(in crate::verify) entries_added: u64,
+    pub(in crate::verify) groups: BTreeMap<Text, Group>,
+    pub(in crate::verify) idempotency: (u64, u64),
 }
 
 #[derive(Debug, Clone, PartialEq, Default)]
-pub(super) struct Group {
-    pub(super) last_id: StreamId,
-    pub(super) entries_read: Option<u64>,
-    pub(super) consumers: BTreeSet<Text>,
-    pub(super) pending: BTreeMap<StreamId, Pending>,
+pub(in crate::verify) struct Group {
+    pub(in crate::verify) last_id: StreamId,
+    pub(in crate::verify) entries_read: Option<u64>,
+    pub(in crate::verify) consumers: BTreeSet<Text>,
+    pub(in crate::verify) pending: BTreeMap<StreamId, Pending>,
 }
 
 #[derive(Debug, Clone, PartialEq, Default)]
-pub(super) struct Pending {
+pub(in crate::verify) struct Pending {
     /// `None`: given back.
-    pub(super) owner: Option<Text>,
-    pub(super) delivered_at_ms: i64,
-    pub(super) delivery_count: u64,
+    pub(in crate::verify) owner: Option<Text>,
+    pub(in crate::verify) delivered_at_ms: i64,
+    pub(in crate::verify) delivery_count: u64,
 }
 
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct VectorSet {
-    pub(super) links_max: u64,
-    pub(super) input_dimensions: Option<u64>,
+pub(in crate::verify) struct VectorSet {
+    pub(in crate::verify) links_max: u64,
+    pub(in crate::verify) input_dimensions: Option<u64>,
     /// Each with its attributes and two integers of 8 bits, and the range of those.
-    pub(super) elements: BTreeMap<Text, (Text, [i8; 2], f32)>,
+    pub(in crate::verify) elements: BTreeMap<Text, (Text, [i8; 2], f32)>,
 }
 
 /// A payload, stored in a way that the generator chooses.
-pub(super) fn encode(value: &Value, rng: &mut Rng) -> Bytes {
+pub(in crate::verify) fn encode(value: &Value, rng: &mut Rng) -> Bytes {
     let (value_type, body) = match value {
         Value::String(text) => (0, element(text, rng)),
         Value::List(elements) => list(elements, rng),

@@ -115,7 +115,7 @@ fn vector_set() -> impl Strategy<Value = VectorSet> {
         })
 }
 
-fn value() -> impl Strategy<Value = Value> {
+pub(in crate::verify) fn value() -> impl Strategy<Value = Value> {
     prop_oneof![
         text().prop_map(Value::String),
         vec(text(), 1..8).prop_map(Value::List),
@@ -135,7 +135,7 @@ fn value() -> impl Strategy<Value = Value> {
 }
 
 /// Changes one thing, and says which kinds of differences that makes of it.
-fn mutate(value: &mut Value, rng: &mut Rng) -> Vec<Kind> {
+pub(in crate::verify) fn mutate(value: &mut Value, rng: &mut Rng) -> Vec<Kind> {
     match value {
         Value::String(bytes) => change(bytes, rng),
         Value::List(elements) => {

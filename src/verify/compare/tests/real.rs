@@ -9,14 +9,14 @@ use super::{super::*, rules};
 use crate::rdb::{Altitude, Event, Limits, Parser, payload};
 
 /// Servers, and what each DUMPs of one key.
-type Versions = BTreeMap<String, Bytes>;
+pub(in crate::verify) type Versions = BTreeMap<String, Bytes>;
 
-fn folder(server: &str) -> std::path::PathBuf {
+pub(in crate::verify) fn folder(server: &str) -> std::path::PathBuf {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     root.join("tests/fixtures/rdb/generated").join(server)
 }
 
-fn servers() -> Vec<String> {
+pub(in crate::verify) fn servers() -> Vec<String> {
     let entries = fs::read_dir(folder("")).unwrap();
     let mut names: Vec<String> = entries
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
@@ -76,7 +76,7 @@ fn saved(server: &str, file: &str, version: u16) -> Vec<(Vec<u8>, Bytes)> {
     }
 }
 
-fn keys() -> BTreeMap<Vec<u8>, Versions> {
+pub(in crate::verify) fn keys() -> BTreeMap<Vec<u8>, Versions> {
     let mut keys: BTreeMap<Vec<u8>, Versions> = BTreeMap::new();
     for server in servers() {
         let (version, payloads) = dumped(&server);
@@ -96,7 +96,7 @@ fn keys() -> BTreeMap<Vec<u8>, Versions> {
 
 /// What the stream with groups was given beside, by server: a consumer with nothing pending from
 /// 6.2 on, entries-read from 7.0 on; from 7.2 on a read that gets nothing leaves a consumer.
-fn generation(server: &str) -> u8 {
+pub(in crate::verify) fn generation(server: &str) -> u8 {
     let old = ["redis-5.0", "redis-6.0", "redis-6.2", "redis-7.0"];
     match old.iter().position(|old| server.starts_with(old)) {
         Some(0 | 1) => 0,

@@ -1,0 +1,754 @@
+//! Reads keys from both sides and compares them.
+//!
+//! ```text
+//!  both sides at once:  MEMORY USAGE, PEXPIRETIME ──► missing, large, or small
+//!  small:   MGET ──► strings ──► DUMP of what is no string ──► compare
+//!  large:   TYPE ──► page by page
+//! ```
+//!
+//! MGET answers strings at a fraction of what DUMP costs a server, and nil for other types. No value
+//! is asked for before its size is known, and never more than a few MiB of values at a time.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::{
+    keyspace::{Db, UnixMs},
+    rdb::KeyType,
+    resp::{Reply, ReplyError, ReplyErrorKind},
+};
+
+use super::{
+    Difference, Error, ErrorKind, First, Held, Kind, Place, Side,
+    compare::{self, Found, Rules},
+    large::{self, LargeError},
+    peer::{Peer, Request},
+    plan::{Depth, Plan, crc_of},
+    server::{Server, time_of},
+};
+
+/// Values that are asked for in one go, in bytes of memory they take.
+const BATCH_BYTES: u64 = 4 << 20;
+
+/// The db of a key on each side.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Dbs {
+    pub(super) source: Db,
+    pub(super) target: Db,
+}
+
+impl Dbs {
+    /// The same db on both sides.
+    pub(super) fn same(db: Db) -> Dbs {
+        Dbs {
+            source: db,
+            target: db,
+        }
+    }
+}
+
+/// What reading a key on both sides has shown.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Examined {
+    /// Both have the same.
+    Equal,
+    /// Neither has it.
+    Gone,
+    /// They differ.
+    Different(Vec<Difference>),
+    /// A side refuses to read it.
+    Unreadable {
+        /// Which.
+        side: Side,
+        /// Its refusal.
+        why: String,
+    },
+}
+
+/// Connections to both sides, over which keys are compared.
+#[derive(Debug)]
+pub(super) struct Readers {
+    pub(super) source: Peer,
+    pub(super) target: Peer,
+    plan: Arc<Plan>,
+}
+
+/// What one side says about a key before its value is read.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Probe {
+    pub(super) exists: bool,
+    pub(super) memory_bytes: Option<u64>,
+    pub(super) expire_at_ms: Option<UnixMs>,
+    value_type: Option<KeyType>,
+    len: Option<u64>,
+    refused: Option<ReplyError>,
+}
+
+impl Probe {
+    fn held(&self) -> Held {
+        Held {
+            value_type: self.value_type,
+            memory_bytes: self.memory_bytes,
+            len: self.len,
+            expire_at_ms: self.expire_at_ms,
+        }
+    }
+}
+
+/// A key that is being compared.
+struct Comparison<'k> {
+    key: &'k Bytes,
+    source: Probe,
+    target: Probe,
+    found: Vec<Found>,
+    /// Its value vanished while it was read.
+    moved: bool,
+    unreadable: Option<(Side, String)>,
+}
+
+impl Comparison<'_> {
+    fn find(&mut self, kind: Kind, place: Place) {
+        let first = First::at(place, None, None);
+        self.found.push(Found { kind, first });
+    }
+
+    /// What it takes to read the larger of both values.
+    fn bytes(&self) -> u64 {
+        let bytes = |probe: &Probe| probe.memory_bytes.unwrap_or(0);
+        bytes(&self.source).max(bytes(&self.target))
+    }
+
+    fn is_on_both(&self) -> bool {
+        self.source.exists && self.target.exists && self.unreadable.is_none()
+    }
+}
+
+impl Readers {
+    /// Connections that are opened when they are used first.
+    pub(super) fn new(plan: &Arc<Plan>) -> Readers {
+        Readers {
+            source: plan.source.peer(),
+            target: plan.target.peer(),
+            plan: Arc::clone(plan),
+        }
+    }
+
+    /// Compares keys; one result for each.
+    ///
+    /// # Errors
+    /// A side cannot be asked any more.
+    pub(super) async fn examine(
+        &mut self,
+        dbs: Dbs,
+        keys: &[Bytes],
+    ) -> Result<Vec<Examined>, Error> {
+        let plan = Arc::clone(&self.plan);
+        let (sources, targets) = tokio::try_join!(
+            probe(&mut self.source, &plan.source, dbs.source, keys, plan.depth),
+            probe(&mut self.target, &plan.target, dbs.target, keys, plan.depth),
+        )?;
+        let probes = sources.into_iter().zip(targets);
+        let mut comparisons: Vec<Comparison<'_>> = keys
+            .iter()
+            .zip(probes)
+            .map(|(key, (source, target))| Comparison {
+                key,
+                unreadable: refused(&source, &target),
+                source,
+                target,
+                found: Vec::new(),
+                moved: false,
+            })
+            .collect();
+        let rules = plan.rules();
+        match plan.depth {
+            Depth::Existence => {}
+            Depth::Metadata => comparisons.iter_mut().for_each(compare_metadata),
+            Depth::Full => self.compare_values(dbs, &mut comparisons, &rules).await?,
+        }
+        Ok(comparisons
+            .into_iter()
+            .map(|comparison| judge(dbs, comparison, &rules))
+            .collect())
+    }
+
+    async fn compare_values(
+        &mut self,
+        dbs: Dbs,
+        comparisons: &mut [Comparison<'_>],
+        rules: &Rules,
+    ) -> Result<(), Error> {
+        let large_bytes = self.plan.large_key_bytes;
+        let (mut small, mut large) = (Vec::new(), Vec::new());
+        for comparison in comparisons.iter_mut().filter(|one| one.is_on_both()) {
+            match comparison.bytes() >= large_bytes {
+                true => large.push(comparison),
+                false => small.push(comparison),
+            }
+        }
+        let mut rest = &mut small[..];
+        while !rest.is_empty() {
+            let batch = batch_len(rest);
+            let (now, later) = rest.split_at_mut(batch);
+            self.compare_small(dbs, now, rules).await?;
+            rest = later;
+        }
+        for comparison in large {
+            self.compare_large(dbs, comparison, rules).await?;
+        }
+        Ok(())
+    }
+
+    async fn compare_small(
+        &mut self,
+        dbs: Dbs,
+        batch: &mut [&mut Comparison<'_>],
+        rules: &Rules,
+    ) -> Result<(), Error> {
+        let keys: Vec<&Bytes> = batch.iter().map(|one| one.key).collect();
+        let (sources, targets) = tokio::try_join!(
+            strings(&mut self.source, &self.plan.source, dbs.source, &keys),
+            strings(&mut self.target, &self.plan.target, dbs.target, &keys),
+        )?;
+        let mut others = Vec::new();
+        for (comparison, pair) in batch.iter_mut().zip(sources.into_iter().zip(targets)) {
+            match pair {
+                (Some(source), Some(target)) => {
+                    comparison.source.value_type = Some(KeyType::String);
+                    comparison.target.value_type = Some(KeyType::String);
+                    comparison.source.len = Some(source.len() as u64);
+                    comparison.target.len = Some(target.len() as u64);
+                    comparison.found.extend(compare::strings(&source, &target));
+                }
+                // No string on one side at least, or gone.
+                _ => others.push(&mut **comparison),
+            }
+        }
+        self.compare_payloads(dbs, &mut others, rules).await
+    }
+
+    async fn compare_payloads(
+        &mut self,
+        dbs: Dbs,
+        batch: &mut [&mut Comparison<'_>],
+        rules: &Rules,
+    ) -> Result<(), Error> {
+        if batch.is_empty() {
+            return Ok(());
+        }
+        let keys: Vec<&Bytes> = batch.iter().map(|one| one.key).collect();
+        let (sources, targets) = tokio::try_join!(
+            payloads(&mut self.source, dbs.source, &keys),
+            payloads(&mut self.target, dbs.target, &keys),
+        )?;
+        for (comparison, pair) in batch.iter_mut().zip(sources.into_iter().zip(targets)) {
+            let (source, target) = match pair {
+                (Ok(Some(source)), Ok(Some(target))) => (source, target),
+                (Err(reply), _) => {
+                    comparison.unreadable = Some((Side::Source, reply.to_string()));
+                    continue;
+                }
+                (_, Err(reply)) => {
+                    comparison.unreadable = Some((Side::Target, reply.to_string()));
+                    continue;
+                }
+                _ => {
+                    comparison.moved = true;
+                    continue;
+                }
+            };
+            comparison.source.value_type = compare::key_type(&source);
+            comparison.target.value_type = compare::key_type(&target);
+            match compare::payloads(&source, &target, rules) {
+                Ok(found) => comparison.found.extend(found),
+                Err(error) => {
+                    let why = format!("the value cannot be decoded: {error}");
+                    comparison.unreadable = Some((Side::Source, why));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn compare_large(
+        &mut self,
+        dbs: Dbs,
+        comparison: &mut Comparison<'_>,
+        rules: &Rules,
+    ) -> Result<(), Error> {
+        let key = comparison.key;
+        let (source, target) = tokio::try_join!(
+            type_of(&mut self.source, dbs.source, key),
+            type_of(&mut self.target, dbs.target, key),
+        )?;
+        (comparison.source.value_type, comparison.target.value_type) = (source, target);
+        let value_type = match (source, target) {
+            (Some(source), Some(target)) if source == target => source,
+            (Some(_), Some(_)) => {
+                comparison.find(Kind::Type, Place::Payload);
+                return Ok(());
+            }
+            _ => {
+                comparison.moved = true;
+                return Ok(());
+            }
+        };
+        self.plan.progress.large_keys.add(1);
+        let mut pair = large::Pair {
+            source: &mut self.source,
+            target: &mut self.target,
+            source_db: dbs.source,
+            target_db: dbs.target,
+            source_can: self.plan.source.abilities,
+            target_can: self.plan.target.abilities,
+        };
+        match large::compare(&mut pair, key, value_type, rules).await {
+            Ok(found) => comparison.found.extend(found),
+            Err(LargeError::Moved) => comparison.moved = true,
+            Err(LargeError::Unreadable(side, reply)) => {
+                comparison.unreadable = Some((side, reply.to_string()));
+            }
+            Err(LargeError::Failed(error)) => return Err(error),
+        }
+        Ok(())
+    }
+
+    /// Which of these keys of the target the source does not have.
+    ///
+    /// # Errors
+    /// The source cannot be asked any more.
+    pub(super) async fn missing_on_source(
+        &mut self,
+        db: Db,
+        keys: &[Bytes],
+    ) -> Result<Vec<Bytes>, Error> {
+        if !self.plan.source.is_cluster {
+            let mut request = Request::default();
+            request.add_many(&[b"EXISTS"], keys.iter());
+            let found = self.source.ask(db, request).await?.pop();
+            if found == Some(Reply::Int(keys.len() as i64)) {
+                return Ok(Vec::new());
+            }
+        }
+        let mut request = Request::default();
+        for key in keys {
+            request.add(&[b"EXISTS", key]);
+        }
+        let replies = self.source.ask(db, request).await?;
+        let missing = keys.iter().zip(&replies);
+        Ok(missing
+            // What is refused is looked at again, by name.
+            .filter(|(_, reply)| **reply != Reply::Int(1))
+            .map(|(key, _)| key.clone())
+            .collect())
+    }
+}
+
+/// How many of these are asked for in one go.
+fn batch_len(rest: &[&mut Comparison<'_>]) -> usize {
+    let mut bytes = 0;
+    let fits = rest.iter().take_while(|one| {
+        bytes += one.bytes();
+        bytes <= BATCH_BYTES
+    });
+    fits.count().max(1)
+}
+
+fn refused(source: &Probe, target: &Probe) -> Option<(Side, String)> {
+    let of = |side, probe: &Probe| Some((side, probe.refused.as_ref()?.to_string()));
+    of(Side::Source, source).or_else(|| of(Side::Target, target))
+}
+
+fn compare_metadata(comparison: &mut Comparison<'_>) {
+    if !comparison.is_on_both() {
+        return;
+    }
+    if comparison.source.value_type != comparison.target.value_type {
+        return comparison.find(Kind::Type, Place::Payload);
+    }
+    let (source, target) = (comparison.source.len, comparison.target.len);
+    if source != target {
+        let text = |len: Option<u64>| len.map(|len| len.to_string());
+        let (source, target) = (text(source), text(target));
+        let first = First::at(
+            Place::Counter("length"),
+            source.as_ref().map(String::as_bytes),
+            target.as_ref().map(String::as_bytes),
+        );
+        let kind = Kind::Value;
+        comparison.found.push(Found { kind, first });
+    }
+}
+
+/// What was found about a key, in the words of a report.
+fn judge(dbs: Dbs, comparison: Comparison<'_>, rules: &Rules) -> Examined {
+    let Comparison {
+        key,
+        source,
+        target,
+        found,
+        moved,
+        unreadable,
+    } = comparison;
+    if let Some((side, why)) = unreadable {
+        return Examined::Unreadable { side, why };
+    }
+    let db = match source.exists {
+        true => dbs.source,
+        false => dbs.target,
+    };
+    let difference = |kind, first| Difference {
+        db,
+        // Its bytes are a slice of a page of keys.
+        key: Bytes::copy_from_slice(key),
+        kind,
+        source: source.held(),
+        target: target.held(),
+        first,
+    };
+    match (source.exists, target.exists) {
+        (false, false) => return Examined::Gone,
+        (true, false) => return Examined::Different(vec![difference(Kind::Missing, None)]),
+        (false, true) => return Examined::Different(vec![difference(Kind::OnlyOnTarget, None)]),
+        (true, true) => {}
+    }
+    let mut differences: Vec<Difference> = found
+        .into_iter()
+        .map(|found| difference(found.kind, Some(found.first)))
+        .collect();
+    if moved && differences.is_empty() {
+        differences.push(difference(Kind::Value, None));
+    }
+    if !compare::expiries(source.expire_at_ms, target.expire_at_ms, rules) {
+        differences.push(difference(Kind::Expiry, None));
+    }
+    match differences.is_empty() {
+        true => Examined::Equal,
+        false => Examined::Different(differences),
+    }
+}
+
+/// Asks one side about keys before their values are read.
+///
+/// # Errors
+/// It cannot be asked any more.
+pub(super) async fn probe(
+    peer: &mut Peer,
+    server: &Server,
+    db: Db,
+    keys: &[Bytes],
+    depth: Depth,
+) -> Result<Vec<Probe>, Error> {
+    let mut request = Request::default();
+    let wants_expiry = depth != Depth::Existence;
+    let abilities = server.abilities;
+    for key in keys {
+        match depth {
+            Depth::Existence => request.add(&[b"EXISTS", key]),
+            Depth::Full if abilities.memory_usage => request.add(&[b"MEMORY", b"USAGE", key]),
+            _ => request.add(&[b"TYPE", key]),
+        }
+    }
+    if wants_expiry && !abilities.expire_time {
+        request.add(&[b"TIME"]);
+    }
+    for key in keys.iter().filter(|_| wants_expiry) {
+        match abilities.expire_time {
+            true => request.add(&[b"PEXPIRETIME", key]),
+            false => request.add(&[b"PTTL", key]),
+        }
+    }
+    let replies = match peer.ask(db, request).await {
+        Ok(replies) => replies,
+        // A server with fewer dbs has none of these keys.
+        Err(error) if has_no_such_db(&error) => return Ok(vec![Probe::default(); keys.len()]),
+        Err(error) => return Err(error),
+    };
+    let mut replies = replies.into_iter();
+    let mut probes: Vec<Probe> = replies.by_ref().take(keys.len()).map(probed).collect();
+    if wants_expiry {
+        let now_ms = match abilities.expire_time {
+            true => None,
+            false => replies.next().as_ref().and_then(time_of),
+        };
+        for (probe, reply) in probes.iter_mut().zip(replies) {
+            note_expiry(probe, reply, now_ms);
+        }
+    }
+    let wants_len = depth == Depth::Metadata || (depth == Depth::Full && !abilities.memory_usage);
+    if wants_len {
+        measure(peer, db, keys, &mut probes).await?;
+    }
+    Ok(probes)
+}
+
+/// Reads what the first question about a key was answered: EXISTS, MEMORY USAGE, or TYPE.
+fn probed(reply: Reply) -> Probe {
+    match reply {
+        Reply::Int(0) | Reply::Bulk(None) => Probe::default(),
+        Reply::Int(number) => Probe {
+            exists: true,
+            memory_bytes: u64::try_from(number).ok(),
+            ..Probe::default()
+        },
+        Reply::Simple(name) => Probe {
+            exists: name != "none",
+            value_type: named_type(&name),
+            ..Probe::default()
+        },
+        Reply::Error(refused) => Probe {
+            refused: Some(refused),
+            ..Probe::default()
+        },
+        Reply::Bulk(Some(_)) | Reply::Array(_) => Probe::default(),
+    }
+}
+
+/// Reads what PEXPIRETIME answered, or PTTL at `now_ms`.
+fn note_expiry(probe: &mut Probe, reply: Reply, now_ms: Option<UnixMs>) {
+    match reply {
+        Reply::Int(-2) => probe.exists = false,
+        Reply::Int(ms) if ms >= 0 => {
+            probe.expire_at_ms = Some(now_ms.map_or(ms, |now_ms| now_ms.saturating_add(ms)));
+        }
+        Reply::Error(refused) => probe.refused = Some(refused),
+        _ => {}
+    }
+}
+
+/// Asks for the number of elements, and the length of strings.
+async fn measure(
+    peer: &mut Peer,
+    db: Db,
+    keys: &[Bytes],
+    probes: &mut [Probe],
+) -> Result<(), Error> {
+    let mut request = Request::default();
+    let mut asked = Vec::new();
+    for (key, probe) in keys.iter().zip(probes) {
+        if let Some(command) = probe.value_type.and_then(length_command) {
+            request.add(&[command, key]);
+            asked.push(probe);
+        }
+    }
+    for (probe, reply) in asked.into_iter().zip(peer.ask(db, request).await?) {
+        if let Reply::Int(len) = reply {
+            probe.len = u64::try_from(len).ok();
+            // Where the server does not estimate it: an element takes some dozen bytes at least.
+            let each = match probe.value_type {
+                Some(KeyType::String) => 1,
+                _ => 64,
+            };
+            probe.memory_bytes = probe.len.map(|len| len.saturating_mul(each));
+        }
+    }
+    Ok(())
+}
+
+/// Completes what differences say of both sides: types, and numbers of elements.
+///
+/// # Errors
+/// A side cannot be asked any more.
+pub(super) async fn describe(
+    readers: &mut Readers,
+    dbs: Dbs,
+    differences: &mut [Difference],
+) -> Result<(), Error> {
+    let Some(key) = differences.first().map(|one| one.key.clone()) else {
+        return Ok(());
+    };
+    let (source, target) = tokio::try_join!(
+        described(&mut readers.source, dbs.source, &key),
+        described(&mut readers.target, dbs.target, &key),
+    )?;
+    for difference in differences {
+        for (held, found) in [
+            (&mut difference.source, &source),
+            (&mut difference.target, &target),
+        ] {
+            held.value_type = held.value_type.or(found.value_type);
+            held.len = held.len.or(found.len);
+        }
+    }
+    Ok(())
+}
+
+async fn described(peer: &mut Peer, db: Db, key: &Bytes) -> Result<Probe, Error> {
+    let mut probe = Probe {
+        value_type: type_of(peer, db, key).await?,
+        ..Probe::default()
+    };
+    measure(
+        peer,
+        db,
+        std::slice::from_ref(key),
+        std::slice::from_mut(&mut probe),
+    )
+    .await?;
+    Ok(probe)
+}
+
+/// The type of a key's value; `None` when it is not there.
+///
+/// # Errors
+/// The server cannot be asked any more.
+pub(super) async fn type_of(
+    peer: &mut Peer,
+    db: Db,
+    key: &Bytes,
+) -> Result<Option<KeyType>, Error> {
+    let mut request = Request::default();
+    request.add(&[b"TYPE", key]);
+    match peer.ask(db, request).await {
+        Ok(mut replies) => Ok(match replies.pop() {
+            Some(Reply::Simple(name)) => named_type(&name),
+            _ => None,
+        }),
+        Err(error) if has_no_such_db(&error) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// The type that TYPE calls so. Types of modules have names of their own.
+fn named_type(name: &[u8]) -> Option<KeyType> {
+    if name == b"none" {
+        return None;
+    }
+    let known = KeyType::ALL
+        .into_iter()
+        .find(|of| of.name().as_bytes() == name);
+    Some(known.unwrap_or(KeyType::Module))
+}
+
+fn length_command(value_type: KeyType) -> Option<&'static [u8]> {
+    match value_type {
+        KeyType::String => Some(b"STRLEN"),
+        KeyType::List => Some(b"LLEN"),
+        KeyType::Set => Some(b"SCARD"),
+        KeyType::Zset => Some(b"ZCARD"),
+        KeyType::Hash => Some(b"HLEN"),
+        KeyType::Stream => Some(b"XLEN"),
+        KeyType::VectorSet => Some(b"VCARD"),
+        KeyType::Array => Some(b"ARLEN"),
+        KeyType::Module | KeyType::Json | KeyType::Other => None,
+    }
+}
+
+/// The strings among these keys; `None` for what is none, or refused.
+async fn strings(
+    peer: &mut Peer,
+    server: &Server,
+    db: Db,
+    keys: &[&Bytes],
+) -> Result<Vec<Option<Bytes>>, Error> {
+    let string = |reply| match reply {
+        Reply::Bulk(string) => string,
+        _ => None,
+    };
+    let mut request = Request::default();
+    if server.is_cluster {
+        for key in keys {
+            request.add(&[b"GET", key]);
+        }
+        let replies = peer.ask(db, request).await?;
+        return Ok(replies.into_iter().map(string).collect());
+    }
+    request.add_many(&[b"MGET"], keys.iter().copied());
+    match peer.ask(db, request).await?.pop() {
+        Some(Reply::Array(Some(values))) if values.len() == keys.len() => {
+            Ok(values.into_iter().map(string).collect())
+        }
+        // It may be that only some of them may be read: DUMP says which.
+        Some(Reply::Error(_)) => Ok(vec![None; keys.len()]),
+        _ => Err(peer.error(ErrorKind::Answer("MGET"))),
+    }
+}
+
+/// The payloads of these keys.
+async fn payloads(
+    peer: &mut Peer,
+    db: Db,
+    keys: &[&Bytes],
+) -> Result<Vec<Result<Option<Bytes>, ReplyError>>, Error> {
+    let mut request = Request::default();
+    for key in keys {
+        request.add(&[b"DUMP", key]);
+    }
+    let replies = peer.ask(db, request).await?;
+    let payload = |reply| match reply {
+        Reply::Bulk(payload) => Ok(payload),
+        Reply::Error(refused) => Err(refused),
+        _ => Ok(None),
+    };
+    Ok(replies.into_iter().map(payload).collect())
+}
+
+/// A server that has not so many dbs refuses to select one of them.
+pub(super) fn has_no_such_db(error: &Error) -> bool {
+    let Error::Server {
+        kind: ErrorKind::Refused { reply, .. },
+        ..
+    } = error
+    else {
+        return false;
+    };
+    reply.kind == ReplyErrorKind::Other && reply.text.contains("out of range")
+}
+
+/// What the source has under a key at a moment, as far as it takes to see that it has changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Fingerprint {
+    /// Nothing.
+    Missing,
+    /// A value with these bytes, and its expiry.
+    Value {
+        crc: u64,
+        expire_at_ms: Option<UnixMs>,
+    },
+    /// More than may be read for that.
+    Large,
+}
+
+impl Readers {
+    /// What the source has under these keys.
+    ///
+    /// # Errors
+    /// The source cannot be asked any more.
+    pub(super) async fn fingerprints(
+        &mut self,
+        db: Db,
+        keys: &[Bytes],
+    ) -> Result<Vec<Fingerprint>, Error> {
+        let plan = Arc::clone(&self.plan);
+        let probes = probe(&mut self.source, &plan.source, db, keys, plan.depth).await?;
+        let mut prints = Vec::with_capacity(keys.len());
+        for (key, probe) in keys.iter().zip(probes) {
+            let is_large = probe.memory_bytes.unwrap_or(0) >= plan.large_key_bytes;
+            prints.push(match (probe.exists, plan.depth) {
+                (false, _) => Fingerprint::Missing,
+                (true, Depth::Full) if is_large => Fingerprint::Large,
+                (true, Depth::Full) => {
+                    let payload = payloads(&mut self.source, db, &[key]).await?.pop();
+                    match payload {
+                        Some(Ok(Some(payload))) => Fingerprint::Value {
+                            crc: crc_of(&payload),
+                            expire_at_ms: probe.expire_at_ms,
+                        },
+                        _ => Fingerprint::Missing,
+                    }
+                }
+                (true, Depth::Metadata | Depth::Existence) => Fingerprint::Value {
+                    crc: probe.len.unwrap_or(0),
+                    expire_at_ms: probe.expire_at_ms,
+                },
+            });
+        }
+        Ok(prints)
+    }
+
+    /// What is compared, and how.
+    pub(super) fn plan(&self) -> &Plan {
+        &self.plan
+    }
+}

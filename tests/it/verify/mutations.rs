@@ -1,0 +1,92 @@
+//! One difference of each kind, between equal keyspaces of every type: each is found once, as what it
+//! is, and nothing else is.
+
+use super::copy;
+use crate::support::{
+    dataset::Dataset,
+    mutation::{Mutations, Planted},
+    random::Random,
+    server::Server,
+    verification::Verify,
+    version::Version,
+};
+
+/// Two servers that differ in what was planted.
+pub(super) struct Scene {
+    pub(super) source: Server,
+    pub(super) target: Server,
+    pub(super) planted: Vec<Planted>,
+}
+
+impl Scene {
+    pub(super) fn between(source: &str, target: &str, small_keys: usize) -> Scene {
+        let [source, target] = [source, target].map(Version::named);
+        let mut dataset = Dataset::seeded(Random::seed_of_this_run()).for_target(target);
+        dataset.small_keys = small_keys;
+        dataset.big_string_bytes = 3 << 20;
+        let mutations = Mutations::between(source, target);
+        let source = Server::of(source).start();
+        let target = Server::of(target).start();
+        dataset.load(&source);
+        mutations.make(&source);
+        copy(&source, &target);
+        let planted = mutations.plant(&source, &target);
+        Scene {
+            source,
+            target,
+            planted,
+        }
+    }
+
+    fn verify(&self, args: &[&str]) {
+        let verified = Verify::of(&self.source, &self.target).with(args).run();
+        verified.assert_planted(&self.planted);
+        let keys = self.source.keys();
+        assert!(
+            verified.count("keys_compared") >= keys,
+            "{keys} keys: {}",
+            verified.summary
+        );
+    }
+}
+
+/// Finds them in every way that keys are compared.
+fn each_is_found_once(source: &str, target: &str, small_keys: usize) {
+    let here = Version::available();
+    if [source, target]
+        .iter()
+        .any(|name| !here.contains(&Version::named(name)))
+    {
+        return;
+    }
+    let scene = Scene::between(source, target, small_keys);
+    scene.verify(&[]);
+    scene.verify(&["--large-key-bytes", "1"]);
+    scene.verify(&["--method", "snapshot"]);
+}
+
+#[test]
+fn between_servers_with_all_types() {
+    each_is_found_once("redis-8.0", "redis-8.0", 6_000);
+}
+
+#[test]
+fn to_a_newer_server() {
+    each_is_found_once("redis-6.0", "redis-7.0", 500);
+}
+
+#[test]
+fn to_another_family_with_other_field_expiries() {
+    each_is_found_once("redis-8.6", "valkey-9.1", 500);
+}
+
+#[test]
+fn to_an_older_server() {
+    each_is_found_once("valkey-8.1", "redis-6.2", 500);
+}
+
+#[test]
+#[ignore = "takes long: make soak"]
+fn among_a_million_keys() {
+    each_is_found_once("redis-8.0", "redis-8.0", 333_000);
+}
