@@ -309,9 +309,8 @@ impl Digester {
             .iter_mut()
             .zip(hashes)
             .for_each(|(word, hash)| *word = hash);
-        if let [.., expiry] = &mut words {
-            *expiry = optional(expire_at_ms.map(i64::cast_unsigned));
-        }
+        let [.., expiry] = &mut words;
+        *expiry = optional(expire_at_ms.map(i64::cast_unsigned));
         self.add(self.words(tag, &words));
     }
 
