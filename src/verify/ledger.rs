@@ -106,7 +106,7 @@ impl Ledger {
                 ledger.undecided.insert(reason, *count);
             }
             if let Some(bookmark) = &resumed.bookmark {
-                ledger.earlier = bookmark.tallies.clone();
+                ledger.earlier = bookmark.tallies;
             }
         }
         Ok((ledger, resumed))
