@@ -19,6 +19,7 @@ mod conflicts;
 mod daemon;
 mod expiry;
 mod faults;
+mod frozen;
 mod harness;
 mod link;
 mod matrix;
