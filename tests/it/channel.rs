@@ -392,6 +392,30 @@ fn a_stream_that_is_silent_does_not_break_off_a_snapshot_that_comes() {
     }
 }
 
+/// A target that takes nothing, and a spool that is smaller than the snapshot.
+#[test]
+fn a_snapshot_leaves_half_of_the_spool_to_the_stream() {
+    for version in sources() {
+        eprintln!("--- {version}");
+        let scene = scene(able(version), version.name);
+        let proxy = Proxy::before(&scene.source);
+        let args = ["--spool-memory", "1mb", "--spool-disk", "12mb"];
+        let mut keyferry = sync(&proxy.url(), &scene.target.url(), &args);
+        keyferry.wait_for_stderr("snapshot: ", SOON);
+        scene.target.freeze();
+        keyferry.wait_for_stderr("the spool is half full", SOON);
+        let mut client = scene.source.client();
+        let before = proxy.passed_bytes();
+        write_bytes(&mut client, 4_000_000);
+        wait_for("the stream", SOON, || {
+            proxy.passed_bytes() >= before + 4_000_000
+        });
+        scene.target.thaw();
+        scene.finish_written(keyferry);
+        assert_eq!((over_a_channel(&scene.source), scene.snapshots()), (1, 1));
+    }
+}
+
 #[test]
 fn a_dump_takes_no_second_connection() {
     for version in sources() {
