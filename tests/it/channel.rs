@@ -241,16 +241,18 @@ fn a_small_output_buffer_of_the_source_is_enough() {
 
 #[test]
 fn a_snapshot_that_loses_either_connection_is_taken_anew() {
-    for (version, cut) in sources().into_iter().flat_map(|version| {
-        let cuts: [(&str, fn(&Proxy)); 2] =
-            [("snapshot", Proxy::cut_held), ("stream", Proxy::cut_others)];
-        cuts.map(|cut| (version, cut))
-    }) {
-        eprintln!("--- {version}, the connection of the {}", cut.0);
+    for (version, what) in sources()
+        .into_iter()
+        .flat_map(|version| ["snapshot", "stream"].map(|what| (version, what)))
+    {
+        eprintln!("--- {version}, the connection of the {what}");
         let scene = scene(able(version), version.name);
         let writer = scene.write();
         let (proxy, mut keyferry) = held_in_snapshot(&scene, &[]);
-        cut.1(&proxy);
+        match what {
+            "snapshot" => proxy.cut_held(),
+            _ => proxy.cut_others(),
+        }
         keyferry.wait_for_stderr("a new snapshot is taken", SOON);
         proxy.let_go();
         keyferry.wait_for_stderr("following", SOON);

@@ -183,8 +183,8 @@ impl Reading {
     }
 }
 
-/// Takes what stands behind a snapshot until the source closes its connection. A source that has
-/// not noticed yet that the snapshot is sent would take our closing for its failure.
+/// Takes what stands behind a snapshot until the source closes its connection, so that it never has
+/// to tell a replica that is done from one that was lost just before the end.
 async fn drain(channel: &mut LinkReader) {
     while let Ok(Some(_)) = channel.read().await {}
 }
