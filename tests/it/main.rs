@@ -15,6 +15,7 @@ mod support;
 mod analyze;
 mod backup;
 mod conflicts;
+mod cost;
 mod daemon;
 mod expiry;
 mod faults;
