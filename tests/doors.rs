@@ -42,7 +42,7 @@ const DOORS: [(&str, &[&str]); 15] = [
             "telemetry",
         ],
     ),
-    ("config", &["keyspace", "net", "sink"]),
+    ("config", &["keyspace", "net", "sync", "sink"]),
     (
         "pipeline",
         &[
@@ -154,7 +154,7 @@ const FORBIDDEN: [(&str, &[&str], &[&str]); 6] = [
             "std::time::Instant::now",
             "std::time::SystemTime",
         ],
-        &["link.rs"],
+        &["link.rs", "link/tests.rs", "link/wire.rs"],
     ),
 ];
 

@@ -10,9 +10,9 @@ use keyferry::{
     net::Secret,
     resp::{Command, CommandDecoder, Decoded, Error, Limits, Reply, ReplyDecoder},
     sync::{
-        ErrorKind, Framing, Handshake, HandshakeConfig, HandshakeStep, Position, ReplOffset,
-        Resumable, SnapshotCut, SnapshotEnd, SnapshotOptions, Start, StreamDecoder, StreamItem,
-        Transfer,
+        Channel, ChannelHandshake, ChannelStart, ChannelStep, ErrorKind, Framing, Handshake,
+        HandshakeConfig, HandshakeStep, Identity, Position, ReplOffset, Resumable, SnapshotChannel,
+        SnapshotCut, SnapshotEnd, SnapshotOptions, Start, StreamDecoder, StreamItem, Transfer,
     },
 };
 
@@ -147,6 +147,7 @@ fn read_stream(pieces: &mut dyn Iterator<Item = Bytes>) -> StreamRead {
 }
 
 /// What a source says before the snapshot or the stream; the second byte chooses what it is asked.
+/// A second connection that it wants says what stands where the first one has stopped.
 pub fn handshake(data: &[u8]) {
     let Some((&[size, asked], input)) = data.split_first_chunk() else {
         return;
@@ -158,31 +159,30 @@ pub fn handshake(data: &[u8]) {
 type Shaken = (Vec<Bytes>, Option<Result<Start, ErrorKind>>, u64, Bytes);
 
 fn shake(asked: u8, pieces: &mut dyn Iterator<Item = Bytes>) -> Shaken {
-    let has = |bit: u8| asked & (1 << bit) != 0;
-    let mut handshake = Handshake::new(HandshakeConfig {
-        user: has(1).then(|| if has(2) { "default" } else { "mover" }.to_owned()),
-        password: has(0).then(|| Secret::new("s3cret")),
-        announce_ip: has(3).then(|| "10.0.0.7".to_owned()),
-        announce_port: 0,
-        from: has(4).then(|| Position {
-            replid: REPLID.parse().expect("a replid"),
-            offset: ReplOffset::new(41),
-        }),
-        snapshot: SnapshotOptions {
-            rdb_no_compress: !has(5),
-            rdb_only: has(6),
-        },
-    });
+    let config = asked_for(asked);
+    let mut handshake = Handshake::new(config.clone());
+    let mut second: Option<ChannelHandshake> = None;
     let (mut received, mut sent) = (BytesMut::new(), Vec::new());
     let end = loop {
-        match handshake.advance(&mut received) {
-            Ok(HandshakeStep::Send(bytes)) => sent.push(bytes),
-            Ok(HandshakeStep::NeedMore) => match pieces.next() {
+        let step = match &mut second {
+            None => Either::of(handshake.advance(&mut received)),
+            Some(second) => Either::of_second(second.advance(&mut received)),
+        };
+        match step {
+            Either::Send(bytes) => sent.push(bytes),
+            Either::NeedMore => match pieces.next() {
                 Some(piece) => received.extend_from_slice(&piece),
                 None => break None,
             },
-            Ok(HandshakeStep::Done(start)) => break Some(Ok(start)),
-            Err(kind) => break Some(Err(kind)),
+            Either::Open(channel) => {
+                let identity = config.identity.clone();
+                second = Some(ChannelHandshake::new(identity, channel, true));
+            }
+            Either::Begun(start) => {
+                second = None;
+                handshake.channel_begun(start);
+            }
+            Either::Done(end) => break Some(end),
         }
     };
     match &end {
@@ -191,6 +191,61 @@ fn shake(asked: u8, pieces: &mut dyn Iterator<Item = Bytes>) -> Shaken {
         _ => received.extend(pieces.flatten()),
     }
     (sent, end, handshake.keepalives(), received.freeze())
+}
+
+fn asked_for(asked: u8) -> HandshakeConfig {
+    let has = |bit: u8| asked & (1 << bit) != 0;
+    HandshakeConfig {
+        identity: Identity {
+            user: has(1).then(|| if has(2) { "default" } else { "mover" }.to_owned()),
+            password: has(0).then(|| Secret::new("s3cret")),
+            announce_ip: has(3).then(|| "10.0.0.7".to_owned()),
+            announce_port: 0,
+        },
+        from: has(4).then(|| Position {
+            replid: REPLID.parse().expect("a replid"),
+            offset: ReplOffset::new(41),
+        }),
+        snapshot: SnapshotOptions {
+            rdb_no_compress: !has(5),
+            rdb_only: has(6),
+            channel: match (has(7), has(2)) {
+                (false, _) => SnapshotChannel::Off,
+                (true, false) => SnapshotChannel::Auto,
+                (true, true) => SnapshotChannel::On,
+            },
+        },
+    }
+}
+
+/// What the handshake on one of the two connections wants next.
+enum Either {
+    Send(Bytes),
+    NeedMore,
+    Open(Channel),
+    Begun(ChannelStart),
+    Done(Result<Start, ErrorKind>),
+}
+
+impl Either {
+    fn of(step: Result<HandshakeStep, ErrorKind>) -> Either {
+        match step {
+            Ok(HandshakeStep::Send(bytes)) => Either::Send(bytes),
+            Ok(HandshakeStep::NeedMore) => Either::NeedMore,
+            Ok(HandshakeStep::OpenChannel(channel)) => Either::Open(channel),
+            Ok(HandshakeStep::Done(start)) => Either::Done(Ok(start)),
+            Err(kind) => Either::Done(Err(kind)),
+        }
+    }
+
+    fn of_second(step: Result<ChannelStep, ErrorKind>) -> Either {
+        match step {
+            Ok(ChannelStep::Send(bytes)) => Either::Send(bytes),
+            Ok(ChannelStep::NeedMore) => Either::NeedMore,
+            Ok(ChannelStep::Done(start)) => Either::Begun(start),
+            Err(kind) => Either::Done(Err(kind)),
+        }
+    }
 }
 
 /// The framing of a snapshot and what stands behind it; the second byte chooses whether the

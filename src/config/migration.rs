@@ -3,7 +3,7 @@
 use std::{path::PathBuf, time::Duration};
 
 use super::{SourceConfig, TargetConfig};
-use crate::sink::Publish;
+use crate::{sink::Publish, sync::SnapshotChannel};
 
 /// How far a migration goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,6 +29,8 @@ pub struct Migration {
     pub publish: Publish,
     /// What the migration is called: its checkpoint and its directory.
     pub name: String,
+    /// Whether the snapshot comes over a connection of its own.
+    pub snapshot_channel: SnapshotChannel,
     /// Where bytes wait that were received and are not applied.
     pub spool: SpoolConfig,
     /// Where it is kept how far the stream is applied.

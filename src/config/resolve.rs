@@ -5,6 +5,7 @@ use std::{num::NonZeroU64, str::FromStr, time::Duration};
 use crate::{
     net::{Node, Secret},
     sink::{Conflict, OnLossy, Publish, Throttle},
+    sync::SnapshotChannel,
 };
 
 use super::{
@@ -288,6 +289,11 @@ fn migration(settings: &Settings) -> Result<Migration, ConfigError> {
             Some("drop") => Publish::Drop,
             _ => Publish::Forward,
         },
+        snapshot_channel: match settings.choice("snapshot-channel")? {
+            Some("on") => SnapshotChannel::On,
+            Some("off") => SnapshotChannel::Off,
+            _ => SnapshotChannel::Auto,
+        },
         spool: SpoolConfig {
             memory_bytes_max: settings.number("spool-memory")?,
             disk_bytes_max: settings.number("spool-disk")?,
@@ -531,6 +537,7 @@ mod tests {
         assert_eq!(target.on_conflict, None);
         assert_eq!(target.on_lossy, OnLossy::Fail);
         assert_eq!(migration.publish, Publish::Forward);
+        assert_eq!(migration.snapshot_channel, SnapshotChannel::Auto);
         assert_eq!((target.lanes, source.announce_port), (2, 0));
         assert_eq!(target.restore_bytes_max, 1 << 20);
         assert_eq!(migration.spool.memory_bytes_max, 128 << 20);

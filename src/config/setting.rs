@@ -382,6 +382,14 @@ pub const SETTINGS: &[Setting] = &[
     .default("16gb"),
     setting(
         Group::Faults,
+        "snapshot-channel",
+        Kind::Choice(&["auto", "on", "off"]),
+        "auto|on|off",
+        "A connection of its own for the snapshot, so that the source gathers no writes meanwhile. auto: where the source offers it; on: or stop; off: never",
+    )
+    .default("auto"),
+    setting(
+        Group::Faults,
         "checkpoint",
         Kind::Choice(&["target", "file"]),
         "target|file",

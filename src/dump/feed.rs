@@ -17,9 +17,7 @@ use tokio::sync::mpsc;
 
 use crate::{
     rdb,
-    sync::{
-        self, Framing, Link, LinkConfig, LinkReader, Notice, Position, SnapshotEnd, Start, Transfer,
-    },
+    sync::{self, Framing, Link, LinkConfig, LinkReader, Notice, Position, SnapshotEnd, Transfer},
 };
 
 use super::{
@@ -166,7 +164,7 @@ impl Feed {
             Ok(opened) => opened,
             Err(error) => return Err(failed(input, error)),
         };
-        let (reader, _) = link.into_parts();
+        let reader = link.into_parts().reader;
         Ok(Feed {
             input,
             origin: Origin::Link(Box::new(Snapshot {
@@ -175,10 +173,7 @@ impl Feed {
                 transfer: Transfer::new(),
                 framing: None,
             })),
-            position: match start {
-                Start::FullResync(position) | Start::Continue(position) => Some(position),
-                Start::Sync => None,
-            },
+            position: start.position(),
             meter: Arc::default(),
         })
     }

@@ -19,6 +19,9 @@ pub enum Loss {
     /// That a consumer owns a pending stream entry which another one owns, too, by a bug of the
     /// source. The first one keeps it.
     ContestedEntry,
+    /// A field or a member that stands in its value twice, with another value or score, as no server
+    /// writes it. The first one stays.
+    RepeatedElement,
     /// A pending entry of a consumer whose stream entry was deleted, which no command says.
     PendingOfDeletedEntry,
     /// The own expiry of a member of a set or sorted set (elsewhere than on KeyDB, Dragonfly), or
@@ -54,6 +57,7 @@ impl Loss {
             Self::StreamIdempotency => "stream_idempotency",
             Self::NackedEntry => "nacked_entry",
             Self::ContestedEntry => "contested_entry",
+            Self::RepeatedElement => "repeated_element",
             Self::PendingOfDeletedEntry => "pending_of_deleted_entry",
             Self::MemberExpiry => "member_expiry",
             Self::VectorSet => "vectorset",
@@ -86,6 +90,7 @@ impl fmt::Display for Loss {
             Self::StreamIdempotency => "an id by which a stream recognises repeated entries",
             Self::NackedEntry => "a pending stream entry that was given back",
             Self::ContestedEntry => "a second owner of a pending stream entry",
+            Self::RepeatedElement => "a field or member that is there twice",
             Self::PendingOfDeletedEntry => "a pending stream entry that was deleted",
             Self::MemberExpiry => "the expiry of a member",
             Self::VectorSet => "a vector set",

@@ -3,7 +3,7 @@
 use crate::{
     config::SourceConfig,
     sink::Admin,
-    sync::{LinkConfig, Notice, Side, SnapshotOptions},
+    sync::{Identity, LinkConfig, Notice, Side, SnapshotOptions},
 };
 
 use super::{Error, Progress, clock::ServerClock};
@@ -13,10 +13,12 @@ pub fn link_config(source: &SourceConfig, snapshot: SnapshotOptions) -> LinkConf
     let node = source.node.clone();
     LinkConfig {
         endpoint: node.endpoint,
-        user: node.user,
-        password: node.password,
-        announce_ip: source.announce_ip.clone(),
-        announce_port: source.announce_port,
+        identity: Identity {
+            user: node.user,
+            password: node.password,
+            announce_ip: source.announce_ip.clone(),
+            announce_port: source.announce_port,
+        },
         connect_timeout: source.connect_timeout,
         source_timeout: source.source_timeout,
         retry_for: source.retry_for,
@@ -48,16 +50,30 @@ pub(super) async fn look_at_source(
 
 /// Shows what happens while a source is joined.
 pub(super) fn shown(progress: &Progress) -> impl FnMut(Notice) + Send + '_ {
-    |notice| match notice {
-        Notice::Waiting { kind, pause } => {
-            tracing::warn!("waiting because the source {kind}; next try in {pause:?}");
+    |notice| {
+        log_notice(&notice);
+        if let Notice::Waiting { kind, .. } = notice {
             progress.wait_because(Some(format!("the source {kind}")));
         }
-        Notice::SnapshotPending => {
-            tracing::info!("the source prepares its snapshot");
+    }
+}
+
+/// Logs what happens while a source is joined.
+pub fn log_notice(notice: &Notice) {
+    match notice {
+        Notice::Waiting { kind, pause } => {
+            tracing::warn!("waiting because the source {kind}; next try in {pause:?}");
         }
+        Notice::SnapshotPending => tracing::info!("the source prepares its snapshot"),
         Notice::PasswordUnused => {
             tracing::warn!("the source needs no password; the one given was not used");
         }
+        Notice::ChannelOpened => {
+            tracing::info!("the snapshot comes over a connection of its own");
+        }
+        Notice::ChannelRefused { kind } => tracing::warn!(
+            "the source {kind} on the connection of the snapshot ({}); all comes over one connection",
+            kind.why()
+        ),
     }
 }

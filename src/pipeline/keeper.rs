@@ -218,7 +218,7 @@ impl Keeper {
     /// The target's; `CheckpointFile`.
     pub(super) async fn remove(&mut self, admin: &mut Admin) -> Result<(), Error> {
         match &self.place {
-            Place::Target(claim) => Ok(admin.remove_checkpoint(claim.name()).await?),
+            Place::Target(claim) => Ok(admin.remove_checkpoint(claim).await?),
             Place::File { path, .. } => match fs::remove_file(path) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => {
                     let path = path.clone();

@@ -40,7 +40,7 @@ mod written;
 pub use crate::sink::{Throttle, Window};
 pub use consent::Consent;
 pub use error::{Error, Side};
-pub use join::link_config;
+pub use join::{link_config, log_notice};
 pub use lag::Lag;
 pub use progress::{Counter, OffsetGauge, Phase, Progress, Sample, Servers, SkipReason};
 pub use restore::{Restoration, restore};

@@ -7,7 +7,7 @@ use crate::{
     dump::{self, Feed, Filter, Input, Meter, Reader},
     net::Node,
     rdb::{Event, Limits},
-    sink::{Expired, Hold},
+    sink::{Expired, Hold, MadeBy},
     sync::Side,
 };
 
@@ -137,8 +137,8 @@ impl<'a> Run<'a> {
         if let Input::Source(link) = input {
             let node = Node {
                 endpoint: link.endpoint.clone(),
-                user: link.user.clone(),
-                password: link.password.clone(),
+                user: link.identity.user.clone(),
+                password: link.identity.password.clone(),
             };
             let mut side = Side::open(&node, link.connect_timeout).await;
             look_at_source(&mut side, &mut target.admin, progress).await?;
@@ -156,7 +156,12 @@ impl<'a> Run<'a> {
         let clock = ServerClock::new(Some(target.admin.time().await?));
         let mut copy = SnapshotCopy::new(
             Arc::clone(&target.target),
-            target.value_config(Hold::Released, restoration.expired, progress),
+            target.value_config(
+                Hold::Released,
+                restoration.expired,
+                MadeBy::Anybody,
+                progress,
+            ),
             clock,
             target
                 .snapshot_lanes(false, None, began_empty, progress)

@@ -14,7 +14,10 @@ use std::sync::Arc;
 
 use crate::{
     config::{Migration, Mode},
-    sink::{Checkpoint, CheckpointPhase, Expired, Hold, LossLog, Translator},
+    sink::{
+        Checkpoint, CheckpointPhase, Due, Expired, Hold, LossLog, MadeBy, Release, ReleaseStep,
+        Translator,
+    },
     sync::{Position, Resumable, Side, SnapshotOptions},
 };
 
@@ -57,6 +60,12 @@ pub async fn run(
         snapshot_offset: None,
     };
     let result = while_published(&progress, run.complete(&consent)).await;
+    if let Err(Error::Target(error)) = &result
+        && error.is_checkpoint_dropped()
+        && let Err(error) = run.leave_nothing_held().await
+    {
+        tracing::warn!("what was written after the checkpoint was dropped is left: {error}");
+    }
     let held = progress.expiries_held.get();
     if held > 0 {
         tracing::warn!(
@@ -107,6 +116,23 @@ impl<'a> Run<'a> {
             workdir.clear()?;
         }
         Ok(ended)
+    }
+
+    /// Undoes what was written after the checkpoint was dropped, as the drop itself did: the
+    /// checkpoint goes, and expiries get their true time, unless the migration has begun anew.
+    async fn leave_nothing_held(&self) -> Result<(), Error> {
+        let mut target = TargetSide::find(&self.migration.target, &self.progress).await?;
+        let name = &self.migration.name;
+        let mut release = Release::new(&target.target, true);
+        let admin = &mut target.admin;
+        while !admin.is_claimed(name).await? {
+            if let ReleaseStep::Done { .. } = release.page(admin, Due::All).await? {
+                self.progress.expiries_held.set(0);
+                admin.drop_checkpoint(name).await?;
+                return Ok(());
+            }
+        }
+        Ok(())
     }
 
     /// Brings the snapshot to the target, or finds that an earlier run has done so. `None` when
@@ -171,6 +197,7 @@ impl<'a> Run<'a> {
         let snapshot = SnapshotOptions {
             rdb_no_compress: true,
             rdb_only: false,
+            channel: migration.snapshot_channel,
         };
         let source = Arc::new(SourceSide {
             link: link_config(source, snapshot),
@@ -289,7 +316,7 @@ impl<'a> Run<'a> {
             Arc::clone(&sides.target.target),
             sides
                 .target
-                .value_config(hold, Expired::LeaveOut, &progress),
+                .value_config(hold, Expired::LeaveOut, MadeBy::Server, &progress),
             sides.source.clock,
             lanes,
             sides.source.workdir.written()?.map(Written::new),

@@ -7,11 +7,16 @@
 //!    └─ ACK applied ◄─────────────────────────────────────┘
 //! ```
 //!
-//! A link that is lost in the stream is opened again where the spool ends.
+//! Where the snapshot comes over a connection of its own, both are read at once and nothing is cut.
+//! A link that is lost in the stream is opened again where the spool ends; one that is lost in the
+//! snapshot, by either connection, breaks it off.
 
-use std::{sync::Arc, time::Instant};
+mod acking;
+mod reading;
 
-use bytes::{Buf, Bytes};
+use std::sync::Arc;
+
+use bytes::Bytes;
 use tokio::{
     sync::{Notify, oneshot, watch},
     task::JoinHandle,
@@ -19,30 +24,14 @@ use tokio::{
 
 use crate::{
     net::Endpoint,
-    spool::{Piece, Reader, Writer},
-    sync::{
-        self, AckSchedule, ErrorKind, Framing, Link, LinkReader, LinkWriter, Position, Recovery,
-        ReplOffset, Replid, SnapshotCut, Start, Transfer,
-    },
+    spool::{Piece, Reader},
+    sync::{self, ErrorKind, Framing, Link, ReplOffset, Replid, Start},
 };
 
-use super::{
-    Error, Progress,
-    source_side::SourceSide,
-    workdir::{Spool, origin},
-};
+use super::{Error, Progress, source_side::SourceSide, workdir::Spool};
 
-/// What the acknowledging task is told.
-#[derive(Debug, Clone, Copy)]
-struct AckState {
-    applied: ReplOffset,
-    snapshot_ended: bool,
-    stream_seen: bool,
-    /// How often an acknowledgement was wanted at once.
-    requests: u64,
-    /// The source waits for this offset to be acknowledged (REPLCONF GETACK).
-    wanted: Option<ReplOffset>,
-}
+use acking::AckState;
+use reading::{Parts, Reading};
 
 /// What comes of the link, and where it goes.
 #[derive(Debug)]
@@ -75,12 +64,9 @@ impl SourceFeed {
         spools: Spools,
         side: Arc<SourceSide>,
     ) -> SourceFeed {
-        let (replid, offset) = match start {
-            Start::FullResync(position) | Start::Continue(position) => {
-                (Some(position.replid), position.offset)
-            }
-            Start::Sync => (None, ReplOffset::default()),
-        };
+        let position = start.position();
+        let replid = position.map(|position| position.replid);
+        let offset = position.map_or_else(ReplOffset::default, |position| position.offset);
         let stop = Arc::new(Notify::new());
         let (acks, ack_state) = watch::channel(AckState {
             applied: offset,
@@ -93,17 +79,17 @@ impl SourceFeed {
         let (replid_sender, replid) = watch::channel(replid);
         let (framing_sender, framing) = oneshot::channel();
         let (snapshot_writer, snapshot) = spools.snapshot.unzip();
-        let reading = Reading {
-            side,
+        let reading = Reading::new(Parts {
+            side: Arc::clone(&side),
             snapshot: snapshot_writer.map(|writer| (writer, framing_sender)),
             stream: spools.stream.0,
             received: offset,
             acks: acks.clone(),
             ack_state,
             replid: replid_sender,
-        };
+        });
         SourceFeed {
-            side: Arc::clone(&reading.side),
+            side,
             task: Some(tokio::spawn(reading.run(link, Arc::clone(&stop)))),
             framing: snapshot.is_some().then_some(framing),
             snapshot,
@@ -161,7 +147,7 @@ impl SourceFeed {
         match self.ended().await {
             Ok(()) => Error::Interrupted,
             Err(mut error) => {
-                if error.kind == ErrorKind::ClosedInStream {
+                if matches!(error.kind, ErrorKind::ClosedInStream | ErrorKind::Broken) {
                     error.kind = ErrorKind::ClosedInSnapshot;
                 }
                 Error::Source(error)
@@ -273,201 +259,6 @@ impl Drop for SourceFeed {
     fn drop(&mut self) {
         if let Some(task) = &self.task {
             task.abort();
-        }
-    }
-}
-
-/// The reading task.
-struct Reading {
-    side: Arc<SourceSide>,
-    snapshot: Option<(Writer, oneshot::Sender<Framing>)>,
-    stream: Writer,
-    /// The stream was received up to here.
-    received: ReplOffset,
-    acks: watch::Sender<AckState>,
-    ack_state: watch::Receiver<AckState>,
-    replid: watch::Sender<Option<Replid>>,
-}
-
-impl Reading {
-    /// Reads until the link is lost for good, or that is enough.
-    async fn run(mut self, link: Link, stop: Arc<Notify>) -> Result<(), sync::Error> {
-        tokio::select! {
-            result = self.read(link) => result,
-            () = stop.notified() => Ok(()),
-        }
-    }
-
-    /// Reads until the link is lost for good.
-    async fn read(&mut self, mut link: Link) -> Result<(), sync::Error> {
-        loop {
-            let (reader, writer) = link.into_parts();
-            let acking = Acking(tokio::spawn(acknowledge(
-                writer,
-                self.ack_state.clone(),
-                Arc::clone(&self.side.progress),
-            )));
-            let error = match self.read_link(reader).await {
-                Ok(()) => return Ok(()),
-                Err(error) => error,
-            };
-            drop(acking);
-            link = self.open_again(error).await?;
-        }
-    }
-
-    /// Reads one link to its end; `Ok` when nobody takes what it brings.
-    async fn read_link(&mut self, mut reader: LinkReader) -> Result<(), sync::Error> {
-        if let Some((snapshot, framing)) = self.snapshot.take() {
-            let rest = self.read_snapshot(&mut reader, snapshot, framing).await?;
-            if !self.push_stream(rest).await {
-                return Ok(());
-            }
-        }
-        loop {
-            let bytes = self.receive(&mut reader).await?;
-            if !self.push_stream(bytes).await {
-                return Ok(());
-            }
-        }
-    }
-
-    async fn receive(&self, reader: &mut LinkReader) -> Result<Bytes, sync::Error> {
-        match reader.read().await? {
-            Some(bytes) => {
-                self.side.progress.bytes_read.add(bytes.len() as u64);
-                Ok(bytes)
-            }
-            None => Err(self.error(ErrorKind::ClosedInStream)),
-        }
-    }
-
-    /// Whether somebody may still take it.
-    async fn push_stream(&mut self, bytes: Bytes) -> bool {
-        if bytes.is_empty() {
-            return true;
-        }
-        self.received = self.received.after(bytes.len() as u64);
-        let now_ms = self.side.clock.now_ms();
-        let pushed = self.stream.push(bytes, now_ms).await.is_ok();
-        let received = self.received.get();
-        self.side.progress.received_offset.set(received);
-        self.side.workdir.show(&self.side.progress);
-        pushed
-    }
-
-    /// Reads the snapshot; returns what follows it.
-    async fn read_snapshot(
-        &mut self,
-        reader: &mut LinkReader,
-        mut snapshot: Writer,
-        said: oneshot::Sender<Framing>,
-    ) -> Result<Bytes, sync::Error> {
-        let mut transfer = Transfer::new();
-        let (framing, mut bytes) = loop {
-            let mut bytes = self.receive(reader).await?;
-            let step = transfer.feed(&bytes).map_err(|kind| self.error(kind))?;
-            bytes.advance(step.used);
-            if let Some(framing) = step.framing {
-                break (framing, bytes);
-            }
-        };
-        // Whoever wants to know may be gone.
-        let _ = said.send(framing);
-        let mut cut = SnapshotCut::new(framing);
-        loop {
-            let end = cut.feed(&bytes);
-            let rest = bytes.split_off(end.unwrap_or(bytes.len()));
-            let now_ms = self.side.clock.now_ms();
-            if !bytes.is_empty() && snapshot.push(bytes, now_ms).await.is_err() {
-                return Ok(Bytes::new());
-            }
-            if end.is_some() {
-                self.acks.send_modify(|acks| acks.snapshot_ended = true);
-                return Ok(rest);
-            }
-            bytes = self.receive(reader).await?;
-        }
-    }
-
-    /// Opens the link again where the stream was received to.
-    async fn open_again(&mut self, lost: sync::Error) -> Result<Link, sync::Error> {
-        let in_snapshot = !self.acks.borrow().snapshot_ended;
-        let Some(replid) = *self.replid.borrow() else {
-            return Err(lost);
-        };
-        if in_snapshot || lost.kind.recovery() == Recovery::Never {
-            return Err(lost);
-        }
-        let progress = Arc::clone(&self.side.progress);
-        tracing::warn!("{lost}; connecting again");
-        progress.wait_because(Some(lost.to_string()));
-        let from = Position {
-            replid,
-            offset: self.received,
-        };
-        let (link, position) = self.side.continued(from).await?;
-        progress.wait_because(None);
-        progress.reconnects.add(1);
-        tracing::info!(
-            "the source continues the stream behind offset {}",
-            from.offset
-        );
-        self.replid.send_replace(Some(position.replid));
-        show_replid(&self.side.progress, Some(position.replid));
-        self.stream.set_origin(origin(Some(position.replid)));
-        Ok(link)
-    }
-
-    fn error(&self, kind: ErrorKind) -> sync::Error {
-        sync::Error::new(self.side.endpoint(), kind)
-    }
-}
-
-/// The acknowledging task, which ends with the link.
-struct Acking(JoinHandle<()>);
-
-impl Drop for Acking {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
-}
-
-/// Acknowledges until the link breaks; the reader says why it did.
-async fn acknowledge(
-    mut writer: LinkWriter,
-    mut state: watch::Receiver<AckState>,
-    progress: Arc<Progress>,
-) {
-    let mut schedule = AckSchedule::new(Instant::now());
-    let mut told = *state.borrow();
-    loop {
-        tokio::select! {
-            () = tokio::time::sleep_until(schedule.due().into()) => {
-                let applied = state.borrow().applied;
-                if writer.ack(applied).await.is_err() {
-                    return;
-                }
-                progress.acked_offset.set(applied.get());
-                schedule.sent(Instant::now());
-            }
-            changed = state.changed() => {
-                if changed.is_err() {
-                    return;
-                }
-                let now = Instant::now();
-                let news = *state.borrow_and_update();
-                if news.snapshot_ended && !told.snapshot_ended {
-                    schedule.snapshot_ended(now);
-                }
-                if news.stream_seen {
-                    schedule.stream_byte_seen();
-                }
-                if news.requests != told.requests {
-                    schedule.requested(now);
-                }
-                told = news;
-            }
         }
     }
 }

@@ -4,7 +4,10 @@ use std::sync::Arc;
 
 use crate::{
     net::Endpoint,
-    sync::{self, ErrorKind, Gap, Link, LinkConfig, Position, ReplOffset, Replid, Side, Start},
+    sync::{
+        self, ErrorKind, Gap, Link, LinkConfig, Position, ReplOffset, Replid, Side,
+        SnapshotChannel, Start,
+    },
 };
 
 use super::{
@@ -48,17 +51,15 @@ impl SourceSide {
     /// The last error of the last attempt; the spool's.
     pub(super) async fn join(self: &Arc<Self>) -> Result<Joined, Error> {
         self.progress.enter(Phase::WaitingForSnapshot);
+        self.check_channel().await?;
         let (link, start) = Link::open(&self.link, None, &mut shown(&self.progress)).await?;
         self.progress.wait_because(None);
-        let (replid, offset) = match start {
-            Start::FullResync(position) | Start::Continue(position) => {
-                (Some(position.replid), position.offset)
-            }
-            Start::Sync => {
-                tracing::warn!("the source knows SYNC only: the stream can never be continued");
-                (None, ReplOffset::default())
-            }
-        };
+        if start == Start::Sync {
+            tracing::warn!("the source knows SYNC only: the stream can never be continued");
+        }
+        let position = start.position();
+        let replid = position.map(|position| position.replid);
+        let offset = position.map_or_else(ReplOffset::default, |position| position.offset);
         self.progress.received_offset.set(offset.get());
         let spools = Spools {
             snapshot: Some(self.workdir.snapshot()?),
@@ -70,6 +71,24 @@ impl SourceSide {
             offset,
             replid,
         })
+    }
+
+    /// Finds out before a snapshot is begun in vain whether it will come as it is demanded.
+    ///
+    /// # Errors
+    /// `NoSnapshotChannel`. A source that does not tell says it in its answer to PSYNC.
+    async fn check_channel(&self) -> Result<(), sync::Error> {
+        let is_demanded = self.link.snapshot.channel == SnapshotChannel::On;
+        let (true, Some(mut side)) = (is_demanded, self.side.clone()) else {
+            return Ok(());
+        };
+        match side.offers_channel().await {
+            Some(false) => {
+                let kind = ErrorKind::NoSnapshotChannel;
+                Err(sync::Error::new(self.endpoint(), kind))
+            }
+            Some(true) | None => Ok(()),
+        }
     }
 
     /// Goes on with the stream behind `from`: with what an earlier run has spooled of it, and from
@@ -124,6 +143,11 @@ impl SourceSide {
             Start::FullResync(position) => {
                 drop(link);
                 Err(cannot(Some(position.replid), self.gap(from).await))
+            }
+            Start::NotContinued => {
+                drop(link);
+                let gap = self.gap(from).await.unwrap_or(Gap::Untold);
+                Err(cannot(None, Some(gap)))
             }
             Start::Sync => Err(cannot(None, None)),
         }

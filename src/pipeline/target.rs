@@ -8,7 +8,9 @@ use std::{
 use crate::{
     config::TargetConfig,
     net::Backoff,
-    sink::{Admin, Claim, ErrorKind, Expired, Hold, LaneConfig, Marks, Target, ValueConfig},
+    sink::{
+        Admin, Claim, ErrorKind, Expired, Hold, LaneConfig, MadeBy, Marks, Target, ValueConfig,
+    },
     sync::ReplOffset,
 };
 
@@ -92,6 +94,7 @@ impl TargetSide<'_> {
         &self,
         hold: Hold,
         expired: Expired,
+        made_by: MadeBy,
         progress: &Progress,
     ) -> ValueConfig {
         let config = self.config;
@@ -101,6 +104,7 @@ impl TargetSide<'_> {
             on_lossy: config.on_lossy,
             hold,
             expired,
+            made_by,
             restore_bytes_max: self.target.payload_bytes_max(config.restore_bytes_max),
             lanes: config.lanes,
             window: Arc::clone(&progress.window),

@@ -64,6 +64,8 @@ pub(super) struct Request {
     pub(super) db: Db,
     /// What the target's mark says once it is executed, if it is one that leaves a mark.
     pub(super) mark: Option<u64>,
+    /// It ends with the checkpoint, and finds the one that was written before.
+    pub(super) finds_checkpoint: bool,
 }
 
 /// The commands of a request, by name. Most have one, which then needs no room of its own.

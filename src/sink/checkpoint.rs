@@ -27,6 +27,8 @@ use crate::{keyspace::Db, resp::Command};
 pub(super) const PREFIX: &str = "keyferry:checkpoint:";
 /// The version of the format.
 const VERSION: &str = "1";
+/// How many fields a checkpoint has without its owner.
+pub(super) const FIELDS: usize = 8;
 /// The field that says which process writes.
 pub(super) const OWNER: &str = "owner";
 
@@ -98,7 +100,7 @@ impl Checkpoint {
     }
 
     /// Its fields without the owner.
-    pub fn fields(&self) -> [(&'static str, String); 8] {
+    pub fn fields(&self) -> [(&'static str, String); FIELDS] {
         let bit = |is: bool| u8::from(is).to_string();
         [
             ("phase", self.phase.to_string()),

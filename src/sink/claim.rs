@@ -25,6 +25,8 @@ use super::{
 
 /// How often a claim is made again because somebody else made one at the same time.
 const CLAIMS_MAX: usize = 5;
+/// The owner of a checkpoint that is being dropped.
+const NOBODY: &str = "nobody: dropped";
 
 /// The right of one process to write for a migration.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,6 +46,14 @@ impl Claim {
         }
     }
 
+    /// The right of whoever drops the checkpoint of the migration called `name`.
+    fn to_drop(name: &str) -> Claim {
+        Claim {
+            name: name.into(),
+            owner: NOBODY.into(),
+        }
+    }
+
     /// The name of the migration.
     pub fn name(&self) -> &str {
         &self.name
@@ -56,13 +66,22 @@ impl Claim {
 
     /// What its connections are called.
     pub(super) fn connection_name(&self) -> String {
-        format!("{}{}", self.connection_prefix(), self.owner)
+        format!("{}{}", connection_prefix(&self.name), self.owner)
     }
+}
 
-    /// What the connections of every process are called that writes for this migration.
-    fn connection_prefix(&self) -> String {
-        format!("keyferry:{}:", self.name)
-    }
+/// What the connections of every process are called that writes for the migration called `name`.
+fn connection_prefix(name: &str) -> String {
+    format!("keyferry:{name}:")
+}
+
+/// A connection that writes for a migration.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WritingConnection {
+    id: u64,
+    name: String,
+    /// Where it comes from, as the target shows it: `host:port`, or the path of a socket.
+    pub address: String,
 }
 
 /// A checkpoint that was found: its name, and what it says; `None` when only its owner is known.
@@ -75,17 +94,8 @@ impl Admin {
     /// # Errors
     /// [`ErrorKind::Admin`], [`ErrorKind::Checkpoint`], [`ErrorKind::TakenOver`].
     pub async fn take_over(&mut self, claim: &Claim) -> Result<Option<Checkpoint>, Error> {
-        for _ in 0..CLAIMS_MAX {
-            self.write_owner(claim).await?;
-            self.close_others(claim).await?;
-            let fields = self.fields(claim).await?;
-            // A batch that was under way may have emptied the database, owner and all.
-            if fields.get(OWNER).map(String::as_str) == Some(&claim.owner) {
-                return Checkpoint::read(&fields)
-                    .map_err(|error| ErrorKind::Checkpoint(error).at(self.endpoint()));
-            }
-        }
-        Err(self.taken_over(claim))
+        let fields = self.assert(claim).await?;
+        Checkpoint::read(&fields).map_err(|error| ErrorKind::Checkpoint(error).at(self.endpoint()))
     }
 
     /// Reads the checkpoint.
@@ -129,7 +139,7 @@ impl Admin {
         let ((owner, offset),): ((Option<String>, Option<u64>),) =
             answer.map_err(|source| self.refused("tell its checkpoint", source))?;
         match owner {
-            Some(owner) if *owner != *claim.owner => return Err(self.taken_over(claim)),
+            Some(owner) if *owner != *claim.owner => return Err(self.owned_by(&owner, claim)),
             Some(_) => {}
             None if offset.is_some() => self.write_owner(claim).await?,
             None => {}
@@ -137,35 +147,99 @@ impl Admin {
         Ok(offset)
     }
 
-    /// Writes the checkpoint, on a connection of its own: nothing of a lane may be under way.
+    /// Writes the checkpoint, on a connection of its own: nothing of a lane may be under way, and
+    /// the claim must be asserted.
     ///
     /// # Errors
-    /// [`ErrorKind::Admin`].
+    /// [`ErrorKind::Admin`], [`ErrorKind::TakenOver`], [`ErrorKind::CheckpointDropped`].
     pub async fn write_checkpoint(
         &mut self,
         claim: &Claim,
         checkpoint: &Checkpoint,
     ) -> Result<(), Error> {
-        let key = claim.key();
-        let mut pipe = redis::pipe();
-        pipe.cmd("SELECT").arg(DB.0).ignore();
-        let write = pipe.cmd("HSET").arg(&key[..]);
-        write.arg(OWNER).arg(&*claim.owner);
+        let mut write = redis::cmd("HSET");
+        write.arg(&claim.key()[..]).arg(OWNER).arg(&*claim.owner);
         for (field, value) in checkpoint.fields() {
             write.arg(field).arg(value);
         }
-        self.run("write its checkpoint", &pipe).await
+        loop {
+            match self.watch_owner(claim).await? {
+                Some(owner) if *owner == *claim.owner => {}
+                Some(owner) => return Err(self.owned_by(&owner, claim)),
+                None => return Err(self.dropped(claim.name())),
+            }
+            if self.unless_changed(&write, "write its checkpoint").await? {
+                return Ok(());
+            }
+        }
     }
 
-    /// Removes the checkpoint of a migration that is over.
+    /// Removes the checkpoint of a migration that is over; one that has another owner is left.
     ///
     /// # Errors
     /// [`ErrorKind::Admin`].
-    pub async fn remove_checkpoint(&mut self, name: &str) -> Result<(), Error> {
-        let mut pipe = redis::pipe();
-        pipe.cmd("SELECT").arg(DB.0).ignore();
-        pipe.cmd("DEL").arg(&checkpoint::key(name)[..]).ignore();
-        self.run("remove its checkpoint", &pipe).await
+    pub async fn remove_checkpoint(&mut self, claim: &Claim) -> Result<(), Error> {
+        let mut remove = redis::cmd("DEL");
+        remove.arg(&claim.key()[..]);
+        loop {
+            if let Some(owner) = self.watch_owner(claim).await?
+                && *owner != *claim.owner
+            {
+                return Ok(());
+            }
+            if self
+                .unless_changed(&remove, "remove its checkpoint")
+                .await?
+            {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Shuts out whoever writes for the migration called `name`, until
+    /// [`Admin::drop_checkpoint`]; whatever its checkpoint says.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Admin`], [`ErrorKind::TakenOver`].
+    pub async fn shut_out_all(&mut self, name: &str) -> Result<(), Error> {
+        self.assert(&Claim::to_drop(name)).await.map(drop)
+    }
+
+    /// Removes the checkpoint of the migration called `name`, whose writers were shut out.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Admin`].
+    pub async fn drop_checkpoint(&mut self, name: &str) -> Result<(), Error> {
+        self.remove_checkpoint(&Claim::to_drop(name)).await
+    }
+
+    /// Whether a process has the claim to the migration called `name`.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Admin`].
+    pub async fn is_claimed(&mut self, name: &str) -> Result<bool, Error> {
+        let fields = self.fields(&Claim::to_drop(name)).await?;
+        Ok(fields.get(OWNER).is_some_and(|owner| owner != NOBODY))
+    }
+
+    /// The connections that write for the migration called `name`; `None` when the target does not
+    /// tell.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Admin`].
+    pub async fn writing_connections(
+        &mut self,
+        name: &str,
+    ) -> Result<Option<Vec<WritingConnection>>, Error> {
+        let listed: redis::RedisResult<String> = redis::cmd("CLIENT")
+            .arg("LIST")
+            .query_async(self.connection())
+            .await;
+        match listed {
+            Ok(listed) => Ok(Some(named_with(&listed, &connection_prefix(name)))),
+            Err(error) if error.code() == Some("NOPERM") => Ok(None),
+            Err(error) => Err(self.refused("list its connections", error)),
+        }
     }
 
     /// Finds all checkpoints: their names, and what they say or why that cannot be read.
@@ -205,35 +279,37 @@ impl Admin {
         Ok(found)
     }
 
+    /// Shuts out whoever else writes for the migration; returns the fields of the checkpoint then.
+    async fn assert(&mut self, claim: &Claim) -> Result<HashMap<String, String>, Error> {
+        for _ in 0..CLAIMS_MAX {
+            self.write_owner(claim).await?;
+            self.close_others(claim).await?;
+            let fields = self.fields(claim).await?;
+            // A batch that was under way may have emptied the database, owner and all.
+            if fields.get(OWNER).map(String::as_str) == Some(&claim.owner) {
+                return Ok(fields);
+            }
+        }
+        Err(self.taken_over(claim))
+    }
+
     /// Closes all connections that write for the migration, but those of this claim.
     async fn close_others(&mut self, claim: &Claim) -> Result<(), Error> {
-        let listed: redis::RedisResult<String> = redis::cmd("CLIENT")
-            .arg("LIST")
-            .query_async(self.connection())
-            .await;
-        let listed = match listed {
-            Ok(listed) => listed,
-            Err(error) if error.code() == Some("NOPERM") => {
-                tracing::warn!(
-                    "the target's user may not use CLIENT LIST: another keyferry that writes for \
-                     this migration would not be shut out"
-                );
-                return Ok(());
-            }
-            Err(error) => return Err(self.refused("list its connections", error)),
+        let Some(writing) = self.writing_connections(claim.name()).await? else {
+            tracing::warn!(
+                "the target's user may not use CLIENT LIST: another keyferry that writes for this \
+                 migration would not be shut out"
+            );
+            return Ok(());
         };
-        let (own, prefix) = (claim.connection_name(), claim.connection_prefix());
-        for client in listed.lines() {
-            let field = |name: &str| client.split(' ').find_map(|word| word.strip_prefix(name));
-            let others =
-                field("name=").is_some_and(|name| name.starts_with(&prefix) && name != own);
-            if let (true, Some(id)) = (others, field("id=").and_then(|id| id.parse().ok())) {
-                tracing::warn!(
-                    migration = claim.name(),
-                    "another keyferry was writing for this migration; it is shut out"
-                );
-                self.close_connection(id).await?;
-            }
+        let own = claim.connection_name();
+        for connection in writing.iter().filter(|connection| connection.name != own) {
+            tracing::warn!(
+                migration = claim.name(),
+                from = connection.address,
+                "another keyferry was writing for this migration; it is shut out"
+            );
+            self.close_connection(connection.id).await?;
         }
         Ok(())
     }
@@ -256,8 +332,79 @@ impl Admin {
         Ok(fields)
     }
 
+    /// The owner of the checkpoint. What is written next by [`Admin::unless_changed`] is not when
+    /// the checkpoint has changed by then.
+    async fn watch_owner(&mut self, claim: &Claim) -> Result<Option<String>, Error> {
+        let key = claim.key();
+        let mut pipe = redis::pipe();
+        pipe.cmd("SELECT").arg(DB.0).ignore();
+        pipe.cmd("WATCH").arg(&key[..]).ignore();
+        pipe.cmd("HGET").arg(&key[..]).arg(OWNER);
+        let answer = pipe.query_async(self.connection()).await;
+        let (owner,) = answer.map_err(|source| self.refused("tell its checkpoint", source))?;
+        Ok(owner)
+    }
+
+    /// Executes `command` unless what is watched has changed; whether it was executed.
+    async fn unless_changed(
+        &mut self,
+        command: &redis::Cmd,
+        purpose: &'static str,
+    ) -> Result<bool, Error> {
+        let mut pipe = redis::pipe();
+        pipe.atomic().add_command(command.clone());
+        let answer: redis::RedisResult<redis::Value> = pipe.query_async(self.connection()).await;
+        let answer = answer.map_err(|source| self.refused(purpose, source))?;
+        Ok(answer != redis::Value::Nil)
+    }
+
+    fn owned_by(&self, owner: &str, claim: &Claim) -> Error {
+        match owner {
+            NOBODY => self.dropped(claim.name()),
+            _ => self.taken_over(claim),
+        }
+    }
+
     fn taken_over(&self, claim: &Claim) -> Error {
         let name = claim.name().to_owned();
         ErrorKind::TakenOver { name }.at(self.endpoint())
+    }
+
+    fn dropped(&self, name: &str) -> Error {
+        let name = name.to_owned();
+        ErrorKind::CheckpointDropped { name }.at(self.endpoint())
+    }
+}
+
+/// The connections in the answer to CLIENT LIST whose names begin with `prefix`.
+fn named_with(listed: &str, prefix: &str) -> Vec<WritingConnection> {
+    let connection = |client: &str| {
+        let field = |name: &str| client.split(' ').find_map(|word| word.strip_prefix(name));
+        let name = field("name=").filter(|name| name.starts_with(prefix))?;
+        Some(WritingConnection {
+            id: field("id=")?.parse().ok()?,
+            name: name.to_owned(),
+            address: field("addr=").unwrap_or_default().to_owned(),
+        })
+    };
+    listed.lines().filter_map(connection).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn writing_connections_are_told_by_their_name() {
+        let listed = "id=3 addr=127.0.0.1:5 laddr=127.0.0.1:6379 fd=8 name= age=1\n\
+                      id=4 addr=10.0.0.2:6 fd=9 name=keyferry:m:0f age=1 db=0\n\
+                      id=5 addr=10.0.0.2:7 fd=9 name=keyferry:m2:0f age=1 db=0\n";
+        let found = named_with(listed, &connection_prefix("m"));
+        let expected = WritingConnection {
+            id: 4,
+            name: "keyferry:m:0f".into(),
+            address: "10.0.0.2:6".into(),
+        };
+        assert_eq!(found, [expected]);
     }
 }

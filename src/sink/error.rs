@@ -154,6 +154,12 @@ pub enum ErrorKind {
     /// The checkpoint is not there any more.
     #[error("has lost its checkpoint")]
     CheckpointGone,
+    /// The checkpoint was removed while the target was up.
+    #[error("has no checkpoint of the migration {name} any more: it was dropped during the run")]
+    CheckpointDropped {
+        /// The name of the migration.
+        name: String,
+    },
     /// The target came back with older data.
     #[error(
         "came back with older data: its checkpoint is at offset {offset}, it had confirmed {confirmed}"
@@ -245,6 +251,7 @@ impl ErrorKind {
             | ErrorKind::TakenOver { .. }
             | ErrorKind::Checkpoint(_)
             | ErrorKind::CheckpointGone
+            | ErrorKind::CheckpointDropped { .. }
             | ErrorKind::Undecided { .. }
             | ErrorKind::Reply(_)
             | ErrorKind::Value { .. }
@@ -277,6 +284,11 @@ impl Error {
     /// Whether the target came back with older data.
     pub fn went_back(&self) -> bool {
         matches!(*self.kind, ErrorKind::WentBack { .. })
+    }
+
+    /// Whether somebody removed the checkpoint while the target was up.
+    pub fn is_checkpoint_dropped(&self) -> bool {
+        matches!(*self.kind, ErrorKind::CheckpointDropped { .. })
     }
 
     /// Whether it may go away by itself.
@@ -336,6 +348,9 @@ impl Error {
             }
             ErrorKind::CheckpointGone => {
                 "the target came back empty or somebody removed the checkpoint: run again to begin anew, with --on-conflict or --flush-target if keys are left"
+            }
+            ErrorKind::CheckpointDropped { .. } => {
+                "somebody dropped it, or emptied the target: run again to begin anew, with --on-conflict or --flush-target if keys are left"
             }
             ErrorKind::WentBack { .. } => {
                 "run the same command again: it goes on from there if the source's backlog reaches so far"

@@ -13,7 +13,12 @@ use crate::{
     resp::Command,
 };
 
-use super::{Hold, Lossy, Target, batch::Shape, staging::Staged};
+use super::{
+    Hold, Lossy, Target,
+    batch::Shape,
+    repeats::{Repeat, Repeats},
+    staging::Staged,
+};
 
 /// The RDB type of arrays, which no other command writes.
 const ARRAY: u8 = 28;
@@ -90,6 +95,7 @@ pub(super) struct Rebuilding {
     values: ValueParser,
     /// `None` once its last transaction was taken.
     staged: Option<Staged>,
+    repeats: Repeats,
     lossy: Vec<Lossy>,
     is_empty: bool,
 }
@@ -130,6 +136,7 @@ impl Plan {
             replaces: self.replaces,
             values: ValueParser::new(*value_type, body.clone(), limits),
             staged: Some(staged),
+            repeats: Repeats::default(),
             lossy: Vec::new(),
             is_empty: true,
         }
@@ -148,6 +155,15 @@ impl Rebuilding {
         while let Some(event) = self.values.next_event()? {
             let Event::Part(part) = event else { continue };
             self.is_empty = false;
+            match self.repeats.see(&part) {
+                Repeat::No => {}
+                Repeat::Same => continue,
+                Repeat::Differs => {
+                    let (loss, key) = (Loss::RepeatedElement, self.key.clone());
+                    self.lossy.push(Lossy { loss, key });
+                    continue;
+                }
+            }
             if let Err(Lossy { loss, .. }) = staged.part(part) {
                 let key = self.key.clone();
                 self.lossy.push(Lossy { loss, key });

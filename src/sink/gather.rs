@@ -179,6 +179,7 @@ impl LaneBuffer {
             writes,
             db: self.db,
             mark: None,
+            finds_checkpoint: false,
         });
     }
 

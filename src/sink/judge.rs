@@ -2,7 +2,10 @@
 
 use crate::resp::{Reply, ReplyError, ReplyErrorKind, Retry};
 
-use super::batch::{Named, Request, Shape, Writes};
+use super::{
+    batch::{Named, Request, Shape, Writes},
+    checkpoint,
+};
 
 /// What became of a request.
 #[derive(Debug, PartialEq)]
@@ -12,6 +15,8 @@ pub(super) enum Verdict {
     /// It is done, and the commands at these indices found nothing to do: the source, which had
     /// something, sends them only then.
     Diverged(Vec<usize>),
+    /// It is done, and the checkpoint that was there before had been removed by somebody else.
+    CheckpointDropped,
     /// Nothing was written: all fields had expired before the value got its name.
     Expired,
     /// Nothing was done because the key exists.
@@ -41,7 +46,9 @@ pub(super) fn judge(request: &Request, replies: &mut Vec<Reply>) -> Verdict {
         },
         Shape::Transaction => {
             let idle = idle(request, replies.last());
+            let dropped = request.finds_checkpoint && found_no_checkpoint(replies.last());
             match transaction(replies, false) {
+                Verdict::Done if dropped => Verdict::CheckpointDropped,
                 Verdict::Done if !idle.is_empty() => Verdict::Diverged(idle),
                 verdict => verdict,
             }
@@ -114,6 +121,14 @@ fn idle(request: &Request, exec: Option<&Reply>) -> Vec<usize> {
     pairs
         .filter_map(|(index, pair)| is_idle(pair).then_some(index))
         .collect()
+}
+
+/// Whether by EXEC's answer the HSET of the checkpoint, its last command, has made all fields.
+fn found_no_checkpoint(exec: Option<&Reply>) -> bool {
+    let Some(Reply::Array(Some(results))) = exec else {
+        return false;
+    };
+    results.last() == Some(&Reply::Int(checkpoint::FIELDS as i64))
 }
 
 fn executed(results: Vec<Reply>, if_absent: bool) -> Verdict {
@@ -202,6 +217,7 @@ mod tests {
             writes: Writes::Part,
             db: crate::keyspace::Db(0),
             mark: None,
+            finds_checkpoint: false,
         }
     }
 
@@ -248,6 +264,23 @@ mod tests {
         request.writes = Writes::Commands(5);
         let verdict = judge(&request, &mut replies.clone());
         assert_eq!(verdict, Verdict::Diverged(vec![1, 4]));
+    }
+
+    #[test]
+    fn a_checkpoint_that_is_made_anew_had_been_dropped() {
+        for (finds_checkpoint, made, verdict) in [
+            (true, checkpoint::FIELDS as i64, Verdict::CheckpointDropped),
+            (false, checkpoint::FIELDS as i64, Verdict::Done),
+            (true, 0, Verdict::Done),
+            // By another version of keyferry, with fewer fields.
+            (true, 1, Verdict::Done),
+        ] {
+            let mut request = request(Shape::Transaction, 2);
+            request.finds_checkpoint = finds_checkpoint;
+            let exec = Reply::Array(Some(vec![ok(), Reply::Int(made)]));
+            let mut replies = vec![ok(), queued(), queued(), exec];
+            assert_eq!(judge(&request, &mut replies), verdict, "{made}");
+        }
     }
 
     #[test]

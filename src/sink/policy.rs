@@ -36,6 +36,15 @@ pub enum Publish {
     Drop,
 }
 
+/// Where the values come from, and so how far their bodies are trusted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MadeBy {
+    /// A server that serves them itself at this time.
+    Server,
+    /// Anybody: a file, whose every element is looked at.
+    Anybody,
+}
+
 /// What to do with keys, and fields of hashes, that have expired before they could be written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Expired {

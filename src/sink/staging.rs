@@ -58,6 +58,7 @@ pub(super) fn transaction(
         writes,
         db,
         mark: None,
+        finds_checkpoint: false,
     };
     (encoder.take(), request)
 }

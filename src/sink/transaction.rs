@@ -34,6 +34,8 @@ pub struct TransactionBuilder {
     db: Option<Db>,
     applied_offset: Option<u64>,
     checkpoint: Option<(Bytes, Checkpoint)>,
+    /// One of the commands takes the checkpoint away, with all that is in its db.
+    empties: bool,
 }
 
 impl TransactionBuilder {
@@ -46,6 +48,7 @@ impl TransactionBuilder {
             db: None,
             applied_offset: None,
             checkpoint: checkpoint.map(|(claim, checkpoint)| (claim.key(), checkpoint)),
+            empties: false,
         }
     }
 
@@ -63,6 +66,7 @@ impl TransactionBuilder {
         self.sourced += u64::from(!commands.is_empty());
         for command in commands {
             self.push_one(db, command, offset);
+            self.empties |= may_empty(db, command);
             if let Some(swapped) = swapped_with_checkpoints(command) {
                 self.drop_checkpoint(swapped, offset);
             }
@@ -157,7 +161,9 @@ impl TransactionBuilder {
             writes: Writes::Commands(std::mem::take(&mut self.sourced)),
             db: self.db.unwrap_or_default(),
             mark: offset.filter(|_| self.checkpoint.is_some()),
+            finds_checkpoint: self.checkpoint.is_some() && !self.empties,
         };
+        self.empties = false;
         Some(Batch {
             segments: self.encoder.take(),
             requests: vec![request],
@@ -166,6 +172,15 @@ impl TransactionBuilder {
             applied_offset: offset,
         })
     }
+}
+
+/// Whether a command for `db` may take the checkpoint away. Old sources send scripts as they are,
+/// and nobody knows what those do.
+fn may_empty(db: Db, command: &Command) -> bool {
+    let anywhere = ["FLUSHALL", "EVAL", "EVALSHA"];
+    anywhere.iter().any(|name| command.is(name))
+        || (command.is("FLUSHDB") && db == checkpoint::DB)
+        || swapped_with_checkpoints(command).is_some()
 }
 
 /// The db that a SWAPDB gives the content of the checkpoints' db.
@@ -244,6 +259,7 @@ mod tests {
         builder.covers(25, Db(3));
         let batch = builder.take().unwrap();
         assert_eq!(batch.requests[0].mark, Some(25));
+        assert!(batch.requests[0].finds_checkpoint);
         let expected = format!("MULTI SELECT 3 DEL a SELECT 0 {}", written(25, 3, 1));
         assert_eq!(bytes(&batch), expected);
         assert!(builder.take().is_none());
@@ -260,6 +276,25 @@ mod tests {
             "MULTI SELECT 3 SWAPDB 2 0 SELECT 2 DEL keyferry:checkpoint:m SELECT 0 {}",
             written(40, 3, 0)
         );
-        assert_eq!(bytes(&builder.take().unwrap()), expected);
+        let batch = builder.take().unwrap();
+        assert_eq!(bytes(&batch), expected);
+        assert!(!batch.requests[0].finds_checkpoint);
+    }
+
+    #[test]
+    fn what_empties_its_db_takes_the_checkpoint_away() {
+        for (db, command, finds) in [
+            (0, &["FLUSHDB"][..], false),
+            (1, &["FLUSHDB"], true),
+            (1, &["FLUSHALL"], false),
+            (1, &["SWAPDB", "1", "2"], true),
+            (1, &["SWAPDB", "0", "2"], false),
+            (1, &["EVAL", "return 1", "0"], false),
+            (0, &["DEL", "a"], true),
+        ] {
+            let words = command.iter().map(|word| word.as_bytes());
+            let command = Command::of(words);
+            assert_eq!(!may_empty(Db(db), &command), finds, "{command:?}");
+        }
     }
 }

@@ -33,7 +33,8 @@ use super::{
     inspection::stands_as_is,
     loss_log::LossLog,
     outbox::Outbox,
-    policy::{Conflict, Expired, OnLossy},
+    policy::{Conflict, Expired, MadeBy, OnLossy},
+    repeats::{Repeat, Repeats},
     staging::{Staged, staging_key},
     target::{MODULE_BYTES_MAX, Target},
     window::Window,
@@ -63,6 +64,8 @@ pub struct ValueConfig {
     pub hold: Hold,
     /// What becomes of what has expired, where expiries are not held.
     pub expired: Expired,
+    /// Where the values come from.
+    pub made_by: MadeBy,
     /// The longest value written by one RESTORE, in bytes.
     pub restore_bytes_max: usize,
     /// How many lanes the keys are spread over.
@@ -122,7 +125,11 @@ enum Way {
     /// By RESTORE from its body; nothing has come yet.
     Restore,
     /// Its parts are gathered until they are known to be few or many.
-    Gathered { parts: Vec<Part>, bytes: usize },
+    Gathered {
+        parts: Vec<Part>,
+        bytes: usize,
+        repeats: Repeats,
+    },
     /// By commands under the staging name.
     Staged(Box<Staged>),
     /// It is complete.
@@ -134,6 +141,7 @@ impl Way {
         Way::Gathered {
             parts: Vec::new(),
             bytes: 0,
+            repeats: Repeats::default(),
         }
     }
 }
@@ -315,8 +323,14 @@ impl ValueWriter {
 
     fn body(&mut self, value: &mut Value, body: &Bytes) -> Result<(), Error> {
         let value_type = value.key.value_type;
-        let stands = stands_as_is(&self.target, value_type, body, self.now_ms)
-            .map_err(|source| self.unreadable(value, source))?;
+        let stands = stands_as_is(
+            &self.target,
+            value_type,
+            body,
+            self.now_ms,
+            self.config.made_by,
+        )
+        .map_err(|source| self.unreadable(value, source))?;
         if !stands && !value_type.is_stream() {
             return self.parts_of(value, body);
         }
@@ -418,7 +432,19 @@ impl ValueWriter {
                     return Ok(());
                 }
             }
-            Way::Gathered { parts, bytes } => {
+            Way::Gathered {
+                parts,
+                bytes,
+                repeats,
+            } => {
+                match repeats.see(&part) {
+                    Repeat::No => {}
+                    Repeat::Same => return Ok(()),
+                    Repeat::Differs => {
+                        let key = &value.key.key;
+                        return self.losses.lose(Loss::RepeatedElement, value.db, key);
+                    }
+                }
                 *bytes += part.content_bytes();
                 parts.push(part);
                 if *bytes > self.config.restore_bytes_max || parts.len() > GATHERED_PARTS_MAX {

@@ -215,6 +215,7 @@ mod tests {
             writes: Writes::Commands(1),
             db: Db(0),
             mark: None,
+            finds_checkpoint: false,
         };
         Batch {
             segments: Vec::new(),

@@ -40,6 +40,8 @@ pub enum Gap {
         /// How many bytes it is short of.
         short: u64,
     },
+    /// It does not say; its user may not read INFO.
+    Untold,
 }
 
 impl fmt::Display for Gap {
@@ -57,6 +59,9 @@ impl fmt::Display for Gap {
             Gap::Ahead { short } => write!(
                 f,
                 "it has lost {short} bytes that it had sent: it was restarted with older data"
+            ),
+            Gap::Untold => f.write_str(
+                "it has another history by now, or its backlog does not reach back that far",
             ),
         }
     }

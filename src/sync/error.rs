@@ -55,6 +55,10 @@ pub enum ErrorKind {
         /// Its reply.
         reply: String,
     },
+    /// The source does not send its snapshot over a connection of its own, and that is demanded.
+    NoSnapshotChannel,
+    /// The source could not bring the stream behind the snapshot that comes over another connection.
+    StreamNotJoined,
     /// The source has as many clients as it allows.
     MaxClients,
     /// The source is in protected mode.
@@ -128,6 +132,7 @@ impl ErrorKind {
             | ErrorKind::NoMasterLink { .. }
             | ErrorKind::Busy
             | ErrorKind::SnapshotRefused { .. }
+            | ErrorKind::StreamNotJoined
             | ErrorKind::MaxClients => Recovery::Wait,
             ErrorKind::Unreachable
             | ErrorKind::ConnectTimedOut
@@ -141,6 +146,7 @@ impl ErrorKind {
             | ErrorKind::NoUsers
             | ErrorKind::NoPermission { .. }
             | ErrorKind::ProtectedMode
+            | ErrorKind::NoSnapshotChannel
             | ErrorKind::NoReplication { .. }
             | ErrorKind::Refused { .. }
             | ErrorKind::Unexpected { .. }
@@ -180,6 +186,14 @@ impl ErrorKind {
             ErrorKind::NoUsers => "it takes a password only: users came with Redis 6.0".into(),
             ErrorKind::Loading => "it is loading its dataset".into(),
             ErrorKind::Busy => "it is busy running a script".into(),
+            ErrorKind::NoSnapshotChannel => {
+                "it is older than Redis 8.0 or Valkey 8.0, or has that switched off, and \
+                 --snapshot-channel is on"
+                    .into()
+            }
+            ErrorKind::StreamNotJoined => {
+                "its backlog no longer reached back to the snapshot when the stream was asked for".into()
+            }
             ErrorKind::MaxClients => "it has reached its maximum of clients".into(),
             ErrorKind::ProtectedMode => {
                 "it is in protected mode and takes connections from its own host only".into()
@@ -259,6 +273,12 @@ impl ErrorKind {
                 "look at the source's log; it needs memory to fork (vm.overcommit_memory) and room on \
                  its disk"
             }
+            ErrorKind::NoSnapshotChannel => {
+                "on the source, Valkey: CONFIG SET dual-channel-replication-enabled yes; Redis: CONFIG \
+                 SET repl-rdb-channel yes; both: CONFIG SET repl-diskless-sync yes. Or leave \
+                 --snapshot-channel at auto"
+            }
+            ErrorKind::StreamNotJoined => "raise repl-backlog-size on the source",
             ErrorKind::MaxClients => "raise maxclients on the source, or close idle connections",
             ErrorKind::ProtectedMode => {
                 "set a password on the source or connect through an address it allows"
@@ -312,6 +332,12 @@ impl fmt::Display for ErrorKind {
             ErrorKind::NoMasterLink { .. } => f.write_str("has lost its own primary"),
             ErrorKind::Busy => f.write_str("is busy"),
             ErrorKind::SnapshotRefused { .. } => f.write_str("cannot make a snapshot"),
+            ErrorKind::NoSnapshotChannel => {
+                f.write_str("does not send its snapshot over a connection of its own")
+            }
+            ErrorKind::StreamNotJoined => {
+                f.write_str("could not bring the stream behind its snapshot")
+            }
             ErrorKind::MaxClients => f.write_str("takes no more clients"),
             ErrorKind::ProtectedMode => f.write_str("refuses connections from other hosts"),
             ErrorKind::NoReplication { .. } => f.write_str("does not allow replication"),

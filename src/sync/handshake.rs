@@ -23,42 +23,71 @@
 //!   Redis 6.2 and Valkey (the source gathers no stream for us, and closes behind the snapshot).
 //! - A source that does not know PSYNC is asked with SYNC, which gives no position.
 //!
+//! # The snapshot on a connection of its own
+//!
+//! In the protocol above the source gathers all writes until its snapshot is sent. Redis 8 and
+//! Valkey 8 can send the two at once, to those who say that they are able to:
+//!
+//! ```text
+//!         Redis (repl-rdb-channel yes)             Valkey (dual-channel-replication-enabled yes)
+//! we  ->  REPLCONF capa eof capa psync2 capa rdb-channel-repl capa dual-channel
+//! we  ->  PSYNC ? -1                               PSYNC ? -1
+//! src <-  +RDBCHANNELSYNC <client id>              +DUALCHANNELSYNC
+//!         a second connection is opened: `ChannelHandshake`
+//! we  ->                                           REPLCONF set-rdb-client-id <its client id>
+//! we  ->                                           PSYNC <replid> <offset + 1>
+//! src <-                                           +CONTINUE <replid>
+//! src <-  the stream                               the stream
+//! ```
+//!
+//! - `set-rdb-client-id` keeps the stream behind the snapshot for us, whatever size the backlog has.
+//!   Where it is refused because it comes late, PSYNC may succeed all the same.
+//! - A source that is asked to continue and cannot gives the same answer and begins no snapshot:
+//!   being able to costs it nothing.
+//!
 //! Source: replication.c `syncWithMaster` and `replconfCommand`; measured on Redis 2.8 to 8.6 and
 //! Valkey 7.2 to 9.1.
 
-use bytes::{Buf, Bytes, BytesMut};
-use nom::{
-    IResult, Parser,
-    bytes::complete::{tag, take},
-    character::complete::{char, u64},
-    combinator::{all_consuming, map, map_opt, opt},
-    sequence::{preceded, separated_pair},
-};
+mod channel;
+mod line;
+mod login;
+pub(super) mod refusal;
+#[cfg(test)]
+mod tests;
 
-use super::{ErrorKind, Position, ReplOffset, Replid};
-use crate::{
-    keyspace::Escaped,
-    net::Secret,
-    resp::{Command, ReplyError, ReplyErrorKind},
-};
+use bytes::{Bytes, BytesMut};
+
+use super::{ErrorKind, Position};
+use crate::net::Secret;
+
+pub use channel::{Channel, ChannelHandshake, ChannelStart, ChannelStep};
+
+use line::{Replconfs, continued, encode, full_resync, psync, take_keepalives, take_line};
+use login::Login;
+use refusal::{check_replconf_reply, refusal, unexpected};
 
 /// The newest server whose snapshots our parser was tested with, as `REPLCONF version`.
 const VERSION_ANNOUNCED: &str = "9.1.2";
 
-/// The longest reply that is taken, in bytes.
-const LINE_BYTES_MAX: usize = 64 << 10;
-
-/// Who we are, and where we want to go on.
+/// Who we are to a source.
 #[derive(Debug, Clone)]
-pub struct HandshakeConfig {
+pub struct Identity {
     /// The ACL user; `None` is the default user.
     pub user: Option<String>,
     /// The password; `None` sends no AUTH.
     pub password: Option<Secret>,
     /// The address the source shall show for us; `None` leaves it to what it sees.
     pub announce_ip: Option<String>,
-    /// The port the source shall show for us.
+    /// The port the source shall show for us; nothing may listen there that a Sentinel could take
+    /// for a replica.
     pub announce_port: u16,
+}
+
+/// Who we are, and where we want to go on.
+#[derive(Debug, Clone)]
+pub struct HandshakeConfig {
+    /// Who we are.
+    pub identity: Identity,
     /// The last position we have; `None` asks for a full resync.
     pub from: Option<Position>,
     /// How the snapshot is wanted.
@@ -72,21 +101,49 @@ pub struct SnapshotOptions {
     /// The strings in it are not to be compressed (Redis 8.6).
     pub rdb_no_compress: bool,
     /// Nothing is wanted behind it (Redis 6.2, Valkey): the source keeps no writes for us
-    /// meanwhile. Not for a link that goes on with the stream.
+    /// meanwhile. Not for a link that goes on with the stream, and then without a channel.
     pub rdb_only: bool,
+    /// Whether it comes over a connection of its own.
+    pub channel: SnapshotChannel,
+}
+
+/// Whether the snapshot comes over a connection of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SnapshotChannel {
+    /// Where the source offers it.
+    Auto,
+    /// Always: a source that does not offer it is an error.
+    On,
+    /// Never.
+    Off,
 }
 
 /// How the link begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Start {
-    /// A snapshot follows that is as of this position, then the stream behind it.
+    /// A snapshot follows that is as of this position, and the stream behind it: one after the
+    /// other, or the snapshot over a connection of its own.
     FullResync(Position),
     /// The stream follows from behind this position; its replid may be a new one, which is the one
     /// to use from here on. The database that was selected there still is: it is not repeated.
     Continue(Position),
+    /// The source cannot continue where it was asked to. It would begin a snapshot over a connection
+    /// of its own, and has not done so.
+    NotContinued,
     /// A snapshot follows, then the stream; nothing of it can ever be continued. Offsets are counted
     /// from 0 by ourselves.
     Sync,
+}
+
+impl Start {
+    /// Where in which history the snapshot or the stream begins; `None` where the source has not
+    /// said it.
+    pub fn position(&self) -> Option<Position> {
+        match self {
+            Start::FullResync(position) | Start::Continue(position) => Some(*position),
+            Start::NotContinued | Start::Sync => None,
+        }
+    }
 }
 
 /// What to do next.
@@ -96,6 +153,9 @@ pub enum HandshakeStep {
     Send(Bytes),
     /// Receive more, then go on.
     NeedMore,
+    /// Open a second connection for the snapshot, and say by [`Handshake::channel_begun`] where that
+    /// begins.
+    OpenChannel(Channel),
     /// The handshake is over; what is left of the received bytes belongs to what follows.
     Done(Start),
 }
@@ -103,28 +163,38 @@ pub enum HandshakeStep {
 /// The handshake as a state machine.
 pub struct Handshake {
     config: HandshakeConfig,
+    login: Login,
     state: State,
     keepalives: u64,
-    password_unused: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
     Begin,
     Auth,
-    Replconf { replies_missing: usize },
+    Replconf {
+        replies_missing: usize,
+    },
     Psync,
     Sync,
+    /// The second connection is to be opened.
+    Channel(Channel),
+    /// The snapshot begins on the second connection.
+    ChannelBegun(ChannelStart),
+    /// The second connection was named; its snapshot is as of this position.
+    SetRdbClientId(Position),
+    /// The stream behind this position was asked for.
+    Join(Position),
 }
 
 impl Handshake {
     /// A handshake on a connection over which nothing was said yet.
     pub fn new(config: HandshakeConfig) -> Handshake {
         Handshake {
+            login: Login::new(&config.identity),
             config,
             state: State::Begin,
             keepalives: 0,
-            password_unused: false,
         }
     }
 
@@ -135,23 +205,27 @@ impl Handshake {
 
     /// Whether the source said that it needs no password.
     pub fn password_unused(&self) -> bool {
-        self.password_unused
+        self.login.password_unused()
     }
 
     /// Goes on with what was received and not used yet; takes what it uses off the front.
     ///
     /// # Errors
-    /// What the source refused, or `Unexpected`. The connection is of no further use then.
+    /// What the source refused, `NoSnapshotChannel`, or `Unexpected`. The connection is of no
+    /// further use then.
     pub fn advance(&mut self, received: &mut BytesMut) -> Result<HandshakeStep, ErrorKind> {
         loop {
-            if self.state == State::Begin {
-                return Ok(HandshakeStep::Send(self.begin()));
-            }
-            if matches!(self.state, State::Psync | State::Sync) {
-                self.skip_keepalives(received);
+            match self.state {
+                State::Begin => return Ok(HandshakeStep::Send(self.begin())),
+                State::Channel(channel) => return Ok(HandshakeStep::OpenChannel(channel)),
+                State::ChannelBegun(start) => return Ok(self.join(start)),
+                State::Psync | State::Sync | State::Join(_) => {
+                    self.keepalives += take_keepalives(received);
+                }
+                State::Auth | State::Replconf { .. } | State::SetRdbClientId(_) => {}
             }
             if self.state == State::Sync && received.first() == Some(&b'$') {
-                return Ok(HandshakeStep::Done(Start::Sync));
+                return self.begun(Start::Sync);
             }
             let Some(line) = take_line(received)? else {
                 return Ok(HandshakeStep::NeedMore);
@@ -162,69 +236,58 @@ impl Handshake {
         }
     }
 
+    /// Goes on, now that the snapshot begins on the second connection.
+    pub fn channel_begun(&mut self, start: ChannelStart) {
+        self.state = State::ChannelBegun(start);
+    }
+
     fn begin(&mut self) -> Bytes {
-        let Some(password) = &self.config.password else {
-            return self.replconf();
-        };
-        self.state = State::Auth;
-        match &self.config.user {
-            Some(user) => encode(&[&["AUTH", user, password.reveal()]]),
-            None => encode(&[&["AUTH", password.reveal()]]),
+        match self.login.command() {
+            Some(auth) => {
+                self.state = State::Auth;
+                auth
+            }
+            None => self.replconf(),
         }
     }
 
     fn replconf(&mut self) -> Bytes {
-        let port = self.config.announce_port.to_string();
-        let mut commands: Vec<&[&str]> = Vec::new();
-        let listening_port = ["REPLCONF", "listening-port", &port];
-        commands.push(&listening_port);
-        let ip_address;
-        if let Some(ip) = &self.config.announce_ip {
-            ip_address = ["REPLCONF", "ip-address", ip];
-            commands.push(&ip_address);
-        }
-        commands.push(&["REPLCONF", "capa", "eof", "capa", "psync2"]);
-        commands.push(&["REPLCONF", "version", VERSION_ANNOUNCED]);
         let SnapshotOptions {
             rdb_no_compress,
             rdb_only,
+            channel: _,
         } = self.config.snapshot;
+        let mut commands = Replconfs::announcing(&self.config.identity);
+        let mut able = vec!["capa", "eof", "capa", "psync2"];
+        if self.offers_channel() {
+            able.extend(["capa", "rdb-channel-repl", "capa", "dual-channel"]);
+        }
+        commands.ask(&able);
+        commands.ask(&["version", VERSION_ANNOUNCED]);
         if rdb_no_compress {
-            commands.push(&["REPLCONF", "rdb-no-compress", "1"]);
+            commands.ask(&["rdb-no-compress", "1"]);
         }
         if rdb_only {
-            commands.push(&["REPLCONF", "rdb-only", "1"]);
+            commands.ask(&["rdb-only", "1"]);
         }
-        self.state = State::Replconf {
-            replies_missing: commands.len(),
-        };
-        encode(&commands)
+        let (bytes, replies_missing) = commands.finish();
+        self.state = State::Replconf { replies_missing };
+        bytes
     }
 
     fn psync(&mut self) -> Bytes {
         self.state = State::Psync;
-        match self.config.from {
-            None => encode(&[&["PSYNC", "?", "-1"]]),
-            Some(from) => encode(&[&[
-                "PSYNC",
-                &from.replid.to_string(),
-                &from.offset.first_wanted().to_string(),
-            ]]),
-        }
-    }
-
-    fn skip_keepalives(&mut self, received: &mut BytesMut) {
-        while received.first() == Some(&b'\n') {
-            received.advance(1);
-            self.keepalives += 1;
-        }
+        psync(self.config.from)
     }
 
     /// Takes one reply; `None` when the next one has to be seen first.
     fn reply(&mut self, line: &[u8]) -> Result<Option<HandshakeStep>, ErrorKind> {
         match self.state {
-            State::Begin => Ok(None),
-            State::Auth => self.auth_reply(line).map(Some),
+            State::Begin | State::Channel(_) | State::ChannelBegun(_) => Ok(None),
+            State::Auth => Ok(Some(HandshakeStep::Send(match self.login.reply(line)? {
+                true => self.replconf(),
+                false => self.begin(),
+            }))),
             State::Replconf { replies_missing } => {
                 check_replconf_reply(line)?;
                 self.state = State::Replconf {
@@ -237,31 +300,12 @@ impl Handshake {
                 Some(text) => Err(refusal("sync", text)),
                 None => Err(unexpected("SYNC", line)),
             },
-        }
-    }
-
-    fn auth_reply(&mut self, line: &[u8]) -> Result<HandshakeStep, ErrorKind> {
-        if line.starts_with(b"+") {
-            return Ok(HandshakeStep::Send(self.replconf()));
-        }
-        let Some(text) = line.strip_prefix(b"-") else {
-            return Err(unexpected("AUTH", b"something that is not shown"));
-        };
-        let text = ReplyError::parse(text);
-        if text.text.contains("no password is set")
-            || text.text.contains("without any password configured")
-        {
-            self.password_unused = true;
-            return Ok(HandshakeStep::Send(self.replconf()));
-        }
-        if !text.text.contains("wrong number of arguments") {
-            return Err(auth_refusal(&text));
-        }
-        // Before 6.0 there are no users; the default user of later servers is the only one.
-        match self.config.user.take() {
-            Some(user) if user == "default" => Ok(HandshakeStep::Send(self.begin())),
-            Some(_) => Err(ErrorKind::NoUsers),
-            None => Err(auth_refusal(&text)),
+            State::SetRdbClientId(position) => {
+                check_replconf_reply(line)?;
+                self.state = State::Join(position);
+                Ok(Some(HandshakeStep::Send(psync(Some(position)))))
+            }
+            State::Join(position) => join_reply(line, position).map(Some),
         }
     }
 
@@ -275,506 +319,67 @@ impl Handshake {
                 kind => Err(kind),
             };
         }
-        let line = line.trim_ascii_end();
-        if let Ok((_, position)) = full_resync(line) {
-            return Ok(HandshakeStep::Done(Start::FullResync(position)));
+        if let Some(position) = full_resync(line) {
+            return self.begun(Start::FullResync(position));
         }
-        match (continue_with(line), self.config.from) {
-            (Ok((_, replid)), Some(from)) => {
-                let replid = replid.unwrap_or(from.replid);
-                let position = Position { replid, ..from };
-                Ok(HandshakeStep::Done(Start::Continue(position)))
+        let from = self.config.from;
+        if let Some(position) = from.and_then(|from| continued(line, from)) {
+            return Ok(HandshakeStep::Done(Start::Continue(position)));
+        }
+        match (line::channel(line), from) {
+            _ if !self.offers_channel() => Err(unexpected("PSYNC", line)),
+            (Some(channel), None) => {
+                self.state = State::Channel(channel);
+                Ok(HandshakeStep::OpenChannel(channel))
             }
-            _ => Err(unexpected("PSYNC", line)),
-        }
-    }
-}
-
-/// Encodes commands behind one another.
-fn encode(commands: &[&[&str]]) -> Bytes {
-    let mut bytes = BytesMut::new();
-    for command in commands {
-        Command::of(command.iter().map(|arg| arg.as_bytes())).encode(&mut bytes);
-    }
-    bytes.freeze()
-}
-
-/// Takes a line off the front, without its line end.
-fn take_line(received: &mut BytesMut) -> Result<Option<BytesMut>, ErrorKind> {
-    let newline_at = received.iter().position(|byte| *byte == b'\n');
-    if newline_at.unwrap_or(received.len()) > LINE_BYTES_MAX {
-        // The same in whatever pieces the line comes.
-        received.truncate(LINE_BYTES_MAX);
-        return Err(unexpected("the handshake", received));
-    }
-    let Some(newline_at) = newline_at else {
-        return Ok(None);
-    };
-    let mut line = received.split_to(newline_at + 1);
-    line.truncate(newline_at);
-    if line.ends_with(b"\r") {
-        line.truncate(newline_at - 1);
-    }
-    Ok(Some(line))
-}
-
-/// An answer that the protocol does not have.
-pub(super) fn unexpected(awaited: &'static str, found: &[u8]) -> ErrorKind {
-    ErrorKind::Unexpected {
-        awaited,
-        found: Escaped(found).to_string(),
-    }
-}
-
-/// What it means that the source refused `command` (in lower case).
-pub(super) fn refusal(command: &'static str, text: &[u8]) -> ErrorKind {
-    let error = ReplyError::parse(text);
-    let reply = error.to_string();
-    match error.kind {
-        ReplyErrorKind::NoAuth => ErrorKind::NoAuth,
-        ReplyErrorKind::WrongPass => ErrorKind::WrongPassword { reply },
-        ReplyErrorKind::NoPerm => ErrorKind::NoPermission { command, reply },
-        ReplyErrorKind::Loading => ErrorKind::Loading,
-        ReplyErrorKind::NoMasterLink | ReplyErrorKind::MasterDown => {
-            ErrorKind::NoMasterLink { reply }
-        }
-        ReplyErrorKind::Busy => ErrorKind::Busy,
-        ReplyErrorKind::MaxClients => ErrorKind::MaxClients,
-        ReplyErrorKind::Denied => ErrorKind::ProtectedMode,
-        ReplyErrorKind::UnknownCommand => ErrorKind::NoReplication { reply },
-        ReplyErrorKind::Other if reply.contains("BGSAVE failed") => {
-            ErrorKind::SnapshotRefused { reply }
-        }
-        ReplyErrorKind::Moved { .. }
-        | ReplyErrorKind::Ask { .. }
-        | ReplyErrorKind::TryAgain
-        | ReplyErrorKind::CrossSlot
-        | ReplyErrorKind::ClusterDown
-        | ReplyErrorKind::ReadOnly
-        | ReplyErrorKind::Oom
-        | ReplyErrorKind::Misconf
-        | ReplyErrorKind::NoReplicas
-        | ReplyErrorKind::NoProto
-        | ReplyErrorKind::BusyKey
-        | ReplyErrorKind::BusyGroup
-        | ReplyErrorKind::ExecAbort
-        | ReplyErrorKind::NoScript
-        | ReplyErrorKind::WrongType
-        | ReplyErrorKind::BadPayload
-        | ReplyErrorKind::Other => ErrorKind::Refused { command, reply },
-    }
-}
-
-/// What it means that AUTH was refused. Servers that do not know a command repeat its arguments, so
-/// a text we do not know is left out: it may have the password in it.
-fn auth_refusal(error: &ReplyError) -> ErrorKind {
-    match refusal("auth", error.text.as_bytes()) {
-        ErrorKind::NoReplication { .. } | ErrorKind::Refused { .. } => ErrorKind::Refused {
-            command: "auth",
-            reply: "an error whose text may contain the password".into(),
-        },
-        kind => kind,
-    }
-}
-
-/// Lets through what does not keep PSYNC from working.
-fn check_replconf_reply(line: &[u8]) -> Result<(), ErrorKind> {
-    if line.starts_with(b"+") {
-        return Ok(());
-    }
-    let Some(text) = line.strip_prefix(b"-") else {
-        return Err(unexpected("REPLCONF", line));
-    };
-    match refusal("replconf", text) {
-        ErrorKind::Refused { .. } | ErrorKind::NoReplication { .. } => Ok(()),
-        kind => Err(kind),
-    }
-}
-
-fn replid(input: &[u8]) -> IResult<&[u8], Replid> {
-    map_opt(take(40usize), |text: &[u8]| Replid::try_from(text).ok()).parse(input)
-}
-
-/// `+FULLRESYNC <replid> <offset>`
-fn full_resync(line: &[u8]) -> IResult<&[u8], Position> {
-    let offset = map(u64, ReplOffset::new);
-    all_consuming(preceded(
-        tag("+FULLRESYNC "),
-        map(
-            separated_pair(replid, char(' '), offset),
-            |(replid, offset)| Position { replid, offset },
-        ),
-    ))
-    .parse(line)
-}
-
-/// `+CONTINUE` or `+CONTINUE <replid>`
-fn continue_with(line: &[u8]) -> IResult<&[u8], Option<Replid>> {
-    all_consuming(preceded(tag("+CONTINUE"), opt(preceded(char(' '), replid)))).parse(line)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const ID: &str = "f1201b72a276aa8b04f1f574320a89b9e3b67da5";
-    const NEW_ID: &str = "457276351930f04acd8ec46838cac1c56837e390";
-
-    fn config() -> HandshakeConfig {
-        HandshakeConfig {
-            user: None,
-            password: None,
-            announce_ip: None,
-            announce_port: 7777,
-            from: None,
-            snapshot: SnapshotOptions {
-                rdb_no_compress: true,
-                rdb_only: false,
-            },
+            (Some(_), Some(_)) => Ok(HandshakeStep::Done(Start::NotContinued)),
+            (None, _) => Err(unexpected("PSYNC", line)),
         }
     }
 
-    fn with_password(user: Option<&str>) -> HandshakeConfig {
-        HandshakeConfig {
-            user: user.map(str::to_owned),
-            password: Some(Secret::new("s3cret")),
-            ..config()
-        }
-    }
-
-    fn at(replid: &str, offset: u64) -> Position {
-        Position {
-            replid: replid.parse().unwrap(),
-            offset: ReplOffset::new(offset),
-        }
-    }
-
-    /// What came of a handshake whose peer answers what was sent with the next of `answers`: what
-    /// was sent (words with blanks between), the outcome and the bytes that are left.
-    fn talk(
-        config: HandshakeConfig,
-        answers: &[&str],
-        piece_bytes: usize,
-    ) -> (Vec<String>, Result<Start, ErrorKind>, Vec<u8>) {
-        let mut handshake = Handshake::new(config);
-        let mut received = BytesMut::new();
-        let mut sent = Vec::new();
-        let mut incoming = std::collections::VecDeque::new();
-        let mut answers = answers.iter();
-        loop {
-            match handshake.advance(&mut received) {
-                Ok(HandshakeStep::Send(bytes)) => {
-                    assert!(incoming.is_empty(), "sent while a reply was pending");
-                    sent.push(words(&bytes));
-                    let answer = answers.next().copied().unwrap_or_default();
-                    incoming = answer.as_bytes().chunks(piece_bytes).collect();
-                }
-                Ok(HandshakeStep::NeedMore) => match incoming.pop_front() {
-                    Some(piece) => received.extend_from_slice(piece),
-                    None => panic!("{sent:?} is not answered"),
-                },
-                Ok(HandshakeStep::Done(start)) => {
-                    let rest = incoming.into_iter().flatten().copied();
-                    let rest = received.iter().copied().chain(rest).collect();
-                    return (sent, Ok(start), rest);
-                }
-                Err(kind) => return (sent, Err(kind), Vec::new()),
+    /// Joins the stream behind a snapshot that comes over the second connection.
+    fn join(&mut self, start: ChannelStart) -> HandshakeStep {
+        match start {
+            ChannelStart::Rdb(position) => HandshakeStep::Done(Start::FullResync(position)),
+            ChannelStart::Dual {
+                position,
+                client_id,
+            } => {
+                self.state = State::SetRdbClientId(position);
+                let id = client_id.to_string();
+                HandshakeStep::Send(encode(&["REPLCONF", "set-rdb-client-id", &id]))
             }
         }
     }
 
-    fn words(bytes: &Bytes) -> String {
-        if bytes == "SYNC\r\n" {
-            return "SYNC".into();
-        }
-        let mut decoder = crate::resp::CommandDecoder::new(crate::resp::Limits::default());
-        decoder.feed(bytes.clone());
-        let mut lines = Vec::new();
-        while let Some(decoded) = decoder.next().unwrap() {
-            let args = decoded.command.into_args();
-            let words: Vec<_> = args
-                .iter()
-                .map(|arg| arg.escape_ascii().to_string())
-                .collect();
-            lines.push(words.join(" "));
-        }
-        lines.join("; ")
+    /// Whether the source is told that its snapshot may come over a connection of its own.
+    fn offers_channel(&self) -> bool {
+        let SnapshotOptions {
+            channel, rdb_only, ..
+        } = self.config.snapshot;
+        channel != SnapshotChannel::Off && !rdb_only
     }
 
-    const REPLCONF: &str = "REPLCONF listening-port 7777; REPLCONF capa eof capa psync2; \
-        REPLCONF version 9.1.2; REPLCONF rdb-no-compress 1";
-    /// What most servers say to it.
-    const MOSTLY_OK: &str = "+OK\r\n+OK\r\n-ERR Unrecognized REPLCONF option: version\r\n\
-        -ERR Unrecognized REPLCONF option: rdb-no-compress\r\n";
-
-    #[test]
-    fn reads_every_reply_before_psync_and_leaves_what_follows() {
-        let answer = format!("\n\n\n+FULLRESYNC {ID} 14\r\n\n$EOF:");
-        for piece_bytes in [1, 2, 7, 1000] {
-            let (sent, start, rest) = talk(config(), &[MOSTLY_OK, &answer], piece_bytes);
-            assert_eq!(sent, [REPLCONF, "PSYNC ? -1"]);
-            assert_eq!(start, Ok(Start::FullResync(at(ID, 14))));
-            assert_eq!(rest, b"\n$EOF:");
+    /// Ends with a snapshot that comes over this connection.
+    fn begun(&self, start: Start) -> Result<HandshakeStep, ErrorKind> {
+        let must = self.config.snapshot.channel == SnapshotChannel::On && self.offers_channel();
+        match must && self.config.from.is_none() {
+            true => Err(ErrorKind::NoSnapshotChannel),
+            false => Ok(HandshakeStep::Done(start)),
         }
     }
+}
 
-    #[test]
-    fn asks_of_the_snapshot_what_is_wanted_of_it() {
-        let basic = "REPLCONF listening-port 7777; REPLCONF capa eof capa psync2; \
-            REPLCONF version 9.1.2";
-        for (rdb_no_compress, rdb_only, asked) in [
-            (false, false, ""),
-            (true, false, "; REPLCONF rdb-no-compress 1"),
-            (false, true, "; REPLCONF rdb-only 1"),
-            (
-                true,
-                true,
-                "; REPLCONF rdb-no-compress 1; REPLCONF rdb-only 1",
-            ),
-        ] {
-            let config = HandshakeConfig {
-                snapshot: SnapshotOptions {
-                    rdb_no_compress,
-                    rdb_only,
-                },
-                ..config()
-            };
-            let replies = 3 + usize::from(rdb_no_compress) + usize::from(rdb_only);
-            let refused = "-ERR Unrecognized REPLCONF option\r\n".repeat(replies);
-            let answer = format!("+FULLRESYNC {ID} 14\r\n");
-            let (sent, start, _) = talk(config, &[&refused, &answer], 1000);
-            assert_eq!(sent, [&format!("{basic}{asked}"), "PSYNC ? -1"]);
-            assert_eq!(start, Ok(Start::FullResync(at(ID, 14))));
-        }
+/// What came of asking for the stream behind a snapshot that comes over the second connection.
+fn join_reply(line: &[u8], snapshot: Position) -> Result<HandshakeStep, ErrorKind> {
+    if let Some(text) = line.strip_prefix(b"-") {
+        return Err(refusal("psync", text));
     }
-
-    /// What real sources sent, cut into pieces: the handshake takes its line, the transfer the
-    /// framing, and what is left is the snapshot and its mark.
-    #[test]
-    fn recorded_sources_lead_to_their_snapshot_at_any_cut() {
-        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/sync");
-        for name in [
-            "redis-2.8-psync-len",
-            "redis-6.0-psync-len",
-            "redis-6.0-psync-eof",
-            "redis-8.6-psync-len",
-            "redis-8.6-psync-eof",
-            "valkey-9.1-psync-len",
-            "valkey-9.1-psync-eof",
-        ] {
-            let recorded = std::fs::read(format!("{folder}/{name}.bin")).unwrap();
-            for piece_bytes in [1, 2, 3, 61, 100_000] {
-                let mut handshake = Handshake::new(config());
-                handshake.state = State::Psync;
-                let mut received = BytesMut::new();
-                let mut pieces = recorded.chunks(piece_bytes);
-                let start = loop {
-                    match handshake.advance(&mut received).unwrap() {
-                        HandshakeStep::Done(start) => break start,
-                        _ => received.extend_from_slice(pieces.next().unwrap()),
-                    }
-                };
-                assert!(matches!(start, Start::FullResync(_)), "{name}: {start:?}");
-                let mut transfer = crate::sync::Transfer::new();
-                let framing = loop {
-                    let step = transfer.feed(&received).unwrap();
-                    received.advance(step.used);
-                    match step.framing {
-                        Some(framing) => break framing,
-                        None => received.extend_from_slice(pieces.next().unwrap()),
-                    }
-                };
-                received.extend(pieces.flatten());
-                let mark_bytes = if name.ends_with("eof") { 40 } else { 0 };
-                let mark = received.split_off(received.len() - mark_bytes);
-                assert!(received.starts_with(b"REDIS") || received.starts_with(b"VALKEY"));
-                let mut end =
-                    crate::sync::SnapshotEnd::new(framing, received.len() as u64).unwrap();
-                let ended = mark
-                    .chunks(piece_bytes)
-                    .chain([&[][..]])
-                    .map(|piece| end.feed(&mut Bytes::copy_from_slice(piece)).unwrap())
-                    .last();
-                assert_eq!(ended, Some(true), "{name}");
-            }
-        }
+    if let Some(position) = continued(line, snapshot) {
+        return Ok(HandshakeStep::Done(Start::FullResync(position)));
     }
-
-    #[test]
-    fn asks_for_the_byte_behind_what_it_has_and_adopts_a_new_replid() {
-        let config = HandshakeConfig {
-            from: Some(at(ID, 50)),
-            announce_ip: Some("10.0.0.1".into()),
-            ..config()
-        };
-        let four_ok = format!("+OK\r\n{MOSTLY_OK}");
-        for (name, answer, start) in [
-            ("before 4.0", "+CONTINUE\r\n*1", Start::Continue(at(ID, 50))),
-            (
-                "new history",
-                &*format!("+CONTINUE {NEW_ID}\r\n*1"),
-                Start::Continue(at(NEW_ID, 50)),
-            ),
-            (
-                "gone",
-                &*format!("+FULLRESYNC {NEW_ID} 99\r\n*1"),
-                Start::FullResync(at(NEW_ID, 99)),
-            ),
-        ] {
-            let (sent, found, rest) = talk(config.clone(), &[&four_ok, answer], 3);
-            assert!(
-                sent[0].contains("; REPLCONF ip-address 10.0.0.1; "),
-                "{name}"
-            );
-            assert_eq!(sent[1], format!("PSYNC {ID} 51"), "{name}");
-            assert_eq!((found, &rest[..]), (Ok(start), &b"*1"[..]), "{name}");
-        }
-    }
-
-    #[test]
-    fn authenticates_first_and_falls_back_where_there_are_no_users() {
-        let full = format!("+FULLRESYNC {ID} 0\r\n");
-        let no_users = "-ERR wrong number of arguments for 'auth' command\r\n";
-        for (name, user, answers, auth) in [
-            ("password", None, &["+OK\r\n"][..], &["AUTH s3cret"][..]),
-            ("user", Some("rep"), &["+OK\r\n"], &["AUTH rep s3cret"]),
-            (
-                "default user before 6.0",
-                Some("default"),
-                &[no_users, "+OK\r\n"],
-                &["AUTH default s3cret", "AUTH s3cret"],
-            ),
-            (
-                "none needed before 6.0",
-                None,
-                &["-ERR Client sent AUTH, but no password is set\r\n"],
-                &["AUTH s3cret"],
-            ),
-            (
-                "none needed",
-                None,
-                &[
-                    "-ERR AUTH <password> called without any password configured for the default user. \
-                   Are you sure your configuration is correct?\r\n",
-                ],
-                &["AUTH s3cret"],
-            ),
-        ] {
-            let answers: Vec<&str> = answers.iter().copied().chain([MOSTLY_OK, &full]).collect();
-            let (sent, start, _) = talk(with_password(user), &answers, 5);
-            assert_eq!(start, Ok(Start::FullResync(at(ID, 0))), "{name}");
-            let expected = auth.iter().copied().chain([REPLCONF, "PSYNC ? -1"]);
-            assert_eq!(sent, expected.collect::<Vec<_>>(), "{name}");
-        }
-        let (_, start, _) = talk(with_password(Some("rep")), &[no_users], 5);
-        assert_eq!(start, Err(ErrorKind::NoUsers));
-    }
-
-    #[test]
-    fn a_source_without_psync_is_asked_with_sync() {
-        let unknown = "-ERR unknown command 'PSYNC'\r\n";
-        let (sent, start, rest) = talk(config(), &[MOSTLY_OK, unknown, "\n\n$5818\r\n"], 1);
-        assert_eq!(sent, [REPLCONF, "PSYNC ? -1", "SYNC"]);
-        assert_eq!((start, &rest[..]), (Ok(Start::Sync), &b"$5818\r\n"[..]));
-        let neither = "-ERR unknown command 'SYNC'\r\n";
-        let (_, start, _) = talk(config(), &[MOSTLY_OK, unknown, neither], 1);
-        assert!(matches!(start, Err(ErrorKind::NoReplication { .. })));
-    }
-
-    #[test]
-    fn each_refusal_has_its_own_kind() {
-        let reply = String::from;
-        let denied = "DENIED Redis is running in protected mode because protected mode is enabled";
-        for (refused, kind) in [
-            ("NOAUTH Authentication required.", ErrorKind::NoAuth),
-            (denied, ErrorKind::ProtectedMode),
-            (
-                "LOADING Valkey is loading the dataset in memory",
-                ErrorKind::Loading,
-            ),
-            ("BUSY Redis is busy running a script.", ErrorKind::Busy),
-            ("ERR max number of clients reached", ErrorKind::MaxClients),
-            (
-                "MASTERDOWN Link with MASTER is down",
-                ErrorKind::NoMasterLink {
-                    reply: reply("MASTERDOWN Link with MASTER is down"),
-                },
-            ),
-        ] {
-            let line = format!("-{refused}\r\n");
-            let (_, early, _) = talk(config(), &[&line], 4);
-            assert_eq!(early, Err(kind.clone()), "to REPLCONF");
-            let (_, late, _) = talk(config(), &[MOSTLY_OK, &line], 4);
-            assert_eq!(late, Err(kind), "to PSYNC");
-        }
-        for (text, command) in [("replconf", 0), ("psync", 1)] {
-            let refused =
-                format!("-NOPERM User rep has no permissions to run the '{text}' command\r\n");
-            let answers = [[&*refused, ""], [MOSTLY_OK, &refused]][command];
-            let (_, found, _) = talk(config(), &answers, 4);
-            assert!(
-                matches!(found, Err(ErrorKind::NoPermission { command, .. }) if command == text),
-                "{found:?}"
-            );
-        }
-        for (text, waits) in [
-            (
-                "NOMASTERLINK Can't SYNC while not connected with my master",
-                true,
-            ),
-            ("ERR Can't SYNC while not connected with my master", true),
-            ("ERR BGSAVE failed, replication can't continue", true),
-            ("ERR SYNC and PSYNC are invalid with pending output", false),
-        ] {
-            let (_, found, _) = talk(config(), &[MOSTLY_OK, &format!("-{text}\r\n")], 4);
-            let kind = found.unwrap_err();
-            assert_eq!(
-                kind.recovery() == crate::sync::Recovery::Wait,
-                waits,
-                "{text}"
-            );
-            assert_eq!(kind.why(), format!("it said: {text}"));
-        }
-    }
-
-    #[test]
-    fn a_refused_password_never_shows() {
-        for refused in [
-            "-ERR invalid password\r\n",
-            "-WRONGPASS invalid username-password pair or user is disabled.\r\n",
-            "-ERR unknown command `AUTH`, with args beginning with: `s3cret`, \r\n",
-            "-ERR what is s3cret?\r\n",
-            "*2\r\n$4\r\nAUTH\r\n$6\r\ns3cret\r\n",
-        ] {
-            let (_, found, _) = talk(with_password(None), &[refused], 100);
-            let kind = found.unwrap_err();
-            let shown = format!("{kind} {kind:?} {} {}", kind.why(), kind.next());
-            assert!(!shown.contains("s3cret"), "{shown}");
-        }
-        let (_, found, _) = talk(with_password(None), &["-ERR invalid password\r\n"], 100);
-        assert!(matches!(found, Err(ErrorKind::WrongPassword { .. })));
-    }
-
-    #[test]
-    fn refuses_what_no_source_says() {
-        let no_id = "+FULLRESYNC ? 0\r\n";
-        let no_offset = format!("+FULLRESYNC {ID}\r\n");
-        let long = format!("+{}", "x".repeat(70_000));
-        for answers in [
-            &["HTTP/1.1 400 Bad Request\r\n"][..],
-            &["$3\r\nabc\r\n"],
-            &[&long],
-            &[MOSTLY_OK, no_id],
-            &[MOSTLY_OK, &no_offset],
-            &[MOSTLY_OK, "+RDBCHANNELSYNC 6\r\n"],
-            // Nothing to continue was asked for.
-            &[MOSTLY_OK, "+CONTINUE\r\n"],
-        ] {
-            let (_, found, _) = talk(config(), answers, 1000);
-            assert!(
-                matches!(found, Err(ErrorKind::Unexpected { .. })),
-                "{answers:?}: {found:?}"
-            );
-        }
+    match full_resync(line).is_some() || line::channel(line).is_some() {
+        true => Err(ErrorKind::StreamNotJoined),
+        false => Err(unexpected("PSYNC", line)),
     }
 }

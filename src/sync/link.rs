@@ -1,4 +1,9 @@
-//! A connection to the source: the handshake driven over it, then a reader and a writer.
+//! The link to the source: the handshake driven over a connection, or over two, then readers and a
+//! writer.
+
+#[cfg(test)]
+mod tests;
+mod wire;
 
 use std::{io, time::Duration};
 
@@ -9,13 +14,16 @@ use tokio::{
 };
 
 use super::{
-    Error, ErrorKind, Handshake, HandshakeConfig, HandshakeStep, Position, Recovery, ReplOffset,
+    Channel, ChannelHandshake, ChannelStart, ChannelStep, Error, ErrorKind, Handshake,
+    HandshakeConfig, HandshakeStep, Identity, Position, Recovery, ReplOffset, SnapshotChannel,
     SnapshotOptions, Start,
 };
 use crate::{
-    net::{Backoff, Connection, Endpoint, Secret, dial},
+    net::{Backoff, Connection, Endpoint},
     resp::Command,
 };
+
+use wire::Wire;
 
 /// Room for received bytes that is made at a time. Slices of it are what the stream's commands are
 /// made of, so one command in flight can hold as much.
@@ -35,15 +43,8 @@ const PAUSE_MAX: Duration = Duration::from_secs(5);
 pub struct LinkConfig {
     /// Where it listens.
     pub endpoint: Endpoint,
-    /// The ACL user; `None` is the default user.
-    pub user: Option<String>,
-    /// The password; `None` sends no AUTH.
-    pub password: Option<Secret>,
-    /// The address the source shall show for us; `None` leaves it to what it sees.
-    pub announce_ip: Option<String>,
-    /// The port the source shall show for us; nothing may listen there that a Sentinel could take
-    /// for a replica.
-    pub announce_port: u16,
+    /// Who we are there.
+    pub identity: Identity,
     /// How long opening a connection may take.
     pub connect_timeout: Duration,
     /// How long the source may be silent.
@@ -69,25 +70,53 @@ pub enum Notice {
     SnapshotPending,
     /// A password was given, and the source says that it needs none.
     PasswordUnused,
+    /// The snapshot comes over a connection of its own.
+    ChannelOpened,
+    /// The source wanted to send the snapshot over a connection of its own, and refused that; we ask
+    /// for it over one connection.
+    ChannelRefused {
+        /// Why.
+        kind: ErrorKind,
+    },
 }
 
-/// A connection over which the handshake succeeded.
+/// A connection over which the handshake succeeded, and a second one where the snapshot comes over
+/// one of its own.
 #[derive(Debug)]
 pub struct Link {
-    connection: Connection,
-    endpoint: Endpoint,
-    received: BytesMut,
-    source_timeout: Duration,
+    main: Wire,
+    snapshot: Option<Wire>,
+}
+
+/// A link that was taken apart.
+#[derive(Debug)]
+pub struct LinkParts {
+    /// Brings the stream, and the snapshot before it unless that has a reader of its own.
+    pub reader: LinkReader,
+    /// Acknowledges.
+    pub writer: LinkWriter,
+    /// Brings the snapshot where it comes over a connection of its own. The source closes that
+    /// behind it.
+    pub snapshot: Option<LinkReader>,
+}
+
+/// Why an attempt failed.
+enum Failed {
+    Main(Error),
+    /// Opening the second connection.
+    Channel(Error),
 }
 
 impl Link {
     /// Connects, shakes hands, and asks for the stream behind `from`, or for a full resync.
     ///
     /// What goes away by itself is waited out up to [`LinkConfig::retry_for`]. So is a source that
-    /// cannot be reached when there is a `from`, for then it was there before.
+    /// cannot be reached when there is a `from`, for then it was there before. A source that refuses
+    /// the second connection which it has asked for is asked for a snapshot over one, unless two are
+    /// demanded.
     ///
     /// The source may answer with a full resync although `from` was given. It may be dropped midway;
-    /// the connection is closed then, which can cost the source a snapshot.
+    /// the connections are closed then, which can cost the source a snapshot.
     ///
     /// # Errors
     /// The last error of the last attempt.
@@ -98,10 +127,19 @@ impl Link {
     ) -> Result<(Link, Start), Error> {
         let deadline = Instant::now() + config.retry_for;
         let mut backoff = Backoff::new(PAUSE_MIN, PAUSE_MAX);
+        let mut options = config.snapshot;
         loop {
-            let error = match Link::attempt(config, from, notice).await {
+            let error = match Link::attempt(config, options, from, notice).await {
                 Ok(opened) => return Ok(opened),
-                Err(error) => error,
+                Err(Failed::Channel(error))
+                    if options.channel == SnapshotChannel::Auto
+                        && error.kind.recovery() == Recovery::Never =>
+                {
+                    notice(Notice::ChannelRefused { kind: error.kind });
+                    options.channel = SnapshotChannel::Off;
+                    continue;
+                }
+                Err(Failed::Main(error) | Failed::Channel(error)) => error,
             };
             let again = match error.kind.recovery() {
                 Recovery::Never => false,
@@ -123,88 +161,89 @@ impl Link {
 
     async fn attempt(
         config: &LinkConfig,
+        options: SnapshotOptions,
         from: Option<Position>,
         notice: &mut (dyn FnMut(Notice) + Send),
-    ) -> Result<(Link, Start), Error> {
-        let connection = dial(&config.endpoint, config.connect_timeout)
-            .await
-            .map_err(|error| unreachable(&config.endpoint, error))?;
-        let mut link = Link {
-            connection,
-            endpoint: config.endpoint.clone(),
-            received: BytesMut::new(),
-            source_timeout: config.source_timeout,
-        };
-        let start = link.shake_hands(config, from, notice).await?;
-        Ok((link, start))
-    }
-
-    async fn shake_hands(
-        &mut self,
-        config: &LinkConfig,
-        from: Option<Position>,
-        notice: &mut (dyn FnMut(Notice) + Send),
-    ) -> Result<Start, Error> {
+    ) -> Result<(Link, Start), Failed> {
+        let mut main = Wire::open(config).await.map_err(Failed::Main)?;
+        let mut snapshot = None;
         let mut handshake = Handshake::new(HandshakeConfig {
-            user: config.user.clone(),
-            password: config.password.clone(),
-            announce_ip: config.announce_ip.clone(),
-            announce_port: config.announce_port,
+            identity: config.identity.clone(),
             from,
-            snapshot: config.snapshot,
+            snapshot: options,
         });
-        let mut pending_told = false;
+        let mut pending = Pending::default();
         loop {
-            let step = handshake
-                .advance(&mut self.received)
-                .map_err(|kind| Error::new(&self.endpoint, kind))?;
-            if !pending_told && handshake.keepalives() > 0 {
-                notice(Notice::SnapshotPending);
-                pending_told = true;
-            }
-            match step {
-                HandshakeStep::Send(bytes) => {
-                    let sent = self.connection.write_all(&bytes).await;
-                    sent.map_err(|error| broken(&self.endpoint, error))?;
+            let step = handshake.advance(&mut main.received);
+            pending.note(handshake.keepalives(), notice);
+            match step.map_err(|kind| Failed::Main(main.error(kind)))? {
+                HandshakeStep::Send(bytes) => main.send(&bytes).await.map_err(Failed::Main)?,
+                HandshakeStep::NeedMore => main.receive().await.map_err(Failed::Main)?,
+                HandshakeStep::OpenChannel(channel) => {
+                    let opened = open_channel(config, options, channel, notice).await;
+                    let (wire, start) = opened.map_err(Failed::Channel)?;
+                    snapshot = Some(wire);
+                    handshake.channel_begun(start);
                 }
-                HandshakeStep::NeedMore => self.receive_in_handshake().await?,
                 HandshakeStep::Done(start) => {
                     if handshake.password_unused() {
                         notice(Notice::PasswordUnused);
                     }
-                    return Ok(start);
+                    if snapshot.is_some() {
+                        notice(Notice::ChannelOpened);
+                    }
+                    return Ok((Link { main, snapshot }, start));
                 }
             }
         }
     }
 
-    async fn receive_in_handshake(&mut self) -> Result<(), Error> {
-        let read = self.connection.read_buf(&mut self.received);
-        match timeout(self.source_timeout, read).await {
-            Ok(Ok(0)) => Err(Error::new(&self.endpoint, ErrorKind::ClosedInHandshake)),
-            Ok(Ok(_)) => Ok(()),
-            Ok(Err(error)) => Err(broken(&self.endpoint, error)),
-            Err(_) => {
-                let kind = ErrorKind::Silent(self.source_timeout);
-                Err(Error::new(&self.endpoint, kind))
-            }
+    /// Takes the link apart; the readers begin with what had arrived behind the handshakes.
+    pub fn into_parts(self) -> LinkParts {
+        let (reader, writer) = self.main.into_halves();
+        LinkParts {
+            reader,
+            writer,
+            // Nothing is said over it any more.
+            snapshot: self.snapshot.map(|wire| wire.into_halves().0),
         }
     }
+}
 
-    /// Takes the link apart; the reader begins with what had arrived behind the handshake.
-    pub fn into_parts(self) -> (LinkReader, LinkWriter) {
-        let (read, write) = tokio::io::split(self.connection);
-        let reader = LinkReader {
-            read,
-            endpoint: self.endpoint.clone(),
-            received: self.received,
-            source_timeout: self.source_timeout,
-        };
-        let writer = LinkWriter {
-            write,
-            endpoint: self.endpoint,
-        };
-        (reader, writer)
+/// Opens the second connection, up to where its snapshot begins.
+async fn open_channel(
+    config: &LinkConfig,
+    options: SnapshotOptions,
+    channel: Channel,
+    notice: &mut (dyn FnMut(Notice) + Send),
+) -> Result<(Wire, ChannelStart), Error> {
+    let mut wire = Wire::open(config).await?;
+    let identity = config.identity.clone();
+    let mut handshake = ChannelHandshake::new(identity, channel, options.rdb_no_compress);
+    let mut pending = Pending::default();
+    loop {
+        let step = handshake.advance(&mut wire.received);
+        pending.note(handshake.keepalives(), notice);
+        match step.map_err(|kind| wire.error(kind))? {
+            ChannelStep::Send(bytes) => wire.send(&bytes).await?,
+            ChannelStep::NeedMore => wire.receive().await?,
+            ChannelStep::Done(start) => return Ok((wire, start)),
+        }
+    }
+}
+
+/// Whether it was told that the snapshot is pending.
+#[derive(Default)]
+struct Pending {
+    told: bool,
+}
+
+impl Pending {
+    fn note(&mut self, keepalives: u64, notice: &mut (dyn FnMut(Notice) + Send)) {
+        if !self.told && keepalives > 0 {
+            notice(Notice::SnapshotPending);
+            self.told = true;
+        }
     }
 }
 
@@ -279,167 +318,5 @@ impl LinkWriter {
         Command::of([&b"REPLCONF"[..], b"ACK", offset.as_bytes()]).encode(&mut bytes);
         let sent = self.write.write_all(&bytes).await;
         sent.map_err(|error| broken(&self.endpoint, error))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use tokio::net::{TcpListener, TcpStream};
-
-    use super::*;
-
-    const FULL: &[u8] = b"+FULLRESYNC f1201b72a276aa8b04f1f574320a89b9e3b67da5 7\r\n\n$EOF:rest";
-
-    fn config(port: u16) -> LinkConfig {
-        LinkConfig {
-            endpoint: Endpoint::Tcp {
-                host: "127.0.0.1".into(),
-                port,
-            },
-            user: None,
-            password: None,
-            announce_ip: None,
-            announce_port: 0,
-            connect_timeout: Duration::from_secs(5),
-            source_timeout: Duration::from_millis(300),
-            retry_for: Duration::from_secs(20),
-            snapshot: SnapshotOptions {
-                rdb_no_compress: true,
-                rdb_only: false,
-            },
-        }
-    }
-
-    async fn listen() -> (TcpListener, LinkConfig) {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let port = listener.local_addr().unwrap().port();
-        (listener, config(port))
-    }
-
-    /// Takes a connection and answers the REPLCONFs, then PSYNC with `answer`.
-    async fn answer(listener: &TcpListener, answer: &[u8]) -> TcpStream {
-        let (mut peer, _) = listener.accept().await.unwrap();
-        hear(&mut peer, b"rdb-no-compress\r\n$1\r\n1\r\n").await;
-        peer.write_all(b"+OK\r\n+OK\r\n-ERR no\r\n-ERR no\r\n")
-            .await
-            .unwrap();
-        hear(&mut peer, b"PSYNC\r\n$1\r\n?\r\n$2\r\n-1\r\n").await;
-        peer.write_all(answer).await.unwrap();
-        peer
-    }
-
-    async fn hear(peer: &mut TcpStream, ending: &[u8]) {
-        let mut heard = Vec::new();
-        while !heard.ends_with(ending) {
-            assert_ne!(peer.read_buf(&mut heard).await.unwrap(), 0);
-        }
-    }
-
-    fn run<T>(test: impl Future<Output = T>) -> T {
-        tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .unwrap()
-            .block_on(test)
-    }
-
-    #[test]
-    fn a_link_can_be_opened_by_a_spawned_task() {
-        fn assert_send<T: Send>(_: T) {}
-        assert_send(Link::open(&config(1), None, &mut |_| {}));
-    }
-
-    #[test]
-    fn what_arrives_behind_the_handshake_is_read_first() {
-        run(async {
-            let (listener, config) = listen().await;
-            let mut notices = Vec::new();
-            let mut notice = |said| notices.push(said);
-            let newline_first = [b"\n", FULL].concat();
-            let (opened, mut peer) = tokio::join!(
-                Link::open(&config, None, &mut notice),
-                answer(&listener, &newline_first)
-            );
-            let (link, start) = opened.unwrap();
-            assert!(matches!(start, Start::FullResync(at) if at.offset.get() == 7));
-            let (mut reader, mut writer) = link.into_parts();
-            let mut read = Vec::new();
-            while read.len() < 10 {
-                read.extend_from_slice(&reader.read().await.unwrap().unwrap());
-            }
-            assert_eq!(read, b"\n$EOF:rest");
-            writer.ack(ReplOffset::new(7)).await.unwrap();
-            hear(
-                &mut peer,
-                b"*3\r\n$8\r\nREPLCONF\r\n$3\r\nACK\r\n$1\r\n7\r\n",
-            )
-            .await;
-            let silent = reader.read().await.unwrap_err();
-            assert_eq!(silent.kind, ErrorKind::Silent(config.source_timeout));
-            drop(peer);
-            assert_eq!(reader.read().await.unwrap(), None);
-            assert_eq!(notices, [Notice::SnapshotPending]);
-        });
-    }
-
-    #[test]
-    fn a_source_that_loads_is_waited_for() {
-        run(async {
-            let (listener, config) = listen().await;
-            let mut notices = Vec::new();
-            let mut notice = |said| notices.push(said);
-            let peers = async {
-                let loading = b"-LOADING Redis is loading the dataset in memory\r\n";
-                let first = answer(&listener, loading).await;
-                (first, answer(&listener, FULL).await)
-            };
-            let (opened, _peers) = tokio::join!(Link::open(&config, None, &mut notice), peers);
-            assert!(opened.is_ok());
-            let [Notice::Waiting { kind, pause }] = &notices[..] else {
-                panic!("{notices:?}");
-            };
-            assert_eq!(*kind, ErrorKind::Loading);
-            assert!(*pause <= PAUSE_MIN);
-        });
-    }
-
-    #[test]
-    fn waiting_ends_and_the_last_reason_is_the_error() {
-        run(async {
-            let (listener, mut config) = listen().await;
-            config.retry_for = Duration::from_millis(250);
-            let peers = async {
-                loop {
-                    answer(&listener, b"-BUSY Redis is busy\r\n").await;
-                }
-            };
-            let mut waits = 0;
-            let mut notice = |_| waits += 1;
-            let opened = tokio::select! {
-                opened = Link::open(&config, None, &mut notice) => opened,
-                () = peers => unreachable!("it answers for ever"),
-            };
-            assert_eq!(opened.unwrap_err().kind, ErrorKind::Busy);
-            assert!(waits >= 2, "{waits}");
-        });
-    }
-
-    #[test]
-    fn a_source_that_closes_or_is_silent_in_the_handshake_is_named() {
-        run(async {
-            let (listener, config) = listen().await;
-            let mut notice = |_| {};
-            let (opened, ()) = tokio::join!(Link::open(&config, None, &mut notice), async {
-                let mut peer = listener.accept().await.unwrap().0;
-                hear(&mut peer, b"$1\r\n1\r\n").await;
-            });
-            assert_eq!(opened.unwrap_err().kind, ErrorKind::ClosedInHandshake);
-            let (opened, _peer) =
-                tokio::join!(Link::open(&config, None, &mut notice), listener.accept());
-            let error = opened.unwrap_err();
-            assert_eq!(error.kind, ErrorKind::Silent(config.source_timeout));
-            let named = format!("source {} was silent for 300ms", config.endpoint);
-            assert_eq!(error.to_string(), named);
-        });
     }
 }

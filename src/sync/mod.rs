@@ -33,8 +33,11 @@ mod transfer;
 pub use ack::AckSchedule;
 pub use backlog::{Backlog, Gap};
 pub use error::{Error, ErrorKind, Recovery};
-pub use handshake::{Handshake, HandshakeConfig, HandshakeStep, SnapshotOptions, Start};
-pub use link::{Link, LinkConfig, LinkReader, LinkWriter, Notice};
+pub use handshake::{
+    Channel, ChannelHandshake, ChannelStart, ChannelStep, Handshake, HandshakeConfig,
+    HandshakeStep, Identity, SnapshotChannel, SnapshotOptions, Start,
+};
+pub use link::{Link, LinkConfig, LinkParts, LinkReader, LinkWriter, Notice};
 pub use position::{Position, ReplOffset, Replid, ReplidError};
 pub use side::{Side, SideError};
 pub use stream::{Resumable, StreamDecoder, StreamItem};

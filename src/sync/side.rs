@@ -94,6 +94,26 @@ impl Side {
         Some(unix_ms(seconds, micros))
     }
 
+    /// Whether the source is set up to send snapshots over a connection of their own; `None` when
+    /// its configuration may not be read.
+    pub async fn offers_channel(&mut self) -> Option<bool> {
+        let diskless = self.is_yes("repl-diskless-sync").await?;
+        let redis = self.is_yes("repl-rdb-channel").await?;
+        let valkey = self.is_yes("dual-channel-replication-enabled").await?;
+        Some(diskless && (redis || valkey))
+    }
+
+    /// Whether a setting of the source's configuration is on; one that it does not know is not.
+    async fn is_yes(&mut self, name: &str) -> Option<bool> {
+        let connection = self.connection.as_mut()?;
+        let answer: RedisResult<Vec<(String, String)>> = redis::cmd("CONFIG")
+            .arg("GET")
+            .arg(name)
+            .query_async(connection)
+            .await;
+        Some(answer.ok()?.iter().any(|(_, value)| value == "yes"))
+    }
+
     async fn info(&mut self, section: &str) -> Result<String, SideError> {
         let connection = match &mut self.connection {
             Some(connection) => connection,

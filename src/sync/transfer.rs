@@ -22,7 +22,10 @@ use nom::{
     sequence::preceded,
 };
 
-use super::{ErrorKind, handshake};
+use super::{
+    ErrorKind,
+    handshake::refusal::{refusal, unexpected as unexpected_to},
+};
 
 /// The longest line that is taken, in bytes; a refusal may stand where the framing should.
 const LINE_BYTES_MAX: usize = 1024;
@@ -90,7 +93,7 @@ impl Transfer {
 }
 
 fn unexpected(found: &[u8]) -> ErrorKind {
-    handshake::unexpected("the snapshot's length", found)
+    unexpected_to("the snapshot's length", found)
 }
 
 /// Reads `$<length>` or `$EOF:<mark>`, the CR included.
@@ -99,7 +102,7 @@ fn read_framing(line: &[u8]) -> Result<Framing, ErrorKind> {
         return Err(unexpected(line));
     };
     if let Some(text) = line.strip_prefix(b"-") {
-        return Err(handshake::refusal("psync", text));
+        return Err(refusal("psync", text));
     }
     framing(line)
         .map(|(_, framing)| framing)

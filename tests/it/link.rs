@@ -10,9 +10,9 @@ use keyferry::{
     net::{Endpoint, Secret},
     resp::Limits,
     sync::{
-        AckSchedule, Error, ErrorKind, Framing, Link, LinkConfig, LinkReader, LinkWriter, Notice,
-        Position, ReplOffset, Resumable, SnapshotEnd, SnapshotOptions, Start, StreamDecoder,
-        StreamItem, Transfer,
+        AckSchedule, Error, ErrorKind, Framing, Identity, Link, LinkConfig, LinkParts, LinkReader,
+        LinkWriter, Notice, Position, ReplOffset, Resumable, SnapshotChannel, SnapshotEnd,
+        SnapshotOptions, Start, StreamDecoder, StreamItem, Transfer,
     },
 };
 
@@ -30,18 +30,30 @@ fn config(port: u16) -> LinkConfig {
             host: "127.0.0.1".into(),
             port,
         },
-        user: None,
-        password: None,
-        announce_ip: None,
-        announce_port: ANNOUNCED_PORT,
+        identity: Identity {
+            user: None,
+            password: None,
+            announce_ip: None,
+            announce_port: ANNOUNCED_PORT,
+        },
         connect_timeout: Duration::from_secs(5),
         source_timeout: Duration::from_secs(30),
         retry_for: Duration::ZERO,
         snapshot: SnapshotOptions {
             rdb_no_compress: true,
             rdb_only: false,
+            channel: SnapshotChannel::Off,
         },
     }
+}
+
+fn logging_in(config: LinkConfig, user: Option<&str>, password: &str) -> LinkConfig {
+    let identity = Identity {
+        user: user.map(str::to_owned),
+        password: Some(Secret::new(password)),
+        ..config.identity
+    };
+    LinkConfig { identity, ..config }
 }
 
 fn run<T>(test: impl Future<Output = T>) -> T {
@@ -101,7 +113,7 @@ struct Replica {
 
 impl Replica {
     fn new(link: Link, at: Resumable, acks: AckSchedule, first: Bytes) -> Replica {
-        let (reader, writer) = link.into_parts();
+        let LinkParts { reader, writer, .. } = link.into_parts();
         let mut stream = StreamDecoder::new(at.offset, at.db, Limits::default());
         stream.feed(first);
         Replica {
@@ -277,11 +289,8 @@ fn a_password_is_asked_for_and_checked() {
         let config = config(server.port());
         run(async {
             assert_eq!(refusal(&config).await, ErrorKind::NoAuth, "{version}");
-            let with = |user: Option<&str>, password: &str| LinkConfig {
-                user: user.map(str::to_owned),
-                password: Some(Secret::new(password)),
-                ..config.clone()
-            };
+            let with =
+                |user: Option<&str>, password: &str| logging_in(config.clone(), user, password);
             let error = open(&with(None, "wr0ng"), None).await.unwrap_err();
             assert!(
                 matches!(error.kind, ErrorKind::WrongPassword { .. }),
@@ -310,11 +319,7 @@ fn a_user_needs_two_permissions_and_the_missing_one_is_named() {
                 ("no-psync", Some("psync")),
                 ("no-replconf", Some("replconf")),
             ] {
-                let config = LinkConfig {
-                    user: Some(user.into()),
-                    password: Some(Secret::new("pw")),
-                    ..config(server.port())
-                };
+                let config = logging_in(config(server.port()), Some(user), "pw");
                 match (open(&config, None).await, missing) {
                     (Ok(_), None) => {}
                     (Err(error), Some(missing)) => {
@@ -333,10 +338,7 @@ fn a_user_needs_two_permissions_and_the_missing_one_is_named() {
 fn a_password_that_is_not_needed_is_noticed_and_no_harm() {
     for version in Version::available() {
         let server = Server::of(version).start();
-        let config = LinkConfig {
-            password: Some(Secret::new("pw")),
-            ..config(server.port())
-        };
+        let config = logging_in(config(server.port()), None, "pw");
         let mut notices = Vec::new();
         let mut notice = |said| notices.push(said);
         let opened = run(Link::open(&config, None, &mut notice));
@@ -412,8 +414,8 @@ fn sync_is_the_way_out_where_psync_is_blocked() {
         run(async {
             let (link, start) = open(&config(server.port()), None).await.unwrap();
             assert_eq!(start, Start::Sync, "{version}");
-            let (mut reader, _writer) = link.into_parts();
-            read_snapshot(&mut reader).await;
+            let mut parts = link.into_parts();
+            read_snapshot(&mut parts.reader).await;
         });
         let server = Server::of(version)
             .config("rename-command PSYNC \"\"")
@@ -438,7 +440,11 @@ fn a_refused_port_and_a_killed_source_are_told_apart() {
     run(async {
         let config = self::config(server.port());
         let (link, _) = open(&config, None).await.unwrap();
-        let (mut reader, _writer) = link.into_parts();
+        let LinkParts {
+            mut reader,
+            writer: _writer,
+            ..
+        } = link.into_parts();
         read_snapshot(&mut reader).await;
         server.kill();
         let end = reader.read().await;

@@ -14,9 +14,11 @@ mod support;
 
 mod analyze;
 mod backup;
+mod channel;
 mod conflicts;
 mod cost;
 mod daemon;
+mod damaged;
 mod expiry;
 mod faults;
 mod harness;

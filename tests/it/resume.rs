@@ -4,81 +4,17 @@
 use std::{thread, time::Duration};
 
 use crate::support::{
-    dataset::Dataset,
+    client::{number, text},
     keyferry::{Finished, Keyferry},
     migration::wait_until_confirmed,
     oracle::Oracle,
-    proxy::Proxy,
+    proxy::{Fault, Proxy},
     random::Random,
+    scene::{SOON, Scene, snapshots_of, sync},
     server::{Server, wait_for},
     version::Version,
-    writer::{Load, Writer},
+    writer::Load,
 };
-
-const SOON: Duration = Duration::from_secs(60);
-
-/// A source that keeps what is written while nobody reads, and one seed for everything.
-struct Scene {
-    source: Server,
-    target: Server,
-    seed: u64,
-}
-
-impl Scene {
-    fn between(source: &str, target: &str) -> Scene {
-        let seed = Random::seed_of_this_run();
-        let source = Server::of(Version::named(source))
-            .config("repl-backlog-size 128mb")
-            .config("repl-diskless-sync-delay 0")
-            .start();
-        let target = Server::of(Version::named(target)).start();
-        let scene = Scene {
-            source,
-            target,
-            seed,
-        };
-        let theirs = scene.target.version();
-        Dataset::seeded(seed).for_target(theirs).load(&scene.source);
-        scene
-    }
-
-    fn write(&self) -> Writer {
-        let mut load = Load::seeded(self.seed).for_target(self.target.version());
-        load.operations_per_second = Some(3000);
-        load.start(&self.source)
-    }
-
-    fn sync(&self, args: &[&str]) -> Keyferry {
-        sync(&self.source.url(), &self.target.url(), args)
-    }
-
-    fn snapshots(&self) -> u64 {
-        snapshots_of(&self.source)
-    }
-
-    /// Ends the writing, waits until all of it is on the target, stops, and compares.
-    fn finish(&self, writer: Writer, mut keyferry: Keyferry) -> Finished {
-        writer.stop();
-        wait_until_confirmed(&self.source, &mut keyferry);
-        keyferry.signal("TERM");
-        let finished = keyferry.wait(SOON);
-        finished.assert_code(0);
-        Oracle::between(&self.source, &self.target).assert_equal(&self.source, &self.target);
-        finished
-    }
-}
-
-fn sync(source: &str, target: &str, args: &[&str]) -> Keyferry {
-    let mut all = vec!["sync", "--source", source, "--target", target, "--json"];
-    all.extend(args);
-    Keyferry::start(&all, &[])
-}
-
-/// How many full resyncs a server has answered.
-fn snapshots_of(source: &Server) -> u64 {
-    let count = source.client().info("stats", "sync_full").unwrap();
-    count.trim().parse().unwrap()
-}
 
 #[test]
 fn kills_at_any_moment_lose_nothing_and_apply_nothing_twice() {
@@ -186,6 +122,95 @@ fn a_checkpoint_that_is_dropped_begins_anew() {
     let again = scene.sync(&["--checkpoint-name", "one"]).wait(SOON);
     again.assert_code(2);
     assert!(again.stderr.contains("is not empty"), "{}", again.stderr);
+}
+
+/// What `keyferry checkpoint drop` says about the migration called `one`.
+fn drop_checkpoint(target: &Server, more: &[&str]) -> Finished {
+    let url = target.url();
+    let mut args = vec!["checkpoint", "drop", "one", "--target", &url];
+    args.extend(more);
+    Keyferry::run(&args, SOON)
+}
+
+#[test]
+fn a_checkpoint_is_not_dropped_under_a_run_unless_that_is_forced() {
+    let scene = Scene::between("redis-7.0", "redis-7.0");
+    let writer = scene.write();
+    let mut keyferry = scene.sync(&["--checkpoint-name", "one"]);
+    keyferry.wait_for_stderr("following", SOON);
+    let refused = drop_checkpoint(&scene.target, &[]);
+    refused.assert_code(2);
+    for said in ["is running", "from 127.0.0.1:", "--force"] {
+        assert!(refused.stderr.contains(said), "{}", refused.stderr);
+    }
+    let offset = || {
+        let offset = command!["HGET", "keyferry:checkpoint:one", "offset"];
+        text(&scene.target.client().run(offset))
+    };
+    let before = offset();
+    wait_for("the run to go on", SOON, || offset() != before);
+
+    drop_checkpoint(&scene.target, &["--force"]).assert_code(0);
+    assert_ended_by_the_drop(&scene.target, keyferry);
+    writer.stop();
+}
+
+#[test]
+fn a_checkpoint_that_is_dropped_where_nobody_may_be_shut_out_is_not_written_again() {
+    let seed = Random::seed_of_this_run();
+    let source = Server::start("redis-7.0");
+    let target = Server::of(Version::named("redis-7.0"))
+        .user(
+            "mover",
+            "words",
+            "~* &* +@all -client|list -client|kill -client|setname",
+        )
+        .start();
+    let url = format!("redis://mover:words@{}", target.address());
+    let writer = Load::seeded(seed)
+        .for_target(target.version())
+        .start(&source);
+    let mut keyferry = sync(&source.url(), &url, &["--checkpoint-name", "one"]);
+    keyferry.wait_for_stderr("following", SOON);
+    // Nothing tells that somebody writes; the next transaction finds out.
+    drop_checkpoint(&target, &[]).assert_code(0);
+    assert_ended_by_the_drop(&target, keyferry);
+    writer.stop();
+}
+
+#[test]
+fn a_checkpoint_that_is_dropped_within_the_snapshot_ends_it() {
+    let source = Server::start("redis-7.0");
+    let target = Server::start("redis-7.0");
+    let fill = "for i=1,60000 do redis.call('SET','key:'..i,string.rep('x',100),'EX',600) end";
+    source.client().run(command!["EVAL", fill, "0"]);
+    let proxy = Proxy::before(&source);
+    proxy.set_after(b"REDIS00", Fault::Delay(Duration::from_millis(50)));
+    let keyferry = sync(&proxy.url(), &target.url(), &["--checkpoint-name", "one"]);
+    wait_for("a part of the snapshot", SOON, || target.keys() > 1000);
+    drop_checkpoint(&target, &[]).assert_code(2);
+    let dropped = drop_checkpoint(&target, &["--force"]);
+    dropped.assert_code(0);
+    assert!(
+        dropped.stdout.contains("held expiries"),
+        "{}",
+        dropped.stdout
+    );
+    assert_ended_by_the_drop(&target, keyferry);
+}
+
+/// The run ends with 4, says why, and has not written the checkpoint once more. Nobody knows of its
+/// held expiries any more, so none is left.
+fn assert_ended_by_the_drop(target: &Server, keyferry: Keyferry) {
+    let ended = keyferry.wait(SOON);
+    ended.assert_code(4);
+    assert!(ended.stderr.contains("was dropped"), "{}", ended.stderr);
+    let left = command!["KEYS", "*keyferry:checkpoint*"];
+    let mut client = target.client();
+    assert_eq!(client.run(left), redis::Value::Array(Vec::new()));
+    let held = "local held = 0 for _, key in ipairs(redis.call('KEYS', '*')) do \
+                if redis.call('PTTL', key) > 2^46 then held = held + 1 end end return held";
+    assert_eq!(number(&client.run(command!["EVAL", held, "0"])), 0);
 }
 
 #[test]
@@ -370,10 +395,7 @@ fn what_an_interrupted_snapshot_wrote_is_removed_and_nothing_else() {
     let fill = "for i=1,60000 do redis.call('SET','key:'..i,string.rep('x',100)) end";
     source.client().run(command!["EVAL", fill, "0"]);
     let proxy = Proxy::before(&source);
-    proxy.set_after(
-        b"REDIS00",
-        crate::support::proxy::Fault::Delay(Duration::from_millis(100)),
-    );
+    proxy.set_after(b"REDIS00", Fault::Delay(Duration::from_millis(100)));
     let args = ["--checkpoint-name", "interrupted"];
     let mut keyferry = sync(&proxy.url(), &target.url(), &args);
     wait_for("a part of the snapshot", SOON, || target.keys() > 1000);
@@ -400,7 +422,7 @@ fn what_an_interrupted_snapshot_wrote_is_removed_and_nothing_else() {
     let mut client = target.client();
     let mut keys = crate::support::client::items(&client.run(command!["KEYS", "*"]))
         .iter()
-        .map(crate::support::client::text)
+        .map(text)
         .collect::<Vec<_>>();
     keys.sort();
     assert_eq!(keys, ["new", "theirs"]);

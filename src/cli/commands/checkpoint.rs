@@ -1,12 +1,15 @@
 //! `keyferry checkpoint`: what unfinished migrations have left on a target.
 
-use clap::{Arg, ArgMatches, Command};
+use clap::{Arg, ArgAction, ArgMatches, Command};
 
 use crate::{
     cli::{Exit, args, columns::columns, diagnostics::Diagnostic, output},
     config::{Settings, Talk, TargetConfig},
     keyspace::Escaped,
-    sink::{Admin, Checkpoint, CheckpointError, CheckpointPhase, Listed},
+    sink::{
+        Admin, Checkpoint, CheckpointError, CheckpointPhase, Due, Error, Listed, Release,
+        ReleaseStep, WritingConnection,
+    },
 };
 
 /// The settings that its verbs have as flags.
@@ -24,6 +27,12 @@ pub(in crate::cli) fn command() -> Command {
         .value_name("NAME")
         .required(true)
         .help("The name of the migration, as `checkpoint list` shows it");
+    let force = Arg::new("force")
+        .long("force")
+        .action(ArgAction::SetTrue)
+        .help(
+            "Drop it although a keyferry writes for the migration; that one ends with exit code 4",
+        );
     Command::new("checkpoint")
         .about("Show or remove what unfinished migrations have left on a target")
         .subcommand_required(true)
@@ -36,7 +45,8 @@ pub(in crate::cli) fn command() -> Command {
         .subcommand(args::with_some_settings(
             Command::new("drop")
                 .about("Remove a checkpoint: the next run of that migration begins anew")
-                .arg(name),
+                .arg(name)
+                .arg(force),
             SETTINGS,
         ))
 }
@@ -59,7 +69,10 @@ pub(in crate::cli) fn run(
             .map_err(failed)?;
         let listed = admin.checkpoints().await.map_err(failed)?;
         match (verb, matches.try_get_one::<String>("name").ok().flatten()) {
-            ("drop", Some(name)) => drop_one(&mut admin, &listed, name).await,
+            ("drop", Some(name)) => {
+                let forced = matches.get_flag("force");
+                drop_one(&mut admin, &listed, name, forced).await
+            }
             _ => list(&listed, talk.json),
         }
     })
@@ -131,15 +144,54 @@ fn as_json((name, found): &Listed) -> serde_json::Value {
     object.into()
 }
 
-async fn drop_one(admin: &mut Admin, listed: &[Listed], name: &str) -> Result<Exit, Diagnostic> {
-    if !listed.iter().any(|(found, _)| found == name) {
+/// Drops a checkpoint for which nobody writes, or whose writers may be shut out. Expiries that are
+/// held get their true time: no later run would know of them.
+async fn drop_one(
+    admin: &mut Admin,
+    listed: &[Listed],
+    name: &str,
+    forced: bool,
+) -> Result<Exit, Diagnostic> {
+    let Some((_, found)) = listed.iter().find(|(found, _)| found == name) else {
         return Err(Diagnostic::usage(
             &format!("there is no checkpoint called {name}"),
             "the target holds none of that name",
             "see the names with keyferry checkpoint list",
         ));
+    };
+    if !forced {
+        let writing = admin.writing_connections(name).await.map_err(failed)?;
+        if let Some(writer) = writing.unwrap_or_default().first() {
+            return Err(in_use(name, writer));
+        }
     }
-    admin.remove_checkpoint(name).await.map_err(failed)?;
-    output::print(format!("removed the checkpoint {name}\n").as_bytes())?;
+    admin.shut_out_all(name).await.map_err(failed)?;
+    let mut said = format!("removed the checkpoint {name}\n");
+    if matches!(found, Ok(Some(checkpoint)) if may_hold(checkpoint)) {
+        let released = release(admin).await.map_err(failed)?;
+        said.push_str(&format!("released {released} held expiries\n"));
+    }
+    admin.drop_checkpoint(name).await.map_err(failed)?;
+    output::print(said.as_bytes())?;
     Ok(Exit::Success)
+}
+
+fn in_use(name: &str, writer: &WritingConnection) -> Diagnostic {
+    Diagnostic::usage(
+        &format!("the migration {name} is running"),
+        &format!("a keyferry writes for it, from {}", writer.address),
+        "stop that one first; or add --force: it then ends with exit code 4",
+    )
+}
+
+/// Whether there may be expiries that are held: a snapshot does not say so before its end.
+fn may_hold(checkpoint: &Checkpoint) -> bool {
+    checkpoint.held || checkpoint.phase == CheckpointPhase::Snapshot
+}
+
+async fn release(admin: &mut Admin) -> Result<u64, Error> {
+    let target = admin.probe().await?;
+    let mut release = Release::new(&target, true);
+    while release.page(admin, Due::All).await? == ReleaseStep::More {}
+    Ok(release.released())
 }

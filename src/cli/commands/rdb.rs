@@ -24,7 +24,7 @@ use crate::{
     keyspace::UnixMs,
     pipeline,
     rdb::Limits,
-    sync::{LinkConfig, Notice, SnapshotOptions},
+    sync::{LinkConfig, SnapshotChannel, SnapshotOptions},
     telemetry,
 };
 
@@ -140,7 +140,7 @@ impl<'a> Task<'a> {
     ) -> Result<T, Diagnostic> {
         let filter = self.filter()?;
         self.block_on(async {
-            let feed = Feed::open(input, &mut tell).await?;
+            let feed = Feed::open(input, &mut |notice| pipeline::log_notice(&notice)).await?;
             let display = self.show(&feed);
             let mut reader = Reader::new(feed, filter, limits);
             if args::rdb::newer_versions(self.matches) {
@@ -187,7 +187,10 @@ impl<'a> Task<'a> {
 
     /// Joins the source of the settings, which sends its snapshot as it would save it.
     async fn source(&self) -> Result<Feed, Diagnostic> {
-        Ok(Feed::source(&self.link(false)?, &mut tell).await?)
+        Ok(Feed::source(&self.link(false)?, &mut |notice| {
+            pipeline::log_notice(&notice)
+        })
+        .await?)
     }
 
     fn link(&self, fast: bool) -> Result<LinkConfig, ConfigError> {
@@ -196,6 +199,7 @@ impl<'a> Task<'a> {
         let snapshot = SnapshotOptions {
             rdb_no_compress: fast,
             rdb_only: true,
+            channel: SnapshotChannel::Off,
         };
         Ok(pipeline::link_config(&source, snapshot))
     }
@@ -207,19 +211,6 @@ async fn stop_then_exit(mut signals: Signals, stopper: oneshot::Sender<&'static 
     let _ = stopper.send(signals.next().await);
     signals.next().await;
     std::process::exit(Exit::Local as i32);
-}
-
-/// Logs what happens while a live source is joined.
-fn tell(notice: Notice) {
-    match notice {
-        Notice::Waiting { kind, pause } => {
-            tracing::warn!("waiting because the source {kind}; next try in {pause:?}");
-        }
-        Notice::SnapshotPending => tracing::info!("the source prepares its snapshot"),
-        Notice::PasswordUnused => {
-            tracing::warn!("the source needs no password; the one given was not used");
-        }
-    }
 }
 
 fn now_ms() -> UnixMs {

@@ -22,6 +22,7 @@ use crate::{
 use super::{
     super::{
         batch::{Batch, Named, Request, Shape, Writes},
+        claim::Claim,
         connect::{Connected, connect},
         error::{Error, ErrorKind},
         fallback::{self, Plan, Rebuilding},
@@ -346,6 +347,11 @@ impl Driver {
                 let diverged = idle.iter().map(|at| named(request, *at));
                 front.done.diverged.extend(diverged);
                 self.unconfirmed.done(index);
+            }
+            Verdict::CheckpointDropped => {
+                let name = self.config.claim.as_ref().map(Claim::name);
+                let name = name.unwrap_or_default().to_owned();
+                return Err(self.fail(ErrorKind::CheckpointDropped { name }));
             }
             Verdict::Expired => front.done.expired += 1,
             // Nobody else had keys there: it was written before the connection was lost.

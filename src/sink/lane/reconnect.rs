@@ -99,16 +99,19 @@ impl Driver {
         match self.config.marks {
             Marks::None => Ok(None),
             Marks::Lane => {
-                let run_id = admin.run_id().await?;
-                if run_id != self.config.run_id {
+                if admin.run_id().await? != self.config.run_id {
                     return Err(self.fail(ErrorKind::Restarted));
+                }
+                if let (Some(claim), None) = (&self.config.claim, offset) {
+                    let name = claim.name().to_owned();
+                    return Err(self.fail(ErrorKind::CheckpointDropped { name }));
                 }
                 admin
                     .mark(self.unconfirmed.db(), &mark_key(self.index))
                     .await
             }
             Marks::Checkpoint(_) => match offset {
-                None => Err(self.fail(ErrorKind::CheckpointGone)),
+                None => Err(self.fail(self.why_gone(admin).await?)),
                 Some(offset) if offset < self.unconfirmed.confirmed_mark() => {
                     let confirmed = self.unconfirmed.confirmed_mark();
                     Err(self.fail(ErrorKind::WentBack { offset, confirmed }))
@@ -116,6 +119,18 @@ impl Driver {
                 Some(offset) => Ok(Some(offset)),
             },
         }
+    }
+
+    /// Why there is no checkpoint any more.
+    async fn why_gone(&self, admin: &mut Admin) -> Result<ErrorKind, Error> {
+        let run_id = admin.run_id().await?;
+        Ok(match &self.config.claim {
+            Some(claim) if run_id.is_some() && run_id == self.config.run_id => {
+                let name = claim.name().to_owned();
+                ErrorKind::CheckpointDropped { name }
+            }
+            _ => ErrorKind::CheckpointGone,
+        })
     }
 
     /// Confirms the transactions that `mark` says were executed.

@@ -284,6 +284,7 @@ impl InFlight {
                 writes: std::mem::replace(&mut request.writes, Writes::Part),
                 db: request.db,
                 mark: request.mark,
+                finds_checkpoint: request.finds_checkpoint,
             },
         })
     }
@@ -304,6 +305,7 @@ pub(super) fn single(words: &[&[u8]], db: Db) -> Batch {
         writes: Writes::Part,
         db,
         mark: None,
+        finds_checkpoint: false,
     };
     Batch {
         segments: encoder.take(),

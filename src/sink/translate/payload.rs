@@ -14,7 +14,9 @@ use crate::{
         Loss,
         inspection::stands_as_is,
         line::Line,
+        policy::MadeBy,
         rebuild::{CHUNK, Rebuild},
+        repeats::{Repeat, Repeats},
     },
 };
 
@@ -50,7 +52,16 @@ pub(super) fn restore(scene: &Scene<'_>, command: &Command, out: &mut Vec<Comman
     if value_type.is_module() {
         return restore_module(scene, &restore, &payload, out);
     }
-    let stands = match stands_as_is(scene.target, value_type, &payload.body, UnixMs::MIN) {
+    // The source took it, but a client has made it.
+    let made_by = MadeBy::Anybody;
+    let stands = stands_as_is(
+        scene.target,
+        value_type,
+        &payload.body,
+        UnixMs::MIN,
+        made_by,
+    );
+    let stands = match stands {
         Ok(stands) => stands,
         Err(error) => return Outcome::Unreadable(error),
     };
@@ -203,9 +214,18 @@ fn rebuild(
     let mut rebuild = Rebuild::new(restore.key.clone(), scene.target, scene.hold, CHUNK);
     let mut parser = ValueParser::new(payload.value_type, payload.body, Limits::default());
     let mut loss = None;
+    let mut repeats = Repeats::default();
     loop {
         match parser.next_event() {
             Ok(Some(Event::Part(part))) => {
+                match repeats.see(&part) {
+                    Repeat::No => {}
+                    Repeat::Same => continue,
+                    Repeat::Differs => {
+                        loss.get_or_insert(Loss::RepeatedElement);
+                        continue;
+                    }
+                }
                 if let Err(lossy) = rebuild.part(part, out) {
                     loss.get_or_insert(lossy.loss);
                 }

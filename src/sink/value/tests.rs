@@ -29,6 +29,7 @@ fn config() -> ValueConfig {
         on_lossy: OnLossy::Fail,
         hold: Hold::Released,
         expired: Expired::LeaveOut,
+        made_by: MadeBy::Server,
         restore_bytes_max: 100,
         window: Arc::default(),
         lanes: 1,

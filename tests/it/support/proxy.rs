@@ -12,7 +12,7 @@ use std::{
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use super::server::Server;
@@ -28,6 +28,11 @@ pub(crate) enum Fault {
     FlipBitAt(u64),
     /// Each piece of up to 64 KiB arrives this much later.
     Delay(Duration),
+    /// So many bytes a second arrive.
+    Throttle(u32),
+    /// Nothing more arrives from the piece of up to 64 KiB on that this byte is in, until
+    /// [`Proxy::let_go`].
+    HoldAt(u64),
 }
 
 /// A running proxy; its connections are closed when it is dropped.
@@ -44,7 +49,24 @@ struct Shared {
     thawed: Condvar,
     closed: AtomicBool,
     passed: AtomicU64,
-    open: Mutex<Vec<TcpStream>>,
+    open: Mutex<Vec<Open>>,
+    /// The connections that are held.
+    held: Mutex<Vec<u64>>,
+    let_go: Condvar,
+}
+
+/// Both sides of an open connection.
+struct Open {
+    number: u64,
+    sides: [TcpStream; 2],
+}
+
+impl Open {
+    fn close(&self) {
+        for side in &self.sides {
+            let _ = side.shutdown(Shutdown::Both);
+        }
+    }
 }
 
 impl Proxy {
@@ -60,6 +82,8 @@ impl Proxy {
             closed: AtomicBool::new(false),
             passed: AtomicU64::new(0),
             open: Mutex::new(Vec::new()),
+            held: Mutex::new(Vec::new()),
+            let_go: Condvar::new(),
         });
         let (address, accepting) = (server.address(), shared.clone());
         thread::spawn(move || accept(&listener, &address, &accepting));
@@ -99,9 +123,43 @@ impl Proxy {
 
     /// Closes every open connection; new ones are taken.
     pub(crate) fn cut_now(&self) {
-        for stream in self.shared.open.lock().unwrap().drain(..) {
-            let _ = stream.shutdown(Shutdown::Both);
-        }
+        self.cut(|_| true);
+        self.let_go();
+    }
+
+    /// How many connections are held by [`Fault::HoldAt`].
+    pub(crate) fn held(&self) -> usize {
+        self.shared.held.lock().unwrap().len()
+    }
+
+    /// Lets the held connections go on.
+    pub(crate) fn let_go(&self) {
+        self.shared.held.lock().unwrap().clear();
+        self.shared.let_go.notify_all();
+    }
+
+    /// Closes the held connections; the others stay open.
+    pub(crate) fn cut_held(&self) {
+        let held = self.shared.held.lock().unwrap().clone();
+        self.cut(|number| held.contains(&number));
+        self.let_go();
+    }
+
+    /// Closes the connections that are not held.
+    pub(crate) fn cut_others(&self) {
+        let held = self.shared.held.lock().unwrap().clone();
+        self.cut(|number| !held.contains(&number));
+    }
+
+    fn cut(&self, is_meant: impl Fn(u64) -> bool) {
+        let mut open = self.shared.open.lock().unwrap();
+        open.retain(|open| {
+            let is_meant = is_meant(open.number);
+            if is_meant {
+                open.close();
+            }
+            !is_meant
+        });
     }
 
     /// Bytes that the server sent and the proxy passed on, over all connections.
@@ -121,7 +179,7 @@ impl Drop for Proxy {
 }
 
 fn accept(listener: &TcpListener, address: &str, shared: &Arc<Shared>) {
-    for client in listener.incoming() {
+    for (number, client) in (0..).zip(listener.incoming()) {
         if shared.closed.load(Ordering::Relaxed) {
             return;
         }
@@ -129,14 +187,17 @@ fn accept(listener: &TcpListener, address: &str, shared: &Arc<Shared>) {
             continue;
         };
         let spoiler = Spoiler {
+            number,
             fault: *shared.fault.lock().unwrap(),
             after: shared.after.lock().unwrap().clone(),
             offset: 0,
             tail: Vec::new(),
+            begun: None,
         };
-        let mut open = shared.open.lock().unwrap();
-        open.extend([client.try_clone().unwrap(), server.try_clone().unwrap()]);
-        drop(open);
+        shared.open.lock().unwrap().push(Open {
+            number,
+            sides: [client.try_clone().unwrap(), server.try_clone().unwrap()],
+        });
         let to_server = (client.try_clone().unwrap(), server.try_clone().unwrap());
         let for_requests = shared.clone();
         thread::spawn(move || pass(to_server.0, to_server.1, &for_requests, None));
@@ -153,7 +214,7 @@ fn pass(mut from: TcpStream, mut into: TcpStream, shared: &Shared, spoiler: Opti
         let frozen = shared.frozen.lock().unwrap();
         drop(shared.thawed.wait_while(frozen, |frozen| *frozen).unwrap());
         let (kept, cut) = match &mut spoiler {
-            Some(spoiler) => spoiler.spoil(&mut piece[..count]),
+            Some(spoiler) => spoiler.spoil(&mut piece[..count], shared),
             None => (count, false),
         };
         if into.write_all(&piece[..kept]).is_err() {
@@ -172,6 +233,8 @@ fn pass(mut from: TcpStream, mut into: TcpStream, shared: &Shared, spoiler: Opti
 
 /// Applies a fault to one connection.
 struct Spoiler {
+    /// The connection's.
+    number: u64,
     fault: Fault,
     /// Not seen yet; the fault waits for it.
     after: Option<Vec<u8>>,
@@ -179,11 +242,13 @@ struct Spoiler {
     offset: u64,
     /// The end of the bytes before, where a mark may have begun.
     tail: Vec<u8>,
+    /// When the first byte came that counts.
+    begun: Option<Instant>,
 }
 
 impl Spoiler {
     /// Changes the bytes in place; how many of them to pass, and whether to close then.
-    fn spoil(&mut self, piece: &mut [u8]) -> (usize, bool) {
+    fn spoil(&mut self, piece: &mut [u8], shared: &Shared) -> (usize, bool) {
         let Some(start) = self.start(piece) else {
             return (piece.len(), false);
         };
@@ -200,7 +265,22 @@ impl Spoiler {
                 thread::sleep(delay);
                 (piece.len(), false)
             }
-            Fault::None | Fault::CutAt(_) | Fault::FlipBitAt(_) => (piece.len(), false),
+            Fault::Throttle(bytes_per_second) => {
+                let begun = *self.begun.get_or_insert_with(Instant::now);
+                let due = Duration::from_secs_f64(end as f64 / f64::from(bytes_per_second));
+                thread::sleep(due.saturating_sub(begun.elapsed()));
+                (piece.len(), false)
+            }
+            Fault::HoldAt(offset) if (begin..end).contains(&offset) => {
+                let mut held = shared.held.lock().unwrap();
+                held.push(self.number);
+                let is_held = |held: &mut Vec<u64>| held.contains(&self.number);
+                drop(shared.let_go.wait_while(held, is_held).unwrap());
+                (piece.len(), false)
+            }
+            Fault::None | Fault::CutAt(_) | Fault::FlipBitAt(_) | Fault::HoldAt(_) => {
+                (piece.len(), false)
+            }
         }
     }
 
