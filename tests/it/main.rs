@@ -16,6 +16,7 @@ mod analyze;
 mod backup;
 mod channel;
 mod conflicts;
+mod cost;
 mod daemon;
 mod damaged;
 mod expiry;
