@@ -202,9 +202,9 @@ fn unpack(header: &RecordHeader, block: &[u8]) -> Result<Vec<u8>, Damage> {
 }
 
 /// Builds records; its buffers are kept from one to the next.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct RecordEncoder {
-    packs: bool,
+    is_plain: bool,
     content: Vec<u8>,
     block: Vec<u8>,
     record: Vec<u8>,
@@ -213,19 +213,14 @@ pub struct RecordEncoder {
 impl RecordEncoder {
     /// With empty buffers.
     pub fn new() -> RecordEncoder {
-        RecordEncoder {
-            packs: true,
-            content: Vec::new(),
-            block: Vec::new(),
-            record: Vec::new(),
-        }
+        RecordEncoder::default()
     }
 
     /// For what would hardly become smaller: nothing is compressed.
     pub fn plain() -> RecordEncoder {
         RecordEncoder {
-            packs: false,
-            ..RecordEncoder::new()
+            is_plain: true,
+            ..RecordEncoder::default()
         }
     }
 
@@ -242,7 +237,7 @@ impl RecordEncoder {
         );
         assert!(pieces.len() <= SPANS_MAX, "spans of a record");
         let spans = self.fill(pieces);
-        let packed = self.packs.then(|| self.pack());
+        let packed = (!self.is_plain).then(|| self.pack());
         let packed = packed.filter(|packed| *packed < self.content.len());
         let is_lz4 = packed.is_some();
         let block = match packed {

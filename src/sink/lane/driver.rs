@@ -240,13 +240,12 @@ impl Driver {
         let mut batch = self.held_back.take()?;
         let ready = self.retry.is_none() && (!batch.after_confirmed || self.is_confirmed());
         match batch.db {
-            Some(db) if db != self.unconfirmed.db() => {
-                if ready && self.is_confirmed() {
-                    let select = self.unconfirmed.select(db);
-                    self.send(select);
-                    batch.after_confirmed = true;
-                }
+            Some(db) if db != self.unconfirmed.db() && ready && self.is_confirmed() => {
+                let select = self.unconfirmed.select(db);
+                self.send(select);
+                batch.after_confirmed = true;
             }
+            Some(db) if db != self.unconfirmed.db() => {}
             _ if ready => match self.config.window.admit(&batch, Instant::now()) {
                 Admission::Granted(share) => {
                     self.send_admitted(batch, share);
