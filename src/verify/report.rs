@@ -326,6 +326,10 @@ fn created(path: &Path, overwrite: bool) -> Result<File, Error> {
 
 fn unusable(path: &Path, kind: &OutputErrorKind) -> Error {
     let (why, next) = match kind {
+        OutputErrorKind::Exists if !matches!(ending(path), Ok(Ending::Jsonl | Ending::Sqlite)) => (
+            "it exists",
+            "give another name, or --overwrite to replace it",
+        ),
         OutputErrorKind::Exists => (
             "it exists",
             "give another name, --overwrite to replace it, or --resume to go on with it",

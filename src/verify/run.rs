@@ -17,13 +17,11 @@ use super::{
     pace::Pace,
     plan::{Method, Plan},
     recheck::{Rechecker, Rounds},
-    report::{Head, Pass, Report, Resumed, Suspect},
+    report::{Head, Pass, Report, Resumed, SCHEMA_VERSION, Suspect},
     snapshot,
     walk::Walk,
 };
 
-/// The version of what reports hold.
-const REPORT_VERSION: u32 = 1;
 /// Suspects that are held until they are read again.
 const SUSPECTS_MAX: usize = 50_000;
 /// The bytes of their names.
@@ -101,7 +99,7 @@ pub async fn verify(
 
 fn head(verification: &Verification, plan: &Plan) -> Head {
     Head {
-        version: REPORT_VERSION,
+        version: SCHEMA_VERSION,
         source: plan.source.address(),
         target: plan.target.address(),
         source_run_id: plan.source.run_id.clone(),

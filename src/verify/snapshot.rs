@@ -77,6 +77,8 @@ pub(super) async fn suspects(
     dir: Option<&Path>,
 ) -> Result<Suspects, Error> {
     let dir = dir.map_or_else(std::env::temp_dir, Path::to_owned);
+    // Before anybody has to fork.
+    tempfile::tempfile_in(&dir).map_err(|error| spool(&dir, error))?;
     let bounds = Bounds::new(dir.clone(), fastrand::u64(..));
     // Each is read by a task of its own: two processors have something to do.
     let mut sides = JoinSet::new();

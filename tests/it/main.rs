@@ -34,3 +34,4 @@ mod status;
 mod sync;
 mod throttle;
 mod verify;
+mod verify_snapshot;

@@ -303,14 +303,12 @@ impl Digester {
         let is_held = self.side == Side::Target && self.rules.releases_held;
         let released = expire_at_ms.and_then(Hold::release_field);
         let expire_at_ms = released.filter(|_| is_held).or(expire_at_ms);
-        let mut words = [0; 3];
+        let expiry = optional(expire_at_ms.map(i64::cast_unsigned));
+        let mut words = [0, 0, expiry];
         let hashes = elements.iter().map(|element| self.element(element));
-        words
-            .iter_mut()
-            .zip(hashes)
-            .for_each(|(word, hash)| *word = hash);
-        let [.., expiry] = &mut words;
-        *expiry = optional(expire_at_ms.map(i64::cast_unsigned));
+        for (word, hash) in words.iter_mut().zip(hashes.take(2)) {
+            *word = hash;
+        }
         self.add(self.words(tag, &words));
     }
 

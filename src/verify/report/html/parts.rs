@@ -7,7 +7,7 @@ use crate::{
     keyspace::Slot,
     rdb::KeyType,
     verify::{
-        Counts, Difference, Held, Kind, Summary, Undecided, Verdict,
+        Counts, Difference, Held, Kind, RepairSummary, Summary, Undecided, Verdict,
         report::{Head, Repaired},
     },
 };
@@ -118,6 +118,19 @@ fn facts(head: &Head, summary: &Summary) -> String {
             "expiries held by a running sync",
             grouped(summary.expiries_held),
         ));
+    }
+    if let Some(repair) = &summary.repair {
+        let RepairSummary {
+            copied,
+            expiries_set,
+            removed,
+            functions,
+            remaining,
+            ..
+        } = repair;
+        let done = copied + expiries_set + removed + functions;
+        rows.push(("repaired", grouped(done)));
+        rows.push(("differences left after the repair", grouped(*remaining)));
     }
     if summary.resumed {
         rows.push(("resumed", "yes; the time is that of all runs".to_owned()));
