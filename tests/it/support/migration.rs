@@ -8,6 +8,7 @@ use super::{
     oracle::Oracle,
     random::Random,
     server::{Server, wait_for},
+    verification::Verify,
     version::Version,
     writer::{Load, Written},
 };
@@ -38,7 +39,7 @@ impl Trial {
 }
 
 /// Data set and writer on the source, `keyferry sync` to the target, writer stopped, target
-/// caught up, SIGTERM, oracle.
+/// caught up, SIGTERM, oracle, `keyferry verify`.
 ///
 /// # Panics
 /// When keyferry does not end with 0 or the two sides differ.
@@ -78,6 +79,8 @@ pub(crate) fn run_pair(source: Version, target: Version, trial: &Trial) -> (Fini
     let finished = keyferry.wait(Duration::from_secs(60));
     finished.assert_code(0);
     Oracle::between(&source, &target).assert_equal(&source, &target);
+    // What every client sees as equal, the verifier has to call so, too.
+    Verify::of(&source, &target).run().assert_equal();
     (finished, written)
 }
 

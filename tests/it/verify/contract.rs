@@ -82,6 +82,7 @@ fn what_is_no_flag_or_no_value_is_a_usage_error() {
         (vec!["--sync-status", "127.0.0.1:1"], "--sync-status"),
         (vec!["--report", "differences.txt"], ".jsonl"),
         (vec!["--key-regex", "("], "--key-regex"),
+        (vec!["--max-keys-per-second", "0"], "--max-keys-per-second"),
     ] {
         let finished = verify(&source, &target, &args);
         assert_refused(&finished, 2, &[said]);
@@ -90,7 +91,6 @@ fn what_is_no_flag_or_no_value_is_a_usage_error() {
         vec!["--depth", "deep"],
         vec!["--method", "guess"],
         vec!["--rounds", "0"],
-        vec!["--max-keys-per-second", "0"],
         vec!["--resume"],
         vec!["--overwrite"],
         vec!["--repair-delete"],

@@ -51,11 +51,9 @@ fn is_equal(source: Version, target: Version, way: &[&str]) {
     copy(&source, &target);
     let verified = Verify::of(&source, &target).with(way).run();
     verified.assert_equal();
-    assert!(
-        verified.count("keys_compared") > 1000,
-        "{}",
-        verified.summary
-    );
+    // Some expire meanwhile.
+    let keys = source.keys();
+    assert!(keys > 500 && verified.count("keys_compared") >= keys);
 }
 
 /// Each version to the next one, so that each is a source and a target once.

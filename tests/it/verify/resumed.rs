@@ -36,6 +36,9 @@ impl Scene {
         };
         let change: Vec<Command> = (0..SPOILT).flat_map(change).collect();
         target.client().pipeline(&change);
+        let library =
+            "#!lua name=only_there\nredis.register_function('f', function() return 1 end)";
+        target.client().run(command!["FUNCTION", "LOAD", library]);
         Scene { source, target }
     }
 
@@ -84,10 +87,11 @@ fn assert_all_found(verified: &Verified) {
         ]
     };
     let mut expected: Vec<_> = (0..SPOILT).flat_map(planted).collect();
+    expected.push(("function".to_owned(), "only_there".to_owned()));
     expected.sort();
     assert_eq!(found, expected);
     let counts = &verified.summary["differences"];
-    assert_eq!(counts["total"], 2 * SPOILT, "{}", verified.summary);
+    assert_eq!(counts["total"], 2 * SPOILT + 1, "{}", verified.summary);
     assert_eq!(counts["by_kind"]["value"], SPOILT, "{}", verified.summary);
 }
 
@@ -157,15 +161,15 @@ fn a_killed_run_with_sqlite_goes_on_where_it_was() {
     finished.assert_code(1);
     let summary = finished.json();
     assert_eq!(summary["resumed"], true);
-    assert_eq!(summary["differences"]["total"], 2 * SPOILT, "{summary}");
+    assert_eq!(summary["differences"]["total"], 2 * SPOILT + 1, "{summary}");
     assert!(scene.dumps() < KEYS as u64 + 8_000, "{}", scene.dumps());
     let database = rusqlite::Connection::open(verify.report_of("sqlite")).unwrap();
     let count = |sql: &str| -> i64 { database.query_row(sql, [], |row| row.get(0)).unwrap() };
     let spoilt = SPOILT as i64;
-    assert_eq!(count("SELECT count(*) FROM differences"), 2 * spoilt);
+    assert_eq!(count("SELECT count(*) FROM differences"), 2 * spoilt + 1);
     assert_eq!(
         count("SELECT count(DISTINCT key) FROM differences"),
-        2 * spoilt
+        2 * spoilt + 1
     );
     assert_eq!(
         count("SELECT count(*) FROM differences WHERE kind = 'value'"),
