@@ -17,7 +17,7 @@ servers: tools ## bring the real servers of the tests into .servers/ (cached)
 test: servers ## unit, doc, property and real-server tests
 	cargo test --locked --workspace
 
-soak: servers ## a hundred kills under load, a target frozen for two minutes, a snapshot of a minute
+soak: servers ## what takes long: a hundred kills, a target frozen for minutes, a million keys verified
 	cargo test --locked --release --test it -- --ignored --nocapture
 
 lint: tools ## format, clippy, docs, licences and advisories
@@ -33,6 +33,7 @@ demo: servers ## a live migration between two real servers, shown and compared
 
 bench: servers ## migrations beside native replication (docs/performance.md), peak memory, reading of files
 	cargo bench --locked --bench end_to_end -- $(BENCH_ARGS)
+	cargo bench --locked --bench verify -- $(VERIFY_BENCH_ARGS)
 	@benches/memory.sh
 	@benches/parse.sh
 

@@ -15,7 +15,7 @@ use keyferry::{
     rdb::{Event, Flavor, Limits, Parser, ServerVersion},
     resp::{self, Command, CommandDecoder, ReplyDecoder},
     sink::{
-        Conflict, Expired, Hold, OnLossy, Publish, Target, TransactionBuilder, Translator,
+        Conflict, Expired, Hold, MadeBy, OnLossy, Publish, Target, TransactionBuilder, Translator,
         ValueConfig, ValueWriter, Window, translate,
     },
 };
@@ -67,6 +67,7 @@ fn write(file: &[u8]) -> usize {
         on_lossy: OnLossy::Fail,
         hold: Hold::Released,
         expired: Expired::LeaveOut,
+        made_by: MadeBy::Server,
         restore_bytes_max: 1 << 20,
         lanes: 2,
         window: Arc::default(),
