@@ -17,8 +17,8 @@ servers: tools ## bring the real servers of the tests into .servers/ (cached)
 test: servers ## unit, doc, property and real-server tests
 	cargo test --locked --workspace
 
-soak: servers ## a hundred kills under load, some minutes
-	cargo test --locked --release --test it -- --ignored --nocapture a_hundred_kills
+soak: servers ## a hundred kills under load, a target frozen for two minutes, a snapshot of a minute
+	cargo test --locked --release --test it -- --ignored --nocapture
 
 lint: tools ## format, clippy, docs, licences and advisories
 	cargo fmt --check

@@ -157,6 +157,8 @@ pub struct Servers {
     pub source_version: Option<String>,
     /// The history of the source that is read.
     pub replid: Option<String>,
+    /// Whether the snapshot comes over a connection of its own; `None` before one comes.
+    pub snapshot_channel: Option<bool>,
     /// Such as `Valkey 8.1.1`.
     pub target_version: Option<String>,
 }

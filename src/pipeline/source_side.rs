@@ -54,6 +54,9 @@ impl SourceSide {
         self.check_channel().await?;
         let (link, start) = Link::open(&self.link, None, &mut shown(&self.progress)).await?;
         self.progress.wait_because(None);
+        let has_channel = link.has_channel();
+        self.progress
+            .learn(|servers| servers.snapshot_channel = Some(has_channel));
         if start == Start::Sync {
             tracing::warn!("the source knows SYNC only: the stream can never be continued");
         }

@@ -172,6 +172,16 @@ impl WorkDir {
         Ok(())
     }
 
+    /// Whether what is spooled takes more than half of what it may: of the disk, or of the memory
+    /// where there is no disk for it.
+    pub(super) fn is_half_full(&self) -> bool {
+        let budget = &self.budget;
+        match budget.disk_bytes_max() {
+            disk_bytes_max @ 1.. if self.kept.is_some() => budget.disk_bytes() > disk_bytes_max / 2,
+            _ => budget.memory_bytes() > budget.memory_bytes_max() / 2,
+        }
+    }
+
     /// Shows how much is spooled.
     pub(super) fn show(&self, progress: &Progress) {
         progress.spool_memory_bytes.set(self.budget.memory_bytes());

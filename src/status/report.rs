@@ -37,6 +37,8 @@ pub struct Status {
     pub target: ServerReport,
     /// The history of the source that is read.
     pub replid: Option<String>,
+    /// Whether the snapshot comes over a connection of its own.
+    pub snapshot_channel: Option<bool>,
     /// The last known offset of the source.
     pub source_offset: Option<u64>,
     /// Received up to here.
@@ -148,6 +150,7 @@ impl Status {
                 version: servers.target_version.clone(),
             },
             replid: servers.replid.clone(),
+            snapshot_channel: servers.snapshot_channel,
             source_offset: sample.source_offset,
             received_offset: sample.received_offset,
             parsed_offset: sample.parsed_offset,

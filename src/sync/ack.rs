@@ -12,6 +12,10 @@
 //! series every 50 ms always was. A source counts our silence from the
 //! moment its snapshot is sent, and drops us after `repl-timeout`; what was sent may still be on
 //! its way or being applied then. So there are ACKs from the beginning.
+//!
+//! With the snapshot on a connection of its own the schedule begins when that has arrived: the first
+//! ACK puts us online at once (Redis 8.0, 8.6, Valkey 8.1, 9.1), whatever the snapshot is at, and the
+//! stream comes without one.
 
 use std::time::{Duration, Instant};
 

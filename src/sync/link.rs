@@ -198,6 +198,11 @@ impl Link {
         }
     }
 
+    /// Whether the snapshot comes over a connection of its own.
+    pub fn has_channel(&self) -> bool {
+        self.snapshot.is_some()
+    }
+
     /// Takes the link apart; the readers begin with what had arrived behind the handshakes.
     pub fn into_parts(self) -> LinkParts {
         let (reader, writer) = self.main.into_halves();

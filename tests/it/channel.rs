@@ -241,16 +241,18 @@ fn a_small_output_buffer_of_the_source_is_enough() {
 
 #[test]
 fn a_snapshot_that_loses_either_connection_is_taken_anew() {
-    for (version, cut) in sources().into_iter().flat_map(|version| {
-        let cuts: [(&str, fn(&Proxy)); 2] =
-            [("snapshot", Proxy::cut_held), ("stream", Proxy::cut_others)];
-        cuts.map(|cut| (version, cut))
-    }) {
-        eprintln!("--- {version}, the connection of the {}", cut.0);
+    for (version, what) in sources()
+        .into_iter()
+        .flat_map(|version| ["snapshot", "stream"].map(|what| (version, what)))
+    {
+        eprintln!("--- {version}, the connection of the {what}");
         let scene = scene(able(version), version.name);
         let writer = scene.write();
         let (proxy, mut keyferry) = held_in_snapshot(&scene, &[]);
-        cut.1(&proxy);
+        match what {
+            "snapshot" => proxy.cut_held(),
+            _ => proxy.cut_others(),
+        }
         keyferry.wait_for_stderr("a new snapshot is taken", SOON);
         proxy.let_go();
         keyferry.wait_for_stderr("following", SOON);
@@ -389,6 +391,30 @@ fn a_stream_that_is_silent_does_not_break_off_a_snapshot_that_comes() {
             .assert_code(0);
         Oracle::between(&source, &target).assert_equal(&source, &target);
         assert_eq!((over_a_channel(&source), snapshots_of(&source)), (1, 1));
+    }
+}
+
+/// A target that takes nothing, and a spool that is smaller than the snapshot.
+#[test]
+fn a_snapshot_leaves_half_of_the_spool_to_the_stream() {
+    for version in sources() {
+        eprintln!("--- {version}");
+        let scene = scene(able(version), version.name);
+        let proxy = Proxy::before(&scene.source);
+        let args = ["--spool-memory", "1mb", "--spool-disk", "12mb"];
+        let mut keyferry = sync(&proxy.url(), &scene.target.url(), &args);
+        keyferry.wait_for_stderr("snapshot: ", SOON);
+        scene.target.freeze();
+        keyferry.wait_for_stderr("the spool is half full", SOON);
+        let mut client = scene.source.client();
+        let before = proxy.passed_bytes();
+        write_bytes(&mut client, 4_000_000);
+        wait_for("the stream", SOON, || {
+            proxy.passed_bytes() >= before + 4_000_000
+        });
+        scene.target.thaw();
+        scene.finish_written(keyferry);
+        assert_eq!((over_a_channel(&scene.source), scene.snapshots()), (1, 1));
     }
 }
 

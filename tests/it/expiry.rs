@@ -11,7 +11,8 @@ use crate::support::{
     keyferry::Keyferry,
     migration::wait_until_confirmed,
     oracle::Oracle,
-    server::{Server, wait_for},
+    proxy::{Fault, Proxy},
+    server::{Server, Setup, wait_for},
     version::Version,
 };
 
@@ -59,6 +60,8 @@ fn a_late_target_keeps_what_lives(source: &str, target: &str) {
                 thread::sleep(Duration::from_millis(800));
             }
         });
+        // However it ends, the renewing ends with it.
+        let _done = OnDrop(&done);
         let (from, to) = (source.url(), target.url());
         let args = ["sync", "--source", &from, "--target", &to, "--json"];
         let mut keyferry = Keyferry::start(&args, &[]);
@@ -100,6 +103,133 @@ fn a_late_target_keeps_renewed_and_persisted_keys() {
     a_late_target_keeps_what_lives("redis-6.0", "redis-6.0");
     a_late_target_keeps_what_lives("redis-8.0", "redis-8.0");
     a_late_target_keeps_what_lives("valkey-8.1", "redis-7.0");
+}
+
+/// How slowly a snapshot comes, and how long keys live meanwhile.
+#[derive(Clone, Copy)]
+struct Pace {
+    snapshot_s: usize,
+    ttl_ms: i64,
+    renewed_every: Duration,
+}
+
+const SHORT: Pace = Pace {
+    snapshot_s: 25,
+    ttl_ms: 8000,
+    renewed_every: Duration::from_secs(3),
+};
+
+const LONG: Pace = Pace {
+    snapshot_s: 60,
+    ttl_ms: 20_000,
+    renewed_every: Duration::from_secs(10),
+};
+
+/// Session keys that the source renews, keys that get PERSIST, and keys that really die, all of them
+/// while a snapshot is on its way for longer than any of them lives.
+fn a_slow_snapshot_keeps_what_lives(source: Setup, pace: Pace) {
+    const BYTES_PER_SECOND: usize = 400_000;
+    const VALUE_BYTES: usize = 2000;
+    let source = source.config("rdbcompression no").start();
+    let target = Server::start("redis-8.0");
+    let mut client = source.client();
+    let values = pace.snapshot_s * BYTES_PER_SECOND / VALUE_BYTES;
+    let fill = "for i=1,ARGV[1] do redis.call('SET','key:'..i,string.rep('x',ARGV[2])) end";
+    client.run(command!["EVAL", fill, "0", values, VALUE_BYTES]);
+    for kind in ["session", "persisted", "dead"] {
+        each(&mut client, |n| {
+            command!["SET", format!("{kind}:{n}"), "v", "PX", pace.ttl_ms]
+        });
+    }
+    let proxy = Proxy::before(&source);
+    proxy.set_after(b"REDIS00", Fault::Throttle(BYTES_PER_SECOND as u32));
+
+    let done = AtomicBool::new(false);
+    let finished = thread::scope(|scope| {
+        let renewing = scope.spawn(|| {
+            let mut client = source.client();
+            while !done.load(Relaxed) {
+                each(&mut client, |n| {
+                    command!["PEXPIRE", format!("session:{n}"), pace.ttl_ms]
+                });
+                thread::sleep(pace.renewed_every);
+            }
+        });
+        // However it ends, the renewing ends with it.
+        let _done = OnDrop(&done);
+        let (from, to) = (proxy.url(), target.url());
+        let args = ["sync", "--source", &from, "--target", &to, "--json"];
+        let mut keyferry = Keyferry::start(&args, &[]);
+        keyferry.wait_for_stderr("snapshot: ", SOON);
+        each(&mut client, |n| {
+            command!["PERSIST", format!("persisted:{n}")]
+        });
+        wait_for("the end of those that die", SOON, || {
+            exists(&mut client, "dead") == 0
+        });
+        // By now all others would have died, too.
+        thread::sleep(Duration::from_millis(pace.ttl_ms as u64));
+        let stderr = keyferry.stderr();
+        assert!(
+            !stderr.contains("the snapshot is on the target"),
+            "{stderr}"
+        );
+        keyferry.wait_for_stderr("following", 3 * SOON);
+        wait_until_confirmed(&source, &mut keyferry);
+        let mut theirs = target.client();
+        for (kind, alive) in [("session", SESSIONS), ("persisted", SESSIONS), ("dead", 0)] {
+            assert_eq!(exists(&mut client, kind), alive, "{kind} on the source");
+            assert_eq!(exists(&mut theirs, kind), alive, "{kind} on the target");
+        }
+        done.store(true, Relaxed);
+        renewing.join().unwrap();
+        // One long renewal, so that both sides can be compared at leisure.
+        each(&mut client, |n| {
+            command!["PEXPIRE", format!("session:{n}"), 3_600_000]
+        });
+        wait_until_confirmed(&source, &mut keyferry);
+        keyferry.signal("TERM");
+        keyferry.wait(SOON)
+    });
+    finished.assert_code(0);
+    assert_eq!(finished.json()["expiries_held"], 0);
+    assert_eq!(finished.json()["diverged"], 0);
+    assert_eq!(exists(&mut client, "session"), SESSIONS);
+    Oracle::between(&source, &target).assert_equal(&source, &target);
+}
+
+/// Ends what a scope waits for, also when its test fails.
+struct OnDrop<'a>(&'a AtomicBool);
+
+impl Drop for OnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Relaxed);
+    }
+}
+
+/// Over one connection, and over two.
+fn slow_snapshots(pace: Pace) {
+    let valkey = Server::of(Version::named("valkey-8.1"));
+    thread::scope(|scope| {
+        for source in [
+            Server::of(Version::named("redis-7.0")),
+            Server::of(Version::named("redis-8.0")),
+            valkey.config("dual-channel-replication-enabled yes"),
+        ] {
+            scope.spawn(move || a_slow_snapshot_keeps_what_lives(source, pace));
+        }
+    });
+}
+
+#[test]
+fn a_snapshot_of_25_s_keeps_keys_that_live_8_s_and_are_renewed() {
+    slow_snapshots(SHORT);
+}
+
+#[test]
+#[ignore = "takes long: make soak"]
+fn a_snapshot_of_a_minute_keeps_keys_that_live_20_s_and_are_renewed() {
+    slow_snapshots(LONG);
 }
 
 /// Fields with a TTL that passes while the target stands still, and one that is renewed.

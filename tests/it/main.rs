@@ -21,6 +21,7 @@ mod daemon;
 mod damaged;
 mod expiry;
 mod faults;
+mod frozen;
 mod harness;
 mod link;
 mod matrix;

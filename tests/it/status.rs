@@ -64,6 +64,7 @@ fn status_is_true_while_copying_and_while_following() {
     assert_eq!(copying["ready"], false);
     assert_eq!(copying["not_ready_because"], "the stream is not followed");
     assert_eq!(copying["applied_offset"], Value::Null);
+    assert_eq!(copying["snapshot_channel"], false);
     assert_eq!(copying["replid"].as_str().map(str::len), Some(40));
     let version = copying["source"]["version"].as_str().unwrap();
     assert!(version.starts_with("Redis 7.0."), "{copying}");

@@ -1,6 +1,6 @@
 //! The reading task: from the link, or the two connections of it, into the spools.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use bytes::{Buf, Bytes};
 use tokio::sync::{Notify, oneshot, watch};
@@ -17,6 +17,9 @@ use crate::{
         Replid, SnapshotCut, Transfer,
     },
 };
+
+/// How often it is looked whether a snapshot that leaves room for the stream may go on.
+const ROOM_PERIOD: Duration = Duration::from_millis(50);
 
 /// What the task is made of.
 pub(super) struct Parts {
@@ -46,8 +49,10 @@ impl Reading {
         let snapshot = parts.snapshot.map(|(spool, said)| SnapshotReading {
             side: Arc::clone(&side),
             spool,
-            said,
+            said: Some(said),
             acks,
+            yields: false,
+            said_yielding: false,
         });
         Reading {
             snapshot,
@@ -119,9 +124,10 @@ impl Reading {
     async fn read_both(
         &mut self,
         mut reader: LinkReader,
-        snapshot: SnapshotReading,
+        mut snapshot: SnapshotReading,
         mut channel: LinkReader,
     ) -> Result<(), sync::Error> {
+        snapshot.yields = true;
         let snapshot = async {
             snapshot.read(&mut channel).await?;
             drain(&mut channel).await;
@@ -177,8 +183,8 @@ impl Reading {
     }
 }
 
-/// Takes what stands behind a snapshot until the source closes its connection. A source that has
-/// not noticed yet that the snapshot is sent would take our closing for its failure.
+/// Takes what stands behind a snapshot until the source closes its connection, so that it never has
+/// to tell a replica that is done from one that was lost just before the end.
 async fn drain(channel: &mut LinkReader) {
     while let Ok(Some(_)) = channel.read().await {}
 }
@@ -232,8 +238,11 @@ struct SnapshotReading {
     side: Arc<SourceSide>,
     spool: Writer,
     /// Who wants to know the framing.
-    said: oneshot::Sender<Framing>,
+    said: Option<oneshot::Sender<Framing>>,
     acks: watch::Sender<AckState>,
+    /// The stream comes at the same time, and half of the spools' room is for it alone.
+    yields: bool,
+    said_yielding: bool,
 }
 
 impl SnapshotReading {
@@ -249,12 +258,15 @@ impl SnapshotReading {
                 break (framing, bytes);
             }
         };
-        // Whoever wants to know may be gone.
-        let _ = self.said.send(framing);
+        if let Some(said) = self.said.take() {
+            // Whoever wants to know may be gone.
+            let _ = said.send(framing);
+        }
         let mut cut = SnapshotCut::new(framing);
         loop {
             let end = cut.feed(&bytes);
             let rest = bytes.split_off(end.unwrap_or(bytes.len()));
+            self.leave_room().await;
             let now_ms = self.side.clock.now_ms();
             if !bytes.is_empty() && self.spool.push(bytes, now_ms).await.is_err() {
                 return Ok(Bytes::new());
@@ -264,6 +276,20 @@ impl SnapshotReading {
                 return Ok(rest);
             }
             bytes = receive(&self.side, reader).await?;
+        }
+    }
+
+    /// Waits while the target has something to do and the stream needs the room. A source whose
+    /// snapshot is not read waits; one whose stream is not read runs out of its output buffer.
+    async fn leave_room(&mut self) {
+        while self.yields && self.spool.usage().unread_bytes > 0 && self.side.workdir.is_half_full()
+        {
+            if !std::mem::replace(&mut self.said_yielding, true) {
+                tracing::info!(
+                    "the spool is half full; the snapshot is read as fast as the target takes it"
+                );
+            }
+            tokio::time::sleep(ROOM_PERIOD).await;
         }
     }
 }
