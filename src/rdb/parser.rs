@@ -369,6 +369,23 @@ mod tests {
         let [apart, joined] = errors;
         assert_eq!(apart.key.as_deref(), Some(&b"k"[..]));
         assert_eq!(joined, apart);
+
+        let mut parser = Parser::new(Limits::default()).joining_strings();
+        for (piece, key) in [
+            (&b"REDIS0004\x00\x01k"[..], Some("k")),
+            (b"\x05val", Some("k")),
+            (b"ue", None),
+            (b"\x00\x01l\x01", Some("l")),
+        ] {
+            parser.feed(piece);
+            while parser.next_event().unwrap().is_some() {}
+            let truncated = parser.finish().unwrap_err();
+            assert_eq!(
+                truncated.key.as_deref(),
+                key.map(str::as_bytes),
+                "{piece:?}"
+            );
+        }
     }
 
     #[test]

@@ -365,9 +365,8 @@ impl Records {
     /// The string that is the value of `key`, if it fits one piece.
     fn string(&mut self, key: &Bytes, cursor: &mut Cursor<'_>) -> Result<Option<Element>, Stop> {
         let string = cursor.short_string(&self.limits);
-        if let Err(Stop::Bad { .. }) = string {
-            self.key = Some(key.clone());
-        }
+        // Errors name it, also that of an input that ends here.
+        self.key = string.is_err().then(|| key.clone());
         string
     }
 
