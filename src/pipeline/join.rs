@@ -6,7 +6,7 @@ use crate::{
     sync::{LinkConfig, Notice, Side, SnapshotOptions},
 };
 
-use super::{Error, Progress, clock::ServerClock};
+use super::{Awaited, Error, Progress, clock::ServerClock};
 
 /// How a source is joined whose snapshot is wanted like this.
 pub fn link_config(source: &SourceConfig, snapshot: SnapshotOptions) -> LinkConfig {
@@ -51,7 +51,7 @@ pub(super) fn shown(progress: &Progress) -> impl FnMut(Notice) + Send + '_ {
     |notice| match notice {
         Notice::Waiting { kind, pause } => {
             tracing::warn!("waiting because the source {kind}; next try in {pause:?}");
-            progress.wait_because(Some(format!("the source {kind}")));
+            progress.wait_because(Awaited::Source, Some(format!("the source {kind}")));
         }
         Notice::SnapshotPending => {
             tracing::info!("the source prepares its snapshot");

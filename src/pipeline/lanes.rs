@@ -14,7 +14,7 @@ use crate::{
     spool::Journal,
 };
 
-use super::{Error, Progress, SkipReason, written::name};
+use super::{Awaited, Error, Progress, SkipReason, written::name};
 
 /// The memory that the names of skipped keys may take: what the conflict policy left alone in
 /// the snapshot must be left alone in the stream.
@@ -281,16 +281,16 @@ impl Ledger {
             }
             LaneEvent::Waiting(why) => {
                 tracing::warn!("waiting because {why}");
-                self.progress.wait_because(Some(why));
+                self.progress.wait_because(Awaited::Target, Some(why));
             }
             LaneEvent::Reconnected => {
                 tracing::info!("connected to the target again");
                 self.progress.reconnects.add(1);
-                self.progress.wait_because(None);
+                self.progress.wait_because(Awaited::Target, None);
             }
             LaneEvent::Recovered => {
                 tracing::info!("the target takes commands again");
-                self.progress.wait_because(None);
+                self.progress.wait_because(Awaited::Target, None);
             }
             LaneEvent::Failed(error) => return Err(Error::Target(error)),
         }

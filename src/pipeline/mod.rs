@@ -39,7 +39,7 @@ pub use consent::Consent;
 pub use error::{Error, Side};
 pub use join::link_config;
 pub use lag::Lag;
-pub use progress::{Counter, OffsetGauge, Phase, Progress, Sample, Servers, SkipReason};
+pub use progress::{Awaited, Counter, OffsetGauge, Phase, Progress, Sample, Servers, SkipReason};
 pub use restore::{Restoration, restore};
 pub use run::run;
 pub use stop::{StopSignal, Stopper, stop_signal};

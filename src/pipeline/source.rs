@@ -9,7 +9,10 @@
 //!
 //! A link that is lost in the stream is opened again where the spool ends.
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use bytes::{Buf, Bytes};
 use tokio::{
@@ -18,6 +21,7 @@ use tokio::{
 };
 
 use crate::{
+    keyspace::UnixMs,
     net::Endpoint,
     spool::{Piece, Reader, Writer},
     sync::{
@@ -27,10 +31,13 @@ use crate::{
 };
 
 use super::{
-    Error, Progress,
+    Awaited, Error, Progress,
     source_side::SourceSide,
     workdir::{Spool, origin},
 };
+
+/// How often it is looked why a spool takes nothing.
+const FULL_LOOK_PERIOD: Duration = Duration::from_millis(200);
 
 /// What the acknowledging task is told.
 #[derive(Debug, Clone, Copy)]
@@ -349,7 +356,7 @@ impl Reading {
         }
         self.received = self.received.after(bytes.len() as u64);
         let now_ms = self.side.clock.now_ms();
-        let pushed = self.stream.push(bytes, now_ms).await.is_ok();
+        let pushed = push(&mut self.stream, bytes, now_ms, &self.side.progress).await;
         let received = self.received.get();
         self.side.progress.received_offset.set(received);
         self.side.workdir.show(&self.side.progress);
@@ -379,7 +386,7 @@ impl Reading {
             let end = cut.feed(&bytes);
             let rest = bytes.split_off(end.unwrap_or(bytes.len()));
             let now_ms = self.side.clock.now_ms();
-            if !bytes.is_empty() && snapshot.push(bytes, now_ms).await.is_err() {
+            if !bytes.is_empty() && !push(&mut snapshot, bytes, now_ms, &self.side.progress).await {
                 return Ok(Bytes::new());
             }
             if end.is_some() {
@@ -401,13 +408,13 @@ impl Reading {
         }
         let progress = Arc::clone(&self.side.progress);
         tracing::warn!("{lost}; connecting again");
-        progress.wait_because(Some(lost.to_string()));
+        progress.wait_because(Awaited::Source, Some(lost.to_string()));
         let from = Position {
             replid,
             offset: self.received,
         };
         let (link, position) = self.side.continued(from).await?;
-        progress.wait_because(None);
+        progress.wait_because(Awaited::Source, None);
         progress.reconnects.add(1);
         tracing::info!(
             "the source continues the stream behind offset {}",
@@ -421,6 +428,33 @@ impl Reading {
 
     fn error(&self, kind: ErrorKind) -> sync::Error {
         sync::Error::new(self.side.endpoint(), kind)
+    }
+}
+
+/// Puts bytes into a spool, and shows when that has to wait; whether somebody may still take them.
+async fn push(spool: &mut Writer, bytes: Bytes, now_ms: UnixMs, progress: &Progress) -> bool {
+    let gauge = spool.gauge();
+    let pushing = spool.push(bytes, now_ms);
+    tokio::pin!(pushing);
+    let mut shown = None;
+    loop {
+        tokio::select! {
+            biased;
+            pushed = &mut pushing => {
+                if shown.is_some() {
+                    progress.wait_because(Awaited::Spool, None);
+                    tracing::info!("the spool has room; the source is read on");
+                }
+                return pushed.is_ok();
+            }
+            () = tokio::time::sleep(FULL_LOOK_PERIOD) => {
+                let why = gauge.usage().and_then(|usage| usage.waiting_because);
+                if let Some(why) = why.filter(|why| shown.replace(*why) != Some(*why)) {
+                    tracing::warn!("waiting because {why}; the source is read no further");
+                    progress.wait_because(Awaited::Spool, Some(why.to_string()));
+                }
+            }
+        }
     }
 }
 

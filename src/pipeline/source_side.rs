@@ -8,7 +8,7 @@ use crate::{
 };
 
 use super::{
-    Error, Phase, Progress,
+    Awaited, Error, Phase, Progress,
     clock::ServerClock,
     join::shown,
     source::{SourceFeed, Spools},
@@ -49,7 +49,7 @@ impl SourceSide {
     pub(super) async fn join(self: &Arc<Self>) -> Result<Joined, Error> {
         self.progress.enter(Phase::WaitingForSnapshot);
         let (link, start) = Link::open(&self.link, None, &mut shown(&self.progress)).await?;
-        self.progress.wait_because(None);
+        self.progress.wait_because(Awaited::Source, None);
         let (replid, offset) = match start {
             Start::FullResync(position) | Start::Continue(position) => {
                 (Some(position.replid), position.offset)
@@ -93,7 +93,7 @@ impl SourceSide {
 
     async fn feed(self: &Arc<Self>, from: Position, stream: Spool) -> Result<SourceFeed, Error> {
         let (link, position) = self.continued(from).await?;
-        self.progress.wait_because(None);
+        self.progress.wait_because(Awaited::Source, None);
         self.progress.received_offset.set(position.offset.get());
         let spools = Spools {
             snapshot: None,

@@ -14,7 +14,7 @@ use crate::{
     sync::ReplOffset,
 };
 
-use super::{Consent, Error, Progress, keeper::Keeper, lanes::Lanes};
+use super::{Awaited, Consent, Error, Progress, keeper::Keeper, lanes::Lanes};
 
 const ADMIN_PAUSE_MIN: Duration = Duration::from_millis(50);
 const ADMIN_PAUSE_MAX: Duration = Duration::from_secs(2);
@@ -40,10 +40,10 @@ impl TargetSide<'_> {
         let mut waiting = |why: &str| {
             tracing::warn!("waiting because the target is not ready: {why}");
             let why = format!("the target is not ready: {why}");
-            progress.wait_because(Some(why));
+            progress.wait_because(Awaited::Target, Some(why));
         };
         admin.wait_ready(config.retry_for, &mut waiting).await?;
-        progress.wait_because(None);
+        progress.wait_because(Awaited::Target, None);
         let found = admin.probe().await?;
         let run_id = admin.run_id().await?;
         tracing::info!(target = %config.node.endpoint, is = %found, "found the target");
