@@ -27,5 +27,6 @@ mod restore;
 mod restore_commands;
 mod restored;
 mod resume;
+mod spooled;
 mod status;
 mod sync;

@@ -5,81 +5,18 @@ use std::{thread, time::Duration};
 
 use crate::support::{
     client::{number, text},
-    dataset::Dataset,
     keyferry::{Finished, Keyferry},
     migration::wait_until_confirmed,
     oracle::Oracle,
     proxy::{Fault, Proxy},
     random::Random,
+    scene::{Scene, snapshots_of, sync},
     server::{Server, wait_for},
     version::Version,
-    writer::{Load, Writer},
+    writer::Load,
 };
 
 const SOON: Duration = Duration::from_secs(60);
-
-/// A source that keeps what is written while nobody reads, and one seed for everything.
-struct Scene {
-    source: Server,
-    target: Server,
-    seed: u64,
-}
-
-impl Scene {
-    fn between(source: &str, target: &str) -> Scene {
-        let seed = Random::seed_of_this_run();
-        let source = Server::of(Version::named(source))
-            .config("repl-backlog-size 128mb")
-            .config("repl-diskless-sync-delay 0")
-            .start();
-        let target = Server::of(Version::named(target)).start();
-        let scene = Scene {
-            source,
-            target,
-            seed,
-        };
-        let theirs = scene.target.version();
-        Dataset::seeded(seed).for_target(theirs).load(&scene.source);
-        scene
-    }
-
-    fn write(&self) -> Writer {
-        let mut load = Load::seeded(self.seed).for_target(self.target.version());
-        load.operations_per_second = Some(3000);
-        load.start(&self.source)
-    }
-
-    fn sync(&self, args: &[&str]) -> Keyferry {
-        sync(&self.source.url(), &self.target.url(), args)
-    }
-
-    fn snapshots(&self) -> u64 {
-        snapshots_of(&self.source)
-    }
-
-    /// Ends the writing, waits until all of it is on the target, stops, and compares.
-    fn finish(&self, writer: Writer, mut keyferry: Keyferry) -> Finished {
-        writer.stop();
-        wait_until_confirmed(&self.source, &mut keyferry);
-        keyferry.signal("TERM");
-        let finished = keyferry.wait(SOON);
-        finished.assert_code(0);
-        Oracle::between(&self.source, &self.target).assert_equal(&self.source, &self.target);
-        finished
-    }
-}
-
-fn sync(source: &str, target: &str, args: &[&str]) -> Keyferry {
-    let mut all = vec!["sync", "--source", source, "--target", target, "--json"];
-    all.extend(args);
-    Keyferry::start(&all, &[])
-}
-
-/// How many full resyncs a server has answered.
-fn snapshots_of(source: &Server) -> u64 {
-    let count = source.client().info("stats", "sync_full").unwrap();
-    count.trim().parse().unwrap()
-}
 
 #[test]
 fn kills_at_any_moment_lose_nothing_and_apply_nothing_twice() {
@@ -567,6 +504,9 @@ fn a_drain_that_takes_too_long_is_finished_by_the_next_run() {
         "{}",
         stopped.stderr
     );
+    let kept = "is kept on disk for the next run";
+    assert!(stopped.stderr.contains(kept), "{}", stopped.stderr);
+    assert!(!stopped.stderr.contains("the source sends faster"));
     scene.target.thaw();
     let mut keyferry = scene.sync(&[]);
     keyferry.wait_for_stderr("following", SOON);

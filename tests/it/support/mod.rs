@@ -16,6 +16,7 @@ pub(crate) mod migration;
 pub(crate) mod oracle;
 pub(crate) mod proxy;
 pub(crate) mod random;
+pub(crate) mod scene;
 pub(crate) mod server;
 pub(crate) mod version;
 pub(crate) mod writer;
