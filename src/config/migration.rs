@@ -3,7 +3,7 @@
 use std::{path::PathBuf, time::Duration};
 
 use super::{SourceConfig, TargetConfig};
-use crate::sink::Publish;
+use crate::sink::{HoldExpiries, Publish};
 
 /// How far a migration goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,6 +27,8 @@ pub struct Migration {
     pub until_caught_up: bool,
     /// What to do with PUBLISH.
     pub publish: Publish,
+    /// Which expiries are held while the stream is followed.
+    pub hold_expiries: HoldExpiries,
     /// What the migration is called: its checkpoint and its directory.
     pub name: String,
     /// Where bytes wait that were received and are not applied.

@@ -269,6 +269,14 @@ pub const SETTINGS: &[Setting] = &[
     )
     .default("forward"),
     setting(
+        Group::Writing,
+        "hold-expiries",
+        Kind::Text,
+        "TIME|all",
+        "Expiries that come within this time are held while following, so that no delay of ours lets a key expire that the source renews; all: every one, to the end of the run",
+    )
+    .default("10m"),
+    setting(
         Group::Limits,
         "lanes",
         Kind::Count { min: 1, max: 64 },

@@ -402,6 +402,7 @@ impl<'a> Run<'a> {
                 keeper: &mut sides.keeper,
                 translator,
                 losses: LossLog::new(endpoint, config.on_lossy),
+                hold_expiries: migration.hold_expiries,
                 source_offset: side.map(OffsetWatch::start),
                 until_caught_up: migration.until_caught_up,
                 drain_timeout: migration.drain_timeout,

@@ -44,7 +44,7 @@ pub use batch::{Batch, Named};
 pub use checkpoint::{Checkpoint, CheckpointError, CheckpointPhase};
 pub use claim::{Claim, Listed, WritingConnection};
 pub use error::{Error, ErrorKind};
-pub use hold::Hold;
+pub use hold::{Hold, HoldExpiries};
 pub use lane::{Confirmed, Lane, LaneConfig, LaneEnded, LaneEvent, Marks};
 pub use loss_log::LossLog;
 pub use loss_names::LossNames;

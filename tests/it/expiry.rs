@@ -17,6 +17,8 @@ use crate::support::{
 
 const SOON: Duration = Duration::from_secs(60);
 const SESSIONS: usize = 2000;
+/// How long a session lives unless it is renewed.
+const TTL_MS: u64 = 3000;
 
 fn each(client: &mut Client, command: impl Fn(usize) -> Vec<Vec<u8>>) {
     let commands: Vec<_> = (0..SESSIONS).map(command).collect();
@@ -100,6 +102,68 @@ fn a_late_target_keeps_renewed_and_persisted_keys() {
     a_late_target_keeps_what_lives("redis-6.0", "redis-6.0");
     a_late_target_keeps_what_lives("redis-8.0", "redis-8.0");
     a_late_target_keeps_what_lives("valkey-8.1", "redis-7.0");
+}
+
+/// Session keys whose TTL the source renews, over and over, while the target stands still for longer
+/// than they live, after it had caught up; how many of them the target has then.
+fn sessions_kept_by_a_frozen_target(source: &str, target: &str, more: &[&str]) -> usize {
+    eprintln!("--- {source} to {target}, {more:?}");
+    let (source, target) = (Server::start(source), Server::start(target));
+    let mut client = source.client();
+    each(&mut client, |n| {
+        command!["SET", format!("session:{n}"), "s", "PX", TTL_MS]
+    });
+    let (from, to) = (source.url(), target.url());
+    let args = ["sync", "--source", &from, "--target", &to, "--json"];
+    let mut keyferry = Keyferry::start(&[&args, more].concat(), &[]);
+    let done = AtomicBool::new(false);
+    let kept = thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut client = source.client();
+            while !done.load(Relaxed) {
+                each(&mut client, |n| {
+                    command!["PEXPIRE", format!("session:{n}"), TTL_MS]
+                });
+                thread::sleep(Duration::from_millis(500));
+            }
+        });
+        keyferry.wait_for_stderr("following", SOON);
+        wait_until_confirmed(&source, &mut keyferry);
+        target.freeze();
+        // By the target's clock they are dead then, whatever it was told last.
+        thread::sleep(Duration::from_millis(2 * TTL_MS));
+        target.thaw();
+        wait_until_confirmed(&source, &mut keyferry);
+        let kept = exists(&mut target.client(), "session");
+        done.store(true, Relaxed);
+        kept
+    });
+    assert_eq!(exists(&mut client, "session"), SESSIONS, "of the source");
+    each(&mut client, |n| {
+        command!["PEXPIRE", format!("session:{n}"), 3_600_000]
+    });
+    wait_until_confirmed(&source, &mut keyferry);
+    keyferry.signal("TERM");
+    let finished = keyferry.wait(SOON);
+    finished.assert_code(0);
+    assert_eq!(finished.json()["expiries_held"], 0);
+    match kept {
+        SESSIONS => {
+            assert_eq!(finished.json()["diverged"], 0);
+            Oracle::between(&source, &target).assert_equal(&source, &target);
+        }
+        _ => assert_ne!(finished.json()["diverged"], 0),
+    }
+    kept
+}
+
+#[test]
+fn a_frozen_target_keeps_what_is_renewed_within_the_time_that_is_held() {
+    let kept = |more| sessions_kept_by_a_frozen_target("redis-7.0", "redis-8.0", more);
+    assert_eq!(kept(&[]), SESSIONS);
+    assert_eq!(kept(&["--hold-expiries", "all"]), SESSIONS);
+    // What is not held the target deletes by its own clock: the test would see it.
+    assert_eq!(kept(&["--hold-expiries", "0"]), 0);
 }
 
 /// Fields with a TTL that passes while the target stands still, and one that is renewed.
