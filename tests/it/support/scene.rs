@@ -59,8 +59,13 @@ impl Scene {
     }
 
     /// Ends the writing, waits until all of it is on the target, stops, and compares.
-    pub(crate) fn finish(&self, writer: Writer, mut keyferry: Keyferry) -> Finished {
+    pub(crate) fn finish(&self, writer: Writer, keyferry: Keyferry) -> Finished {
         writer.stop();
+        self.end(keyferry)
+    }
+
+    /// Waits until all that was written is on the target, stops, and compares.
+    pub(crate) fn end(&self, mut keyferry: Keyferry) -> Finished {
         wait_until_confirmed(&self.source, &mut keyferry);
         keyferry.signal("TERM");
         let finished = keyferry.wait(SOON);
