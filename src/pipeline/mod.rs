@@ -12,6 +12,7 @@
 //! It orders, bounds and counts; formats belong to `rdb` and `resp`, decisions about keys to
 //! `sink`. Nothing is acknowledged to the source before the target has confirmed it.
 
+mod checkpoint_file;
 mod clock;
 mod consent;
 mod error;

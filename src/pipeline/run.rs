@@ -192,7 +192,7 @@ impl<'a> Run<'a> {
             migration.checkpoint,
             &migration.name,
             &source.node.endpoint.to_string(),
-            workdir.path(),
+            workdir.path().as_deref(),
         )?;
         let snapshot = SnapshotOptions {
             rdb_no_compress: true,
