@@ -157,6 +157,7 @@ impl TargetConfig {
             flush: settings.switch("flush-target")?,
             yes: settings.switch("yes")?,
             on_lossy: on_lossy(settings)?,
+            import_mode: settings.choice("import-mode")? != Some("off"),
             lanes: settings.number("lanes")?,
             restore_bytes_max: settings.number("restore-bytes-max")?,
             window_bytes_max: settings.number("window-bytes-max")?,

@@ -277,6 +277,14 @@ pub const SETTINGS: &[Setting] = &[
     )
     .default("10m"),
     setting(
+        Group::Writing,
+        "import-mode",
+        Kind::Choice(&["auto", "off"]),
+        "auto|off",
+        "While following, put a target that has it (Valkey 8.1 and later) into import mode, in which no key expires by the target's clock",
+    )
+    .default("auto"),
+    setting(
         Group::Limits,
         "lanes",
         Kind::Count { min: 1, max: 64 },

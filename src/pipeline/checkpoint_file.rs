@@ -117,6 +117,7 @@ mod tests {
             offset: 77,
             db: Db(5),
             held: true,
+            import_mode: false,
             began_empty: false,
             source: "unix:/a=b".into(),
         };

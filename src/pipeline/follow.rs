@@ -202,18 +202,21 @@ impl Follow<'_> {
             Drained::All => self.release_all().await?,
             Drained::OutOfTime => Drained::OutOfTime,
         };
+        let mut import_ended = Ok(());
         match released {
             Drained::All => {
                 if let Some(lanes) = self.lanes.take() {
                     lanes.finish().await?;
                 }
+                import_ended = self.target.end_import(self.keeper).await;
             }
             Drained::OutOfTime => self.say_what_is_left(),
         }
-        match self.failure.take() {
-            Some(error) => Err(error),
-            None => Ok(self.end.unwrap_or(End::Stopped)),
+        if let Some(error) = self.failure.take() {
+            return Err(error);
         }
+        import_ended?;
+        Ok(self.end.unwrap_or(End::Stopped))
     }
 
     /// Applies the stream to its end, or until a stop has waited long enough.
@@ -353,6 +356,7 @@ impl Follow<'_> {
         let Some((replid, from)) = self.keeper.position(&mut admin).await? else {
             return Err(error);
         };
+        self.target.import_again(&mut admin).await?;
         if !self.feed.rewind(from.offset) {
             // The next run asks the source for it.
             if self.end.is_some() {

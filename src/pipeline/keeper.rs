@@ -47,6 +47,7 @@ impl Keeper {
                 offset: 0,
                 db: Db(0),
                 held: false,
+                import_mode: false,
                 began_empty: false,
                 source: source.into(),
             },
@@ -72,6 +73,27 @@ impl Keeper {
     /// Whether the target had no keys of its own at the beginning.
     pub(super) fn began_empty(&self) -> bool {
         self.checkpoint.began_empty
+    }
+
+    /// Whether the target may be in import mode for this migration.
+    pub(super) fn import_mode(&self) -> bool {
+        self.checkpoint.import_mode
+    }
+
+    /// Says whether the target may be in import mode for this migration.
+    ///
+    /// # Errors
+    /// The target's; `CheckpointFile`.
+    pub(super) async fn set_import_mode(
+        &mut self,
+        admin: &mut Admin,
+        on: bool,
+    ) -> Result<(), Error> {
+        self.checkpoint.import_mode = on;
+        match &mut self.place {
+            Place::Target(claim) => Ok(admin.write_import_mode(claim, on).await?),
+            Place::File(file) => file.write(&self.checkpoint),
+        }
     }
 
     /// Finds what an earlier run has left. From here on other processes that run this migration

@@ -379,6 +379,7 @@ impl<'a> Run<'a> {
     ) -> Result<Ended, Error> {
         let migration = self.migration;
         let config = &migration.target;
+        sides.target.begin_import(&mut sides.keeper).await?;
         let found = &sides.target.target;
         let endpoint = config.node.endpoint.clone();
         let translator = Translator::new(
@@ -410,8 +411,14 @@ impl<'a> Run<'a> {
                 stop: self.stop.clone(),
             },
         )
-        .await?;
-        Ok(match end {
+        .await;
+        if sides.keeper.import_mode() {
+            tracing::warn!(
+                "the target stays in import mode: it expires and evicts nothing by itself until the \
+                 same command has ended, or keyferry checkpoint drop was used"
+            );
+        }
+        Ok(match end? {
             End::CaughtUp => Ended::Complete,
             End::Stopped => Ended::Stopped,
         })

@@ -9,7 +9,8 @@ use crate::{
     config::TargetConfig,
     net::Backoff,
     sink::{
-        Admin, Claim, ErrorKind, Expired, Hold, LaneConfig, MadeBy, Marks, Target, ValueConfig,
+        Admin, Claim, ErrorKind, Expired, Hold, ImportMode, LaneConfig, MadeBy, Marks, Target,
+        ValueConfig,
     },
     sync::ReplOffset,
 };
@@ -28,6 +29,7 @@ pub(super) struct TargetSide<'a> {
     pub(super) target: Arc<Target>,
     /// The id of its process, where it tells.
     run_id: Option<String>,
+    import_mode: ImportMode,
 }
 
 impl TargetSide<'_> {
@@ -53,6 +55,7 @@ impl TargetSide<'_> {
             admin,
             target: Arc::new(found),
             run_id,
+            import_mode: ImportMode::Off,
         })
     }
 
@@ -86,6 +89,55 @@ impl TargetSide<'_> {
             self.admin.flush(&self.target).await?;
         }
         Ok(())
+    }
+
+    /// Puts the target into import mode where it has one, and that is wanted and allowed. The
+    /// checkpoint says so first.
+    pub(super) async fn begin_import(&mut self, keeper: &mut Keeper) -> Result<(), Error> {
+        if !self.config.import_mode || !self.target.has_import_mode() {
+            return Ok(());
+        }
+        let admin = self.admin_again().await?;
+        let Some(is_on) = admin.import_mode().await else {
+            return Ok(());
+        };
+        if is_on && !keeper.import_mode() {
+            self.import_mode = ImportMode::Theirs;
+            return Ok(());
+        }
+        keeper.set_import_mode(admin, true).await?;
+        if admin.set_import_mode(true).await? {
+            tracing::info!(
+                "the target is in import mode: it expires and evicts nothing by itself, until the \
+                 run ends"
+            );
+            self.import_mode = ImportMode::Ours;
+        } else {
+            keeper.set_import_mode(admin, false).await?;
+        }
+        Ok(())
+    }
+
+    /// Puts the target into import mode once more: it was restarted.
+    pub(super) async fn import_again(&self, admin: &mut Admin) -> Result<(), Error> {
+        if self.import_mode == ImportMode::Ours {
+            admin.set_import_mode(true).await?;
+        }
+        Ok(())
+    }
+
+    /// Puts the target out of import mode if this migration has put it there, and no other one
+    /// needs it.
+    pub(super) async fn end_import(&self, keeper: &mut Keeper) -> Result<(), Error> {
+        if self.import_mode != ImportMode::Ours {
+            return Ok(());
+        }
+        let mut admin = self.open_admin().await?;
+        if !admin.is_imported_by_others(keeper.claim()).await? {
+            admin.set_import_mode(false).await?;
+            tracing::info!("the target is out of import mode");
+        }
+        keeper.set_import_mode(&mut admin, false).await
     }
 
     /// How the values of a snapshot are written to it.
@@ -153,6 +205,7 @@ impl TargetSide<'_> {
             on_lossy: self.config.on_lossy,
             silence_max: self.config.silence_max,
             claim: None,
+            import_mode: self.import_mode,
             marks,
             began_empty: false,
             run_id: self.run_id.clone(),

@@ -7,7 +7,7 @@ use std::{
 };
 
 use crate::support::{
-    client::{Client, number},
+    client::{Client, items, number, text},
     keyferry::Keyferry,
     migration::wait_until_confirmed,
     oracle::Oracle,
@@ -164,6 +164,97 @@ fn a_frozen_target_keeps_what_is_renewed_within_the_time_that_is_held() {
     assert_eq!(kept(&["--hold-expiries", "all"]), SESSIONS);
     // What is not held the target deletes by its own clock: the test would see it.
     assert_eq!(kept(&["--hold-expiries", "0"]), 0);
+}
+
+#[test]
+fn a_frozen_target_in_import_mode_keeps_whatever_is_renewed() {
+    for target in ["valkey-8.1", "valkey-9.1"] {
+        let kept = |more| sessions_kept_by_a_frozen_target("redis-7.0", target, more);
+        assert_eq!(kept(&["--hold-expiries", "0"]), SESSIONS);
+        let off = ["--hold-expiries", "0", "--import-mode", "off"];
+        assert_eq!(kept(&off), 0);
+    }
+}
+
+/// What `CONFIG GET import-mode` says.
+fn import_mode(target: &Server) -> String {
+    let answer = target
+        .client()
+        .run(command!["CONFIG", "GET", "import-mode"]);
+    text(&items(&answer)[1])
+}
+
+#[test]
+fn import_mode_is_put_back_by_whoever_ends_the_migration() {
+    let source = Server::start("redis-7.0");
+    let mut target = Server::start("valkey-8.1");
+    let (from, to) = (source.url(), target.url());
+    let sync = |more: &[&str]| {
+        let args = ["sync", "--source", &from, "--target", &to, "--json"];
+        let name = ["--checkpoint-name", "one"];
+        let mut keyferry = Keyferry::start(&[&args[..], &name, more].concat(), &[]);
+        keyferry.wait_for_stderr("following", SOON);
+        keyferry
+    };
+    let checkpoint = |more: &[&str]| {
+        let finished = Keyferry::run(&[&["checkpoint"], more, &["--target", &to]].concat(), SOON);
+        finished.assert_code(0);
+        finished
+    };
+    // A run that is killed leaves it on, and says so; the next one ends it.
+    let mut keyferry = sync(&[]);
+    assert_eq!(import_mode(&target), "yes");
+    keyferry.kill();
+    assert_eq!(import_mode(&target), "yes");
+    let listed = checkpoint(&["list", "--json"]).json();
+    assert_eq!(listed[0]["import_mode"], true, "{listed}");
+    let keyferry = sync(&[]);
+    keyferry.signal("TERM");
+    keyferry.wait(SOON).assert_code(0);
+    assert_eq!(import_mode(&target), "no");
+    let listed = checkpoint(&["list", "--json"]).json();
+    assert_eq!(listed[0]["import_mode"], false, "{listed}");
+
+    // So does dropping its checkpoint.
+    let mut keyferry = sync(&[]);
+    keyferry.kill();
+    checkpoint(&["drop", "one"]);
+    assert_eq!(import_mode(&target), "no");
+
+    // A target that was restarted has forgotten it.
+    target.client().run(command!["FLUSHALL"]);
+    let mut keyferry = sync(&[]);
+    target.shutdown_with_save();
+    keyferry.wait_for_stderr("waiting because", SOON);
+    target.start_again();
+    wait_for("import mode", SOON, || import_mode(&target) == "yes");
+    keyferry.signal("TERM");
+    keyferry.wait(SOON).assert_code(0);
+    assert_eq!(import_mode(&target), "no");
+
+    // What somebody else has turned on stays on.
+    target
+        .client()
+        .run(command!["CONFIG", "SET", "import-mode", "yes"]);
+    let keyferry = sync(&[]);
+    keyferry.signal("TERM");
+    keyferry.wait(SOON).assert_code(0);
+    assert_eq!(import_mode(&target), "yes");
+}
+
+#[test]
+fn import_mode_is_done_without_where_it_may_not_be_set() {
+    let source = Server::start("redis-7.0");
+    let target = Server::of(Version::named("valkey-8.1"))
+        .user("mover", "words", "~* &* +@all -config|set")
+        .start();
+    let to = format!("redis://mover:words@{}", target.address());
+    let args = ["sync", "--source", &source.url(), "--target", &to];
+    let mut keyferry = Keyferry::start(&args, &[]);
+    keyferry.wait_for_stderr("following", SOON);
+    assert_eq!(import_mode(&target), "no");
+    keyferry.signal("TERM");
+    keyferry.wait(SOON).assert_code(0);
 }
 
 /// Fields with a TTL that passes while the target stands still, and one that is renewed.

@@ -388,6 +388,7 @@ mod tests {
             offset: 0,
             db: Db(0),
             held: false,
+            import_mode: false,
             began_empty: true,
             source: String::new(),
         }
