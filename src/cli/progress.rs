@@ -261,6 +261,7 @@ fn stream(sample: &Sample, speed: Speed) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::pipeline::Awaited;
 
     fn progress() -> Progress {
         let progress = Progress::default();
@@ -285,12 +286,12 @@ mod tests {
             text,
             "25 %, 1.00 MiB of 4.00 MiB, 1,234 keys, 100 keys/s, 2.00 KiB/s"
         );
-        progress.wait_because(Some("the target is loading".into()));
+        progress.wait_because(Awaited::Target, Some("the target is loading".into()));
         assert!(
             describe(&progress.sample(), speed)
                 .ends_with(", waiting because the target is loading")
         );
-        progress.wait_because(None);
+        progress.wait_because(Awaited::Target, None);
         progress.enter(Phase::Following);
         assert_eq!(describe(&progress.sample(), speed), "7 commands/s");
         progress.observe_source_offset(5_000);

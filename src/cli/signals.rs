@@ -1,4 +1,5 @@
-//! SIGINT and SIGTERM: the first stops, the second aborts.
+//! SIGINT and SIGTERM: the first stops, the second aborts. SIGXFSZ does not end the process: a file
+//! that may not grow is an error of whoever writes it.
 
 use std::io;
 
@@ -10,6 +11,8 @@ use crate::pipeline::Stopper;
 pub(super) struct Signals {
     interrupt: Signal,
     terminate: Signal,
+    /// Nobody waits for it.
+    _file_size: Signal,
 }
 
 impl Signals {
@@ -21,6 +24,7 @@ impl Signals {
         Ok(Signals {
             interrupt: signal(SignalKind::interrupt())?,
             terminate: signal(SignalKind::terminate())?,
+            _file_size: signal(SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw()))?,
         })
     }
 

@@ -3,7 +3,10 @@
 use std::{path::PathBuf, time::Duration};
 
 use super::{SourceConfig, TargetConfig};
-use crate::{sink::Publish, sync::SnapshotChannel};
+use crate::{
+    sink::{HoldExpiries, Publish},
+    sync::SnapshotChannel,
+};
 
 /// How far a migration goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,6 +30,8 @@ pub struct Migration {
     pub until_caught_up: bool,
     /// What to do with PUBLISH.
     pub publish: Publish,
+    /// Which expiries are held while the stream is followed.
+    pub hold_expiries: HoldExpiries,
     /// What the migration is called: its checkpoint and its directory.
     pub name: String,
     /// Whether the snapshot comes over a connection of its own.

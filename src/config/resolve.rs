@@ -3,8 +3,9 @@
 use std::{num::NonZeroU64, str::FromStr, time::Duration};
 
 use crate::{
+    keyspace::UnixMs,
     net::{Node, Secret},
-    sink::{Conflict, OnLossy, Publish, Throttle},
+    sink::{Conflict, HoldExpiries, OnLossy, Publish, Throttle},
     sync::SnapshotChannel,
 };
 
@@ -157,6 +158,7 @@ impl TargetConfig {
             flush: settings.switch("flush-target")?,
             yes: settings.switch("yes")?,
             on_lossy: on_lossy(settings)?,
+            import_mode: settings.choice("import-mode")? != Some("off"),
             lanes: settings.number("lanes")?,
             restore_bytes_max: settings.number("restore-bytes-max")?,
             throttle: throttle(settings)?,
@@ -294,6 +296,7 @@ fn migration(settings: &Settings) -> Result<Migration, ConfigError> {
             Some("off") => SnapshotChannel::Off,
             _ => SnapshotChannel::Auto,
         },
+        hold_expiries: hold_expiries(settings)?,
         spool: SpoolConfig {
             memory_bytes_max: settings.number("spool-memory")?,
             disk_bytes_max: settings.number("spool-disk")?,
@@ -308,6 +311,19 @@ fn migration(settings: &Settings) -> Result<Migration, ConfigError> {
         allow_full_resync: settings.switch("allow-full-resync")?,
         drain_timeout: settings.duration("drain-timeout")?,
     })
+}
+
+/// Which expiries are held while the stream is followed: those within a time, or `all`.
+fn hold_expiries(settings: &Settings) -> Result<HoldExpiries, ConfigError> {
+    let name = "hold-expiries";
+    if settings
+        .given(name)
+        .is_some_and(|given| given.text == "all")
+    {
+        return Ok(HoldExpiries::All);
+    }
+    let within = settings.duration(name)?;
+    Ok(HoldExpiries::Within(within.as_millis() as UnixMs))
 }
 
 /// What the migration is called. It is a part of names of keys, connections and directories.

@@ -269,6 +269,22 @@ pub const SETTINGS: &[Setting] = &[
     )
     .default("forward"),
     setting(
+        Group::Writing,
+        "hold-expiries",
+        Kind::Text,
+        "TIME|all",
+        "Expiries that come within this time are held while following, so that no delay of ours lets a key expire that the source renews; all: every one, to the end of the run",
+    )
+    .default("10m"),
+    setting(
+        Group::Writing,
+        "import-mode",
+        Kind::Choice(&["auto", "off"]),
+        "auto|off",
+        "While following, put a target that has it (Valkey 8.1 and later) into import mode, in which no key expires by the target's clock",
+    )
+    .default("auto"),
+    setting(
         Group::Limits,
         "lanes",
         Kind::Count { min: 1, max: 64 },

@@ -20,6 +20,8 @@ pub struct TargetConfig {
     pub yes: bool,
     /// What to do with what the target cannot hold.
     pub on_lossy: OnLossy,
+    /// Puts a target that has it into import mode while the stream is followed.
+    pub import_mode: bool,
     /// Connections that write the snapshot.
     pub lanes: usize,
     /// The longest value that is written by one RESTORE, in bytes.

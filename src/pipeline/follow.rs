@@ -10,7 +10,7 @@
 //! While catching up, expiries are written held. Once the target has applied what the source had
 //! when the snapshot was complete, they are written true unless they come soon, and those held so
 //! far are released page by page, each page between two transactions: nothing else writes
-//! meanwhile. What is held at the end of the run is released then.
+//! meanwhile. (Unless all are to be held.) What is held at the end of the run is released then.
 //!
 //! A target that comes back with older data says so by its checkpoint; the stream is applied again
 //! from there, out of the spool or the source's backlog.
@@ -23,7 +23,7 @@ use std::{
 };
 
 use crate::{
-    sink::{Admin, Due, Hold, LossLog, Release, ReleaseStep, Translator},
+    sink::{Admin, Due, Hold, HoldExpiries, LossLog, Release, ReleaseStep, Translator},
     sync::{Position, ReplOffset, Resumable},
 };
 
@@ -66,6 +66,8 @@ pub(super) struct Means<'a> {
     pub(super) keeper: &'a mut Keeper,
     pub(super) translator: Translator,
     pub(super) losses: LossLog,
+    /// What stays held while the stream is followed.
+    pub(super) hold_expiries: HoldExpiries,
     /// Where the source stands; `None` without a side connection.
     pub(super) source_offset: Option<OffsetWatch>,
     pub(super) until_caught_up: bool,
@@ -117,6 +119,7 @@ pub(super) async fn follow(start: Start, means: Means<'_>) -> Result<End, Error>
         losses: means.losses,
         skipped: start.skipped,
         hold: start.hold,
+        hold_expiries: means.hold_expiries,
         held_fields: start.held_fields,
         left_held: start.held_keys || start.held_fields,
         target: Arc::clone(&means.target.target),
@@ -130,6 +133,7 @@ pub(super) async fn follow(start: Start, means: Means<'_>) -> Result<End, Error>
         keeper: means.keeper,
         lanes: Some(lanes),
         gathering,
+        hold_expiries: means.hold_expiries,
         in_flight: false,
         applied: start.from.offset,
         sent: start.from,
@@ -160,6 +164,7 @@ struct Follow<'a> {
     /// `None` once they have finished.
     lanes: Option<Lanes>,
     gathering: Gathering<'a>,
+    hold_expiries: HoldExpiries,
     /// A transaction was sent and is not confirmed.
     in_flight: bool,
     /// Everything up to here is confirmed by the target.
@@ -197,18 +202,21 @@ impl Follow<'_> {
             Drained::All => self.release_all().await?,
             Drained::OutOfTime => Drained::OutOfTime,
         };
+        let mut import_ended = Ok(());
         match released {
             Drained::All => {
                 if let Some(lanes) = self.lanes.take() {
                     lanes.finish().await?;
                 }
+                import_ended = self.target.end_import(self.keeper).await;
             }
             Drained::OutOfTime => self.say_what_is_left(),
         }
-        match self.failure.take() {
-            Some(error) => Err(error),
-            None => Ok(self.end.unwrap_or(End::Stopped)),
+        if let Some(error) = self.failure.take() {
+            return Err(error);
         }
+        import_ended?;
+        Ok(self.end.unwrap_or(End::Stopped))
     }
 
     /// Applies the stream to its end, or until a stop has waited long enough.
@@ -357,6 +365,7 @@ impl Follow<'_> {
         let Some((replid, from)) = self.keeper.position(&mut admin).await? else {
             return Err(error);
         };
+        self.target.import_again(&mut admin).await?;
         if !self.feed.rewind(from.offset) {
             // The next run asks the source for it.
             if self.end.is_some() {
@@ -422,7 +431,7 @@ impl Follow<'_> {
     async fn caught_up(&mut self) -> Result<(), Error> {
         self.gathering.hold_what_comes_soon();
         // The release finds all that is held so far.
-        if !self.gathering.left_held {
+        if !self.gathering.left_held || self.hold_expiries == HoldExpiries::All {
             self.enter_following();
             return Ok(());
         }
@@ -479,10 +488,12 @@ impl Follow<'_> {
         if !self.releases_now() {
             return Ok(());
         }
-        let State::Releasing { release, admin, .. } = &mut self.state else {
+        let (State::Releasing { release, admin, .. }, HoldExpiries::Within(within_ms)) =
+            (&mut self.state, self.hold_expiries)
+        else {
             return Ok(());
         };
-        match release.page(admin, Due::Later).await {
+        match release.page(admin, Due::Later(within_ms)).await {
             Ok(ReleaseStep::More) => {}
             Ok(ReleaseStep::Done { left }) => {
                 let released = release.released();

@@ -6,7 +6,7 @@ use crate::{
     sync::{Identity, LinkConfig, Notice, Side, SnapshotOptions},
 };
 
-use super::{Error, Progress, clock::ServerClock};
+use super::{Awaited, Error, Progress, clock::ServerClock};
 
 /// How a source is joined whose snapshot is wanted like this.
 pub fn link_config(source: &SourceConfig, snapshot: SnapshotOptions) -> LinkConfig {
@@ -53,7 +53,7 @@ pub(super) fn shown(progress: &Progress) -> impl FnMut(Notice) + Send + '_ {
     |notice| {
         notice.log("source");
         if let Notice::Waiting { kind, .. } = notice {
-            progress.wait_because(Some(format!("the source {kind}")));
+            progress.wait_because(Awaited::Source, Some(format!("the source {kind}")));
         }
     }
 }

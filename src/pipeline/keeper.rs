@@ -1,11 +1,6 @@
 //! Keeps how far a migration has come: on the target with the data, or in a file.
 
-use std::{
-    collections::HashMap,
-    fs, io,
-    path::PathBuf,
-    time::{Duration, Instant},
-};
+use std::path::Path;
 
 use crate::{
     config::CheckpointPlace,
@@ -14,16 +9,13 @@ use crate::{
     sync::{ReplOffset, Replid, Resumable},
 };
 
-use super::Error;
-
-/// How often a checkpoint file is written while the stream is applied.
-const FILE_PERIOD: Duration = Duration::from_secs(1);
+use super::{Error, checkpoint_file::CheckpointFile};
 
 /// Where the checkpoint of this run is.
 #[derive(Debug)]
 enum Place {
     Target(Claim),
-    File { path: PathBuf, written_at: Instant },
+    File(CheckpointFile),
 }
 
 /// Keeps the checkpoint of a migration.
@@ -40,14 +32,11 @@ impl Keeper {
         place: CheckpointPlace,
         name: &str,
         source: &str,
-        directory: Option<PathBuf>,
+        directory: Option<&Path>,
     ) -> Result<Keeper, Error> {
         let place = match (place, directory) {
             (CheckpointPlace::Target, _) => Place::Target(Claim::new(name)),
-            (CheckpointPlace::File, Some(directory)) => Place::File {
-                path: directory.join("checkpoint"),
-                written_at: Instant::now(),
-            },
+            (CheckpointPlace::File, Some(directory)) => Place::File(CheckpointFile::of(directory)),
             (CheckpointPlace::File, None) => return Err(Error::NoDirectory),
         };
         Ok(Keeper {
@@ -58,6 +47,7 @@ impl Keeper {
                 offset: 0,
                 db: Db(0),
                 held: false,
+                import_mode: false,
                 began_empty: false,
                 source: source.into(),
             },
@@ -68,7 +58,7 @@ impl Keeper {
     pub(super) fn claim(&self) -> Option<&Claim> {
         match &self.place {
             Place::Target(claim) => Some(claim),
-            Place::File { .. } => None,
+            Place::File(_) => None,
         }
     }
 
@@ -76,13 +66,34 @@ impl Keeper {
     pub(super) fn marks(&self, offset: ReplOffset) -> Marks {
         match &self.place {
             Place::Target(_) => Marks::Checkpoint(offset.get()),
-            Place::File { .. } => Marks::None,
+            Place::File(_) => Marks::None,
         }
     }
 
     /// Whether the target had no keys of its own at the beginning.
     pub(super) fn began_empty(&self) -> bool {
         self.checkpoint.began_empty
+    }
+
+    /// Whether the target may be in import mode for this migration.
+    pub(super) fn import_mode(&self) -> bool {
+        self.checkpoint.import_mode
+    }
+
+    /// Says whether the target may be in import mode for this migration.
+    ///
+    /// # Errors
+    /// The target's; `CheckpointFile`.
+    pub(super) async fn set_import_mode(
+        &mut self,
+        admin: &mut Admin,
+        on: bool,
+    ) -> Result<(), Error> {
+        self.checkpoint.import_mode = on;
+        match &mut self.place {
+            Place::Target(claim) => Ok(admin.write_import_mode(claim, on).await?),
+            Place::File(file) => file.write(&self.checkpoint),
+        }
     }
 
     /// Finds what an earlier run has left. From here on other processes that run this migration
@@ -96,10 +107,7 @@ impl Keeper {
                 Some(_) => admin.take_over(claim).await?,
                 None => None,
             },
-            Place::File { path, .. } => {
-                let path = path.clone();
-                read(&path).map_err(|error| Error::CheckpointFile { path, error })?
-            }
+            Place::File(file) => file.read()?,
         };
         if let Some(found) = &found {
             self.checkpoint.clone_from(found);
@@ -148,22 +156,10 @@ impl Keeper {
     }
 
     async fn write(&mut self, admin: &mut Admin) -> Result<(), Error> {
-        match &self.place {
+        match &mut self.place {
             Place::Target(claim) => Ok(admin.write_checkpoint(claim, &self.checkpoint).await?),
-            Place::File { .. } => self.write_file(),
+            Place::File(file) => file.write(&self.checkpoint),
         }
-    }
-
-    fn write_file(&mut self) -> Result<(), Error> {
-        let Place::File { path, written_at } = &mut self.place else {
-            return Ok(());
-        };
-        *written_at = Instant::now();
-        let written = write(path, &self.checkpoint);
-        written.map_err(|error| Error::CheckpointFile {
-            path: path.clone(),
-            error,
-        })
     }
 
     /// What gathers the stream's transactions.
@@ -172,28 +168,21 @@ impl Keeper {
         TransactionBuilder::new(claim.map(|claim| (claim, self.checkpoint.clone())))
     }
 
-    /// Says what the target has confirmed of the stream.
+    /// Says what the target has confirmed of the stream. A checkpoint on the target says so itself.
     pub(super) fn applied(&mut self, at: Resumable, replid: Option<Replid>, held: bool) {
-        let Place::File { written_at, .. } = &self.place else {
-            return;
-        };
-        let is_due = written_at.elapsed() >= FILE_PERIOD;
-        self.set(at, replid, held);
-        if is_due {
-            self.try_write_file();
+        if self.claim().is_none() {
+            self.set(at, replid, held);
+        }
+        if let Place::File(file) = &mut self.place {
+            file.keep_up(&self.checkpoint);
         }
     }
 
     /// Writes what was confirmed last: the stream is not applied any further.
     pub(super) fn finish(&mut self, held: bool) {
         self.checkpoint.held = held;
-        self.try_write_file();
-    }
-
-    /// A file that cannot be written means that more is applied twice, and nothing else.
-    fn try_write_file(&mut self) {
-        if let Err(error) = self.write_file() {
-            tracing::warn!("{error}: {}", error.why());
+        if let Place::File(file) = &mut self.place {
+            file.try_write(&self.checkpoint);
         }
     }
 
@@ -219,13 +208,7 @@ impl Keeper {
     pub(super) async fn remove(&mut self, admin: &mut Admin) -> Result<(), Error> {
         match &self.place {
             Place::Target(claim) => Ok(admin.remove_checkpoint(claim).await?),
-            Place::File { path, .. } => match fs::remove_file(path) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                    let path = path.clone();
-                    Err(Error::CheckpointFile { path, error })
-                }
-                _ => Ok(()),
-            },
+            Place::File(file) => file.remove(),
         }
     }
 }
@@ -235,62 +218,4 @@ pub(super) fn position(checkpoint: &Checkpoint) -> Option<(Replid, Resumable)> {
     let offset = ReplOffset::new(checkpoint.offset);
     let db = checkpoint.db;
     Some((checkpoint.replid.parse().ok()?, Resumable { offset, db }))
-}
-
-/// Reads `field=value` lines.
-fn read(path: &std::path::Path) -> io::Result<Option<Checkpoint>> {
-    let text = match fs::read_to_string(path) {
-        Ok(text) => text,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(error),
-    };
-    let fields: HashMap<String, String> = text
-        .lines()
-        .filter_map(|line| line.split_once('='))
-        .map(|(field, value)| (field.into(), value.into()))
-        .collect();
-    Checkpoint::read(&fields).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
-}
-
-/// Writes all of it or nothing.
-fn write(path: &std::path::Path, checkpoint: &Checkpoint) -> io::Result<()> {
-    let mut text = String::new();
-    for (field, value) in checkpoint.fields() {
-        text.push_str(&format!("{field}={value}\n"));
-    }
-    let directory = path.parent().unwrap_or(path);
-    let mut file = tempfile::NamedTempFile::new_in(directory)?;
-    io::Write::write_all(&mut file, text.as_bytes())?;
-    file.as_file().sync_data()?;
-    file.persist(path)?;
-    Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_file_says_what_was_written_and_damage_is_an_error() {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("checkpoint");
-        assert_eq!(read(&path).unwrap(), None);
-        let checkpoint = Checkpoint {
-            phase: CheckpointPhase::Stream,
-            replid: "f1201b72a276aa8b04f1f574320a89b9e3b67da5".into(),
-            offset: 77,
-            db: Db(5),
-            held: true,
-            began_empty: false,
-            source: "unix:/a=b".into(),
-        };
-        write(&path, &checkpoint).unwrap();
-        assert_eq!(read(&path).unwrap(), Some(checkpoint.clone()));
-        let (replid, at) = position(&checkpoint).unwrap();
-        assert_eq!(replid.to_string(), checkpoint.replid);
-        assert_eq!((at.offset.get(), at.db), (77, Db(5)));
-        fs::write(&path, "offset=1\n").unwrap();
-        assert_eq!(read(&path).unwrap_err().kind(), io::ErrorKind::InvalidData);
-        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
-    }
 }

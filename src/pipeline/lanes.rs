@@ -15,7 +15,7 @@ use crate::{
 };
 
 use super::{
-    Error, Progress, SkipReason,
+    Awaited, Error, Progress, SkipReason,
     names::{NamePages, Names},
 };
 
@@ -279,16 +279,16 @@ impl Ledger {
             }
             LaneEvent::Waiting(why) => {
                 tracing::warn!("waiting because {why}");
-                self.progress.wait_because(Some(why));
+                self.progress.wait_because(Awaited::Target, Some(why));
             }
             LaneEvent::Reconnected => {
                 tracing::info!("connected to the target again");
                 self.progress.reconnects.add(1);
-                self.progress.wait_because(None);
+                self.progress.wait_because(Awaited::Target, None);
             }
             LaneEvent::Recovered => {
                 tracing::info!("the target takes commands again");
-                self.progress.wait_because(None);
+                self.progress.wait_because(Awaited::Target, None);
             }
             LaneEvent::Failed(error) => return Err(Error::Target(error)),
         }

@@ -12,6 +12,7 @@
 //! It orders, bounds and counts; formats belong to `rdb` and `resp`, decisions about keys to
 //! `sink`. Nothing is acknowledged to the source before the target has confirmed it.
 
+mod checkpoint_file;
 mod clock;
 mod consent;
 mod error;
@@ -45,7 +46,7 @@ pub use error::{Error, Side};
 pub use join::link_config;
 pub use key_copy::KeyCopy;
 pub use lag::Lag;
-pub use progress::{OffsetGauge, Phase, Progress, Sample, Servers, SkipReason};
+pub use progress::{Awaited, OffsetGauge, Phase, Progress, Sample, Servers, SkipReason};
 pub use restore::{Restoration, restore};
 pub use run::run;
 pub use stop::{StopSignal, Stopper, stop_signal};

@@ -124,6 +124,17 @@ impl OffsetGauge {
     }
 }
 
+/// What a migration may have to wait for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Awaited {
+    /// The source, or the link to it.
+    Source,
+    /// The target, or the connection to it.
+    Target,
+    /// Room for what the source sends.
+    Spool,
+}
+
 /// What both servers said they are, as far as they did.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Servers {
@@ -145,7 +156,7 @@ pub struct Progress {
     started_at: SystemTime,
     servers: Mutex<Servers>,
     phases: Mutex<Vec<(Phase, Duration)>>,
-    waiting: Mutex<Option<String>>,
+    waiting: Mutex<BTreeMap<Awaited, String>>,
     lag: Mutex<Lag>,
     keys_written: [Counter; KeyType::ALL.len()],
     skipped: [Counter; SkipReason::ALL.len()],
@@ -260,9 +271,14 @@ impl Progress {
         }
     }
 
-    /// Shows why nothing moves: `waiting because <reason>`. `None` when it moves again.
-    pub fn wait_because(&self, reason: Option<String>) {
-        *locked(&self.waiting) = reason;
+    /// Shows why `awaited` holds everything up: `waiting because <reason>`. `None` when it no longer
+    /// does.
+    pub fn wait_because(&self, awaited: Awaited, reason: Option<String>) {
+        let mut waiting = locked(&self.waiting);
+        match reason {
+            Some(reason) => waiting.insert(awaited, reason),
+            None => waiting.remove(&awaited),
+        };
     }
 
     /// Counts keys of the snapshot that the target has confirmed.
@@ -306,7 +322,7 @@ impl Progress {
             phase,
             phase_elapsed: elapsed.saturating_sub(entered),
             durations: durations(&phases, elapsed),
-            waiting: locked(&self.waiting).clone(),
+            waiting: reasons(&locked(&self.waiting)),
             keys_written: by_name(KeyType::ALL, KeyType::name, &self.keys_written),
             skipped: by_name(SkipReason::ALL, SkipReason::name, &self.skipped),
             rdb_bytes: self.rdb_bytes.get(),
@@ -403,6 +419,11 @@ fn durations(phases: &[(Phase, Duration)], now: Duration) -> BTreeMap<Phase, Dur
     durations
 }
 
+fn reasons(waiting: &BTreeMap<Awaited, String>) -> Option<String> {
+    let reasons: Vec<&str> = waiting.values().map(String::as_str).collect();
+    (!reasons.is_empty()).then(|| reasons.join("; "))
+}
+
 fn by_name<T: Copy, const N: usize>(
     all: [T; N],
     name: fn(T) -> &'static str,
@@ -422,6 +443,21 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_waited_for_is_shown_until_that_itself_has_come() {
+        let progress = Progress::default();
+        progress.wait_because(Awaited::Target, Some("the target is loading".into()));
+        progress.wait_because(Awaited::Spool, Some("the spool is full".into()));
+        let waiting = || progress.sample().waiting;
+        let both = "the target is loading; the spool is full";
+        assert_eq!(waiting().as_deref(), Some(both));
+        progress.wait_because(Awaited::Target, None);
+        assert_eq!(waiting().as_deref(), Some("the spool is full"));
+        progress.wait_because(Awaited::Source, None);
+        progress.wait_because(Awaited::Spool, None);
+        assert_eq!(waiting(), None);
+    }
 
     #[test]
     fn counts_land_under_their_name() {

@@ -12,7 +12,7 @@ use crate::{
 };
 
 use super::{
-    Consent, Ended, Error, Outcome, Phase, Progress, SkipReason, StopSignal,
+    Awaited, Consent, Ended, Error, Outcome, Phase, Progress, SkipReason, StopSignal,
     clock::ServerClock,
     join::{look_at_source, shown},
     publish::while_published,
@@ -182,7 +182,7 @@ impl<'a> Run<'a> {
     async fn open(&self) -> Result<Feed, Error> {
         self.progress.enter(Phase::WaitingForSnapshot);
         let opened = Feed::open(&self.restoration.input, &mut shown(self.progress)).await;
-        self.progress.wait_because(None);
+        self.progress.wait_because(Awaited::Source, None);
         opened.map_err(|error| self.broken(error))
     }
 

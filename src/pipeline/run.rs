@@ -192,7 +192,7 @@ impl<'a> Run<'a> {
             migration.checkpoint,
             &migration.name,
             &source.node.endpoint.to_string(),
-            workdir.path(),
+            workdir.path().as_deref(),
         )?;
         let snapshot = SnapshotOptions {
             rdb_no_compress: true,
@@ -380,6 +380,7 @@ impl<'a> Run<'a> {
     ) -> Result<Ended, Error> {
         let migration = self.migration;
         let config = &migration.target;
+        sides.target.begin_import(&mut sides.keeper).await?;
         let found = &sides.target.target;
         let endpoint = config.node.endpoint.clone();
         let translator = Translator::new(
@@ -403,6 +404,7 @@ impl<'a> Run<'a> {
                 keeper: &mut sides.keeper,
                 translator,
                 losses: LossLog::new(endpoint, config.on_lossy),
+                hold_expiries: migration.hold_expiries,
                 source_offset: side.map(OffsetWatch::start),
                 until_caught_up: migration.until_caught_up,
                 drain_timeout: migration.drain_timeout,
@@ -410,8 +412,14 @@ impl<'a> Run<'a> {
                 stop: self.stop.clone(),
             },
         )
-        .await?;
-        Ok(match end {
+        .await;
+        if sides.keeper.import_mode() {
+            tracing::warn!(
+                "the target stays in import mode: it expires and evicts nothing by itself until the \
+                 same command has ended, or keyferry checkpoint drop was used"
+            );
+        }
+        Ok(match end? {
             End::CaughtUp => Ended::Complete,
             End::Stopped => Ended::Stopped,
         })

@@ -11,7 +11,7 @@ use crate::{
 };
 
 use super::{
-    Error, Phase, Progress,
+    Awaited, Error, Phase, Progress,
     clock::ServerClock,
     join::shown,
     source::{SourceFeed, Spools},
@@ -53,7 +53,7 @@ impl SourceSide {
         self.progress.enter(Phase::WaitingForSnapshot);
         self.check_channel().await?;
         let (link, start) = Link::open(&self.link, None, &mut shown(&self.progress)).await?;
-        self.progress.wait_because(None);
+        self.progress.wait_because(Awaited::Source, None);
         let has_channel = link.has_channel();
         self.progress
             .learn(|servers| servers.snapshot_channel = Some(has_channel));
@@ -115,7 +115,7 @@ impl SourceSide {
 
     async fn feed(self: &Arc<Self>, from: Position, stream: Spool) -> Result<SourceFeed, Error> {
         let (link, position) = self.continued(from).await?;
-        self.progress.wait_because(None);
+        self.progress.wait_because(Awaited::Source, None);
         self.progress.received_offset.set(position.offset.get());
         let spools = Spools {
             snapshot: None,

@@ -9,12 +9,13 @@ use crate::{
     config::TargetConfig,
     net::Backoff,
     sink::{
-        Admin, Claim, ErrorKind, Expired, Hold, LaneConfig, MadeBy, Marks, Target, ValueConfig,
+        Admin, Claim, ErrorKind, Expired, Hold, ImportMode, LaneConfig, MadeBy, Marks, Target,
+        ValueConfig,
     },
     sync::ReplOffset,
 };
 
-use super::{Consent, Error, Progress, keeper::Keeper, lanes::Lanes};
+use super::{Awaited, Consent, Error, Progress, keeper::Keeper, lanes::Lanes};
 
 const ADMIN_PAUSE_MIN: Duration = Duration::from_millis(50);
 const ADMIN_PAUSE_MAX: Duration = Duration::from_secs(2);
@@ -28,6 +29,7 @@ pub(super) struct TargetSide<'a> {
     pub(super) target: Arc<Target>,
     /// The id of its process, where it tells.
     run_id: Option<String>,
+    import_mode: ImportMode,
 }
 
 impl TargetSide<'_> {
@@ -41,10 +43,10 @@ impl TargetSide<'_> {
         let mut waiting = |why: &str| {
             tracing::warn!("waiting because the target is not ready: {why}");
             let why = format!("the target is not ready: {why}");
-            progress.wait_because(Some(why));
+            progress.wait_because(Awaited::Target, Some(why));
         };
         admin.wait_ready(config.retry_for, &mut waiting).await?;
-        progress.wait_because(None);
+        progress.wait_because(Awaited::Target, None);
         let found = admin.probe().await?;
         let run_id = admin.run_id().await?;
         tracing::info!(target = %config.node.endpoint, is = %found, "found the target");
@@ -54,6 +56,7 @@ impl TargetSide<'_> {
             admin,
             target: Arc::new(found),
             run_id,
+            import_mode: ImportMode::Off,
         })
     }
 
@@ -87,6 +90,55 @@ impl TargetSide<'_> {
             self.admin.flush(&self.target).await?;
         }
         Ok(())
+    }
+
+    /// Puts the target into import mode where it has one, and that is wanted and allowed. The
+    /// checkpoint says so first.
+    pub(super) async fn begin_import(&mut self, keeper: &mut Keeper) -> Result<(), Error> {
+        if !self.config.import_mode || !self.target.has_import_mode() {
+            return Ok(());
+        }
+        let admin = self.admin_again().await?;
+        let Some(is_on) = admin.import_mode().await else {
+            return Ok(());
+        };
+        if is_on && !keeper.import_mode() {
+            self.import_mode = ImportMode::Theirs;
+            return Ok(());
+        }
+        keeper.set_import_mode(admin, true).await?;
+        if admin.set_import_mode(true).await? {
+            tracing::info!(
+                "the target is in import mode: it expires and evicts nothing by itself, until the \
+                 run ends"
+            );
+            self.import_mode = ImportMode::Ours;
+        } else {
+            keeper.set_import_mode(admin, false).await?;
+        }
+        Ok(())
+    }
+
+    /// Puts the target into import mode once more: it was restarted.
+    pub(super) async fn import_again(&self, admin: &mut Admin) -> Result<(), Error> {
+        if self.import_mode == ImportMode::Ours {
+            admin.set_import_mode(true).await?;
+        }
+        Ok(())
+    }
+
+    /// Puts the target out of import mode if this migration has put it there, and no other one
+    /// needs it.
+    pub(super) async fn end_import(&self, keeper: &mut Keeper) -> Result<(), Error> {
+        if self.import_mode != ImportMode::Ours {
+            return Ok(());
+        }
+        let mut admin = self.open_admin().await?;
+        if !admin.is_imported_by_others(keeper.claim()).await? {
+            admin.set_import_mode(false).await?;
+            tracing::info!("the target is out of import mode");
+        }
+        keeper.set_import_mode(&mut admin, false).await
     }
 
     /// How the values of a snapshot are written to it.
@@ -155,6 +207,7 @@ impl TargetSide<'_> {
             on_lossy: self.config.on_lossy,
             silence_max: self.config.silence_max,
             claim: None,
+            import_mode: self.import_mode,
             marks,
             began_empty: false,
             run_id: self.run_id.clone(),

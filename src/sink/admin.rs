@@ -320,7 +320,7 @@ impl Admin {
     }
 
     /// A number of the configuration; `None` where it may not be read.
-    async fn setting<T: std::str::FromStr>(&mut self, name: &str) -> Option<T> {
+    pub(super) async fn setting<T: std::str::FromStr>(&mut self, name: &str) -> Option<T> {
         let answer: Result<Vec<String>, _> = redis::cmd("CONFIG")
             .arg("GET")
             .arg(name)

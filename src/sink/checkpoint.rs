@@ -12,6 +12,7 @@
 //!    offset   the last byte of the stream that is applied, at a border of commands
 //!    db       the database that the stream has selected there
 //!    held     1 while expiries may be held
+//!    import   1 while the target may be in import mode for this migration
 //!    empty    1 when the target had no keys of its own at the beginning
 //!    source   where it came from, for people
 //!    version  of this format
@@ -28,9 +29,12 @@ pub(super) const PREFIX: &str = "keyferry:checkpoint:";
 /// The version of the format.
 const VERSION: &str = "1";
 /// How many fields a checkpoint has without its owner.
-pub(super) const FIELDS: usize = 8;
+pub(super) const FIELDS: usize = 9;
 /// The field that says which process writes.
 pub(super) const OWNER: &str = "owner";
+
+/// The field that says whether the target may be in import mode.
+pub(super) const IMPORT: &str = "import";
 
 /// The db that checkpoints are in.
 pub(super) const DB: Db = Db(0);
@@ -77,6 +81,8 @@ pub struct Checkpoint {
     pub db: Db,
     /// Whether expiries may be held.
     pub held: bool,
+    /// Whether the target may be in import mode for this migration.
+    pub import_mode: bool,
     /// Whether the target had no keys of its own at the beginning.
     pub began_empty: bool,
     /// Where it came from, for people.
@@ -108,6 +114,7 @@ impl Checkpoint {
             ("offset", self.offset.to_string()),
             ("db", self.db.to_string()),
             ("held", bit(self.held)),
+            (IMPORT, bit(self.import_mode)),
             ("empty", bit(self.began_empty)),
             ("source", self.source.clone()),
             ("version", VERSION.into()),
@@ -137,6 +144,7 @@ impl Checkpoint {
             offset: number(field("offset")?).ok_or(CheckpointError("offset"))?,
             db: number(field("db")?).map(Db).ok_or(CheckpointError("db"))?,
             held: bit("held")?,
+            import_mode: bit(IMPORT)?,
             began_empty: bit("empty")?,
             source: field("source")?.clone(),
         }))
@@ -159,6 +167,7 @@ mod tests {
             offset: 1234,
             db: Db(3),
             held: true,
+            import_mode: true,
             began_empty: false,
             source: "127.0.0.1:6379".into(),
         }

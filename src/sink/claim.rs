@@ -158,17 +158,46 @@ impl Admin {
         checkpoint: &Checkpoint,
     ) -> Result<(), Error> {
         let mut write = redis::cmd("HSET");
-        write.arg(&claim.key()[..]).arg(OWNER).arg(&*claim.owner);
+        write.arg(&claim.key()[..]);
         for (field, value) in checkpoint.fields() {
             write.arg(field).arg(value);
         }
+        self.write_as_owner(claim, &write).await
+    }
+
+    /// Writes no more of the checkpoint than whether the target may be in import mode for it.
+    ///
+    /// # Errors
+    /// As [`Admin::write_checkpoint`].
+    pub async fn write_import_mode(&mut self, claim: &Claim, on: bool) -> Result<(), Error> {
+        let mut write = redis::cmd("HSET");
+        write.arg(&claim.key()[..]).arg(checkpoint::IMPORT);
+        write.arg(u8::from(on));
+        self.write_as_owner(claim, &write).await
+    }
+
+    /// Whether the target may be in import mode for another migration than that of `claim`.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Admin`].
+    pub async fn is_imported_by_others(&mut self, claim: Option<&Claim>) -> Result<bool, Error> {
+        let own = claim.map(Claim::name);
+        let imports = |found: &Listed| {
+            let is_on = matches!(&found.1, Ok(Some(checkpoint)) if checkpoint.import_mode);
+            is_on && own != Some(&found.0)
+        };
+        Ok(self.checkpoints().await?.iter().any(imports))
+    }
+
+    /// Executes what writes the checkpoint, as long as it is there and `claim` owns it.
+    async fn write_as_owner(&mut self, claim: &Claim, write: &redis::Cmd) -> Result<(), Error> {
         loop {
             match self.watch_owner(claim).await? {
                 Some(owner) if *owner == *claim.owner => {}
                 Some(owner) => return Err(self.owned_by(&owner, claim)),
                 None => return Err(self.dropped(claim.name())),
             }
-            if self.unless_changed(&write, "write its checkpoint").await? {
+            if self.unless_changed(write, "write its checkpoint").await? {
                 return Ok(());
             }
         }

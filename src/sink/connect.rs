@@ -11,7 +11,7 @@ use crate::{
 };
 
 use super::{
-    Claim,
+    Claim, ImportMode,
     error::{Error, ErrorKind},
 };
 
@@ -23,7 +23,8 @@ pub(super) struct Connected {
     pub(super) id: Option<u64>,
 }
 
-/// Opens a connection to `node` within `timeout`, logs in, and calls it by its claim.
+/// Opens a connection to `node` within `timeout`, logs in, calls it by its claim, and says that it
+/// imports where the target is in that mode.
 ///
 /// # Errors
 /// [`ErrorKind::Connect`], [`ErrorKind::LaneLogin`], [`ErrorKind::Reply`].
@@ -31,6 +32,7 @@ pub(super) async fn connect(
     node: &Node,
     timeout: Duration,
     claim: Option<&Claim>,
+    import_mode: ImportMode,
 ) -> Result<Connected, Error> {
     let endpoint = &node.endpoint;
     let connection = dial(endpoint, timeout)
@@ -41,7 +43,8 @@ pub(super) async fn connect(
         decoder: ReplyDecoder::new(resp::Limits::default()),
         endpoint,
     };
-    let introduced = tokio::time::timeout(timeout, introduce(&mut talk, node, claim)).await;
+    let introduced =
+        tokio::time::timeout(timeout, introduce(&mut talk, node, claim, import_mode)).await;
     let id = introduced.unwrap_or_else(|_| Err(talk.lost(io::ErrorKind::TimedOut.into())))?;
     Ok(Connected {
         connection: talk.connection,
@@ -54,6 +57,7 @@ async fn introduce(
     talk: &mut Talk<'_>,
     node: &Node,
     claim: Option<&Claim>,
+    import_mode: ImportMode,
 ) -> Result<Option<u64>, Error> {
     if let Some(password) = &node.password {
         let password = password.reveal().as_bytes();
@@ -69,6 +73,9 @@ async fn introduce(
     if let Some(claim) = claim {
         let name = claim.connection_name();
         talk.ask(&[b"CLIENT", b"SETNAME", name.as_bytes()]).await?;
+    }
+    if import_mode.is_on() {
+        talk.ask(&[b"CLIENT", b"IMPORT-SOURCE", b"ON"]).await?;
     }
     match talk.ask(&[b"CLIENT", b"ID"]).await? {
         Reply::Int(id) => Ok(u64::try_from(id).ok()),

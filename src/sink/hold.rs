@@ -4,7 +4,7 @@
 //! primary and does not. A key whose TTL the source renews while we are behind would be gone
 //! before the renewal arrives. So every expiry is written shifted far ahead by a constant, and
 //! shifted back ("released") once the stream has caught up. From then on only expiries that come
-//! within a minute are held; the source's DEL or renewal decides about those.
+//! soon are held, or still all of them; the source's DEL or renewal decides about those.
 //!
 //! ```text
 //!  0            2^46 ms (year 4199)      2^47 ms (year 6429)         2^47 + 2^46 ms
@@ -33,9 +33,15 @@ const FIELD_SHIFT_MS: UnixMs = 1 << 45;
 /// True expiries of hash fields from here on need no holding.
 const FIELD_HELD_TRUE_MAX_MS: UnixMs = 1 << 44;
 
-/// An expiry that is nearer than this stays held while the stream is followed: the source may
-/// renew the key in the last moment, and its command must find the key here.
-pub(super) const SOON_MS: UnixMs = 60_000;
+/// Which expiries stay held while the stream is followed: the source may renew a key in its last
+/// moment, and its command must find the key here, however late it comes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HoldExpiries {
+    /// Those that come within this time, in milliseconds.
+    Within(UnixMs),
+    /// All of them, to the end of the run.
+    All,
+}
 
 /// Whether expiries are written as they are or held.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,8 +52,8 @@ pub enum Hold {
     Held,
     /// The target follows closely. Expiries are written true, except those that come soon.
     Following {
-        /// The time, by the clock that the expiries are made by.
-        now_ms: UnixMs,
+        /// Those before this come soon, by the clock that the expiries are made by.
+        soon_until_ms: UnixMs,
     },
 }
 
@@ -62,7 +68,7 @@ impl Hold {
         match self {
             Hold::Released => false,
             Hold::Held => true,
-            Hold::Following { now_ms } => expire_at_ms < now_ms.saturating_add(SOON_MS),
+            Hold::Following { soon_until_ms } => expire_at_ms < soon_until_ms,
         }
     }
 
@@ -119,12 +125,11 @@ mod tests {
 
     #[test]
     fn while_following_only_what_expires_soon_is_held() {
-        let now_ms = 1_795_000_000_000;
-        let following = Hold::Following { now_ms };
+        let soon_until_ms = 1_795_000_000_000;
+        let following = Hold::Following { soon_until_ms };
         for (name, true_ms, held) in [
-            ("past", now_ms - 1, true),
-            ("soon", now_ms + SOON_MS - 1, true),
-            ("later", now_ms + SOON_MS, false),
+            ("soon", soon_until_ms - 1, true),
+            ("later", soon_until_ms, false),
         ] {
             assert_eq!(following.apply(true_ms) != true_ms, held, "{name}");
             assert_eq!(following.apply_field(true_ms) != true_ms, held, "{name}");

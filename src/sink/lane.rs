@@ -29,7 +29,7 @@ use tokio::sync::mpsc;
 use crate::{keyspace::Db, net::Node, rdb::ValueType};
 
 use super::{
-    Claim, Lossy, Target,
+    Claim, ImportMode, Lossy, Target,
     batch::{Batch, Named, Writes},
     error::Error,
     policy::{Conflict, OnLossy},
@@ -62,6 +62,8 @@ pub struct LaneConfig {
     pub silence_max: Duration,
     /// The right to write for a migration; `None` writes without a checkpoint.
     pub claim: Option<Claim>,
+    /// Whether the target is in import mode for this migration.
+    pub import_mode: ImportMode,
     /// How the target tells what of a lost connection was executed.
     pub marks: Marks,
     /// Whether the target had no keys when the run began: what is there then is of this run.

@@ -13,12 +13,7 @@ use redis::{FromRedisValue, Pipeline, Value};
 
 use crate::keyspace::{Db, UnixMs, unix_ms};
 
-use super::{
-    admin::Admin,
-    error::Error,
-    hold::{Hold, SOON_MS},
-    target::Target,
-};
+use super::{admin::Admin, error::Error, hold::Hold, target::Target};
 
 /// Keys asked for by one SCAN.
 const PAGE_KEYS: usize = 1000;
@@ -28,8 +23,8 @@ const PAGE_FIELDS: usize = 1000;
 /// Which keys to release.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Due {
-    /// Those that do not expire soon.
-    Later,
+    /// Those that do not expire within this time, in milliseconds.
+    Later(UnixMs),
     /// All of them: nothing is under way any more.
     All,
 }
@@ -95,7 +90,7 @@ impl Release {
         let now_ms = admin.time().await?;
         let latest_ms = match due {
             Due::All => UnixMs::MIN,
-            Due::Later => now_ms.saturating_add(SOON_MS),
+            Due::Later(within_ms) => now_ms.saturating_add(within_ms),
         };
         self.release_keys(admin, &keys, latest_ms).await?;
         if self.fields {

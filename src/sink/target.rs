@@ -95,6 +95,11 @@ impl Target {
         self.server_version().has_common(major, minor)
     }
 
+    /// Whether it can be told to expire nothing by its own clock (`import-mode`).
+    pub fn has_import_mode(&self) -> bool {
+        self.is_valkey_from(8, 1)
+    }
+
     /// Whether hashes can have fields with their own expiry (HPEXPIREAT).
     pub fn has_field_expiry(&self) -> bool {
         self.server_version().has_field_expiry()

@@ -245,6 +245,7 @@ mod tests {
             offset: 0,
             db: Db(0),
             held: true,
+            import_mode: false,
             began_empty: true,
             source: "s".into(),
         };
@@ -252,7 +253,7 @@ mod tests {
         let written = |offset, db, held| {
             format!(
                 "HSET keyferry:checkpoint:m phase stream replid r offset {offset} db {db} \
-                 held {held} empty 1 source s version 1 EXEC"
+                 held {held} import 0 empty 1 source s version 1 EXEC"
             )
         };
         builder.push(Db(3), &[Command::of([&b"DEL"[..], b"a"])], 10);

@@ -33,6 +33,8 @@ enum Work {
 
 /// Starts the thread; it ends when both halves of the spool are gone.
 pub(super) fn start(shared: Arc<Shared>, tenant: Tenant, next_number: u64) -> io::Result<()> {
+    // What an earlier run has left is no news.
+    let said_spilling = shared.usage().disk_bytes > 0;
     let disk = Disk {
         shared,
         tenant,
@@ -42,7 +44,7 @@ pub(super) fn start(shared: Arc<Shared>, tenant: Tenant, next_number: u64) -> io
         retry_at: None,
         retry_delay: WRITE_RETRY_DELAY,
         said_trouble: None,
-        said_spilling: false,
+        said_spilling,
     };
     let thread = std::thread::Builder::new().name("spool".into());
     // Nobody waits for it: the directory is free again when it has ended.
@@ -101,8 +103,7 @@ impl Disk {
             Ok(segment) => {
                 self.retry_at = None;
                 self.retry_delay = WRITE_RETRY_DELAY;
-                let freed_bytes = self.shared.ledger().commit(batch, segment);
-                self.shared.budget.free_memory(freed_bytes);
+                self.shared.commit(batch, segment);
                 self.say_spilling();
                 self.say_trouble(None);
             }
@@ -179,6 +180,10 @@ impl Disk {
         let is_spilling = usage.disk_bytes > 0;
         let path = self.tenant.0.path().display();
         match (self.said_spilling, is_spilling) {
+            (false, true) if usage.is_persisting => tracing::info!(
+                %path,
+                "what is received and not applied is kept on disk for the next run"
+            ),
             (false, true) => tracing::warn!(
                 %path,
                 "the source sends faster than the target confirms; the spool goes to disk"

@@ -71,12 +71,13 @@ impl ErrorKind {
             ErrorKind::Locked { .. }
             | ErrorKind::InUse
             | ErrorKind::Write(_)
+            // A later run asks the source for it.
+            | ErrorKind::Damaged { .. }
             | ErrorKind::QuotaFull { .. } => true,
             ErrorKind::Open(_)
             | ErrorKind::Refused(_)
             | ErrorKind::Read(_)
             | ErrorKind::Remove(_)
-            | ErrorKind::Damaged { .. }
             | ErrorKind::NotHeld(_) => false,
         }
     }
@@ -160,7 +161,7 @@ impl Error {
                 "check the path, its permissions and the free space".into()
             }
             ErrorKind::Read(_) | ErrorKind::Damaged { .. } => {
-                "check the disk; what was lost is asked of the source again".into()
+                "check the disk, and run the same command again: what was lost is asked of the source".into()
             }
             ErrorKind::Refused(Refusal::Owner | Refusal::Mode) => {
                 "run as the same user as before with `chmod 700` on it, or give another directory"

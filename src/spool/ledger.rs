@@ -276,6 +276,11 @@ impl Ledger {
         std::mem::take(&mut self.doomed)
     }
 
+    /// Whether everything up to the end is to be on disk, full or not.
+    pub(super) fn is_persisting(&self) -> bool {
+        self.persist_to == self.end && self.end > self.released
+    }
+
     /// Whether something must be written for [`Ledger::persist_to`].
     pub(super) fn wants_persisting(&self) -> bool {
         self.memory_start < self.persist_to || (self.persist_to == self.end && self.needs_origin())

@@ -8,7 +8,8 @@ use std::{
 use tokio::sync::Notify;
 
 use super::{
-    Budget, Directory, DiskTrouble, Error, ErrorKind, Usage, WaitingBecause, ledger::Ledger,
+    Budget, Directory, DiskTrouble, Error, ErrorKind, Usage, WaitingBecause,
+    ledger::{Batch, Ledger, Segment},
 };
 
 #[derive(Debug)]
@@ -70,14 +71,20 @@ impl Shared {
 
     /// Lets go of everything before `position`, as far as it was read.
     pub(super) fn release(&self, position: u64) {
-        let (freed_bytes, has_doomed) = {
-            let mut ledger = self.ledger();
-            (ledger.release(position), ledger.has_doomed())
-        };
-        self.budget.free_memory(freed_bytes);
+        let mut ledger = self.ledger();
+        // Under the lock: whoever has nothing in memory may take more than there is.
+        self.budget.free_memory(ledger.release(position));
+        let has_doomed = ledger.has_doomed();
+        drop(ledger);
         if has_doomed {
             self.wake_disk();
         }
+    }
+
+    /// Notes that a batch stands at the end of this segment.
+    pub(super) fn commit(&self, batch: &Batch, segment: Segment) {
+        let mut ledger = self.ledger();
+        self.budget.free_memory(ledger.commit(batch, segment));
     }
 
     /// Notes that one half is gone. The disk thread ends when both are.
@@ -105,6 +112,7 @@ impl Shared {
             disk_bytes: ledger.disk_bytes(),
             unread_bytes: ledger.end() - ledger.read(),
             held_bytes: ledger.end() - ledger.released(),
+            is_persisting: ledger.is_persisting(),
             waiting_because,
             disk_trouble: ledger.trouble,
         }

@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::{
-    Directory, Error, ErrorKind, Origin, SegmentHeader,
+    Damage, Directory, Error, ErrorKind, Origin, SegmentHeader,
     ledger::Segment,
     segment::{Kind, SegmentError},
 };
@@ -66,7 +66,8 @@ impl Directory {
         for number in self.numbers(Kind::Spool)? {
             let header = match self.open_segment(Kind::Spool, number) {
                 Ok(reader) => reader.header().clone(),
-                Err(SegmentError::Damaged(_)) => {
+                Err(SegmentError::Damaged(what)) => {
+                    self.say_damaged(number, None, what);
                     is_broken = true;
                     continue;
                 }
@@ -103,7 +104,11 @@ impl Directory {
         loop {
             match reader.skip_record() {
                 Ok(Some(_)) => {}
-                Ok(None) | Err(SegmentError::Damaged(_)) => break,
+                Ok(None) => break,
+                Err(SegmentError::Damaged(what)) => {
+                    self.say_damaged(header.number, Some(reader.position()), what);
+                    break;
+                }
                 Err(SegmentError::Read(error)) => return Err(failed(error)),
             }
         }
@@ -131,6 +136,17 @@ impl Directory {
             }
         }
         Ok(())
+    }
+
+    fn say_damaged(&self, number: u64, position: Option<u64>, what: Damage) {
+        // A process that is killed leaves that.
+        if what != Damage::Torn {
+            tracing::warn!(
+                path = %self.segment(Kind::Spool, number).display(),
+                position,
+                "the spool is damaged, and what follows there is not used: {what}"
+            );
+        }
     }
 
     fn unreadable(&self, number: u64, error: io::Error) -> Error {

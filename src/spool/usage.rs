@@ -1,6 +1,6 @@
 //! What a spool holds and waits for, for the operator.
 
-use std::io;
+use std::{fmt, io};
 
 /// What a spool holds at one moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -13,6 +13,8 @@ pub struct Usage {
     pub unread_bytes: u64,
     /// Bytes that can be read or read again.
     pub held_bytes: u64,
+    /// Everything in memory is being brought to disk for a later run, whether or not memory is full.
+    pub is_persisting: bool,
     /// Why nothing can be pushed at the moment; `None` while there is room.
     pub waiting_because: Option<WaitingBecause>,
     /// Why nothing can be written to disk at the moment, whether or not memory is full.
@@ -37,4 +39,27 @@ pub enum DiskTrouble {
     QuotaFull,
     /// A write failed; it is tried again.
     WriteFailed(io::ErrorKind),
+}
+
+impl fmt::Display for WaitingBecause {
+    /// As in "waiting because ...".
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            WaitingBecause::MemoryFull => {
+                f.write_str("the spool's memory is full, and it has no directory")
+            }
+            WaitingBecause::DiskBusy => {
+                f.write_str("the spool's memory is full, and the disk is slower than the source")
+            }
+            WaitingBecause::Disk(DiskTrouble::QuotaFull) => {
+                f.write_str("the spool is full, in memory and on disk")
+            }
+            WaitingBecause::Disk(DiskTrouble::WriteFailed(why)) => {
+                write!(
+                    f,
+                    "the spool's memory is full, and the disk takes nothing: {why}"
+                )
+            }
+        }
+    }
 }

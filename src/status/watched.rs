@@ -113,6 +113,7 @@ fn standing(sample: &Sample, over: bool) -> Standing {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::pipeline::Awaited;
 
     #[test]
     fn what_is_sampled_decides() {
@@ -130,9 +131,9 @@ mod tests {
         assert!(!watched.status().ready);
         progress.applied_offset.set(100);
         assert!(watched.status().ready);
-        progress.wait_because(Some("the target is loading".into()));
+        progress.wait_because(Awaited::Target, Some("the target is loading".into()));
         assert!(!watched.status().ready);
-        progress.wait_because(None);
+        progress.wait_because(Awaited::Target, None);
         assert!(watched.status().ready);
         progress.enter(Phase::Draining);
         assert!(!watched.status().ready);

@@ -7,7 +7,7 @@ use std::{
 };
 
 use crate::support::{
-    client::{Client, number},
+    client::{Client, items, number, text},
     keyferry::Keyferry,
     migration::wait_until_confirmed,
     oracle::Oracle,
@@ -18,6 +18,8 @@ use crate::support::{
 
 const SOON: Duration = Duration::from_secs(60);
 const SESSIONS: usize = 2000;
+/// How long a session lives unless it is renewed.
+const TTL_MS: u64 = 3000;
 
 fn each(client: &mut Client, command: impl Fn(usize) -> Vec<Vec<u8>>) {
     let commands: Vec<_> = (0..SESSIONS).map(command).collect();
@@ -230,6 +232,159 @@ fn a_snapshot_of_25_s_keeps_keys_that_live_8_s_and_are_renewed() {
 #[ignore = "takes long: make soak"]
 fn a_snapshot_of_a_minute_keeps_keys_that_live_20_s_and_are_renewed() {
     slow_snapshots(LONG);
+}
+
+/// Session keys whose TTL the source renews, over and over, while the target stands still for longer
+/// than they live, after it had caught up; how many of them the target has then.
+fn sessions_kept_by_a_frozen_target(source: &str, target: &str, more: &[&str]) -> usize {
+    eprintln!("--- {source} to {target}, {more:?}");
+    let (source, target) = (Server::start(source), Server::start(target));
+    let mut client = source.client();
+    each(&mut client, |n| {
+        command!["SET", format!("session:{n}"), "s", "PX", TTL_MS]
+    });
+    let (from, to) = (source.url(), target.url());
+    let args = ["sync", "--source", &from, "--target", &to, "--json"];
+    let mut keyferry = Keyferry::start(&[&args, more].concat(), &[]);
+    let done = AtomicBool::new(false);
+    let kept = thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut client = source.client();
+            while !done.load(Relaxed) {
+                each(&mut client, |n| {
+                    command!["PEXPIRE", format!("session:{n}"), TTL_MS]
+                });
+                thread::sleep(Duration::from_millis(500));
+            }
+        });
+        keyferry.wait_for_stderr("following", SOON);
+        wait_until_confirmed(&source, &mut keyferry);
+        target.freeze();
+        // By the target's clock they are dead then, whatever it was told last.
+        thread::sleep(Duration::from_millis(2 * TTL_MS));
+        target.thaw();
+        wait_until_confirmed(&source, &mut keyferry);
+        let kept = exists(&mut target.client(), "session");
+        done.store(true, Relaxed);
+        kept
+    });
+    assert_eq!(exists(&mut client, "session"), SESSIONS, "of the source");
+    each(&mut client, |n| {
+        command!["PEXPIRE", format!("session:{n}"), 3_600_000]
+    });
+    wait_until_confirmed(&source, &mut keyferry);
+    keyferry.signal("TERM");
+    let finished = keyferry.wait(SOON);
+    finished.assert_code(0);
+    assert_eq!(finished.json()["expiries_held"], 0);
+    match kept {
+        SESSIONS => {
+            assert_eq!(finished.json()["diverged"], 0);
+            Oracle::between(&source, &target).assert_equal(&source, &target);
+        }
+        _ => assert_ne!(finished.json()["diverged"], 0),
+    }
+    kept
+}
+
+#[test]
+fn a_frozen_target_keeps_what_is_renewed_within_the_time_that_is_held() {
+    let kept = |more| sessions_kept_by_a_frozen_target("redis-7.0", "redis-8.0", more);
+    assert_eq!(kept(&[]), SESSIONS);
+    assert_eq!(kept(&["--hold-expiries", "all"]), SESSIONS);
+    // What is not held the target deletes by its own clock: the test would see it.
+    assert_eq!(kept(&["--hold-expiries", "0"]), 0);
+}
+
+#[test]
+fn a_frozen_target_in_import_mode_keeps_whatever_is_renewed() {
+    for target in ["valkey-8.1", "valkey-9.1"] {
+        let kept = |more| sessions_kept_by_a_frozen_target("redis-7.0", target, more);
+        assert_eq!(kept(&["--hold-expiries", "0"]), SESSIONS);
+        let off = ["--hold-expiries", "0", "--import-mode", "off"];
+        assert_eq!(kept(&off), 0);
+    }
+}
+
+/// What `CONFIG GET import-mode` says.
+fn import_mode(target: &Server) -> String {
+    let answer = target
+        .client()
+        .run(command!["CONFIG", "GET", "import-mode"]);
+    text(&items(&answer)[1])
+}
+
+#[test]
+fn import_mode_is_put_back_by_whoever_ends_the_migration() {
+    let source = Server::start("redis-7.0");
+    let mut target = Server::start("valkey-8.1");
+    let (from, to) = (source.url(), target.url());
+    let sync = |more: &[&str]| {
+        let args = ["sync", "--source", &from, "--target", &to, "--json"];
+        let name = ["--checkpoint-name", "one"];
+        let mut keyferry = Keyferry::start(&[&args[..], &name, more].concat(), &[]);
+        keyferry.wait_for_stderr("following", SOON);
+        keyferry
+    };
+    let checkpoint = |more: &[&str]| {
+        let finished = Keyferry::run(&[&["checkpoint"], more, &["--target", &to]].concat(), SOON);
+        finished.assert_code(0);
+        finished
+    };
+    // A run that is killed leaves it on, and says so; the next one ends it.
+    let mut keyferry = sync(&[]);
+    assert_eq!(import_mode(&target), "yes");
+    keyferry.kill();
+    assert_eq!(import_mode(&target), "yes");
+    let listed = checkpoint(&["list", "--json"]).json();
+    assert_eq!(listed[0]["import_mode"], true, "{listed}");
+    let keyferry = sync(&[]);
+    keyferry.signal("TERM");
+    keyferry.wait(SOON).assert_code(0);
+    assert_eq!(import_mode(&target), "no");
+    let listed = checkpoint(&["list", "--json"]).json();
+    assert_eq!(listed[0]["import_mode"], false, "{listed}");
+
+    // So does dropping its checkpoint.
+    let mut keyferry = sync(&[]);
+    keyferry.kill();
+    checkpoint(&["drop", "one"]);
+    assert_eq!(import_mode(&target), "no");
+
+    // A target that was restarted has forgotten it.
+    target.client().run(command!["FLUSHALL"]);
+    let mut keyferry = sync(&[]);
+    target.shutdown_with_save();
+    keyferry.wait_for_stderr("waiting because", SOON);
+    target.start_again();
+    wait_for("import mode", SOON, || import_mode(&target) == "yes");
+    keyferry.signal("TERM");
+    keyferry.wait(SOON).assert_code(0);
+    assert_eq!(import_mode(&target), "no");
+
+    // What somebody else has turned on stays on.
+    target
+        .client()
+        .run(command!["CONFIG", "SET", "import-mode", "yes"]);
+    let keyferry = sync(&[]);
+    keyferry.signal("TERM");
+    keyferry.wait(SOON).assert_code(0);
+    assert_eq!(import_mode(&target), "yes");
+}
+
+#[test]
+fn import_mode_is_done_without_where_it_may_not_be_set() {
+    let source = Server::start("redis-7.0");
+    let target = Server::of(Version::named("valkey-8.1"))
+        .user("mover", "words", "~* &* +@all -config|set")
+        .start();
+    let to = format!("redis://mover:words@{}", target.address());
+    let args = ["sync", "--source", &source.url(), "--target", &to];
+    let mut keyferry = Keyferry::start(&args, &[]);
+    keyferry.wait_for_stderr("following", SOON);
+    assert_eq!(import_mode(&target), "no");
+    keyferry.signal("TERM");
+    keyferry.wait(SOON).assert_code(0);
 }
 
 /// Fields with a TTL that passes while the target stands still, and one that is renewed.

@@ -30,6 +30,7 @@ mod restore;
 mod restore_commands;
 mod restored;
 mod resume;
+mod spooled;
 mod status;
 mod sync;
 mod throttle;

@@ -1,7 +1,7 @@
 //! What a migration survives: kills, lost links, restarts and takeovers, under load. At the end both
 //! sides are equal, and the source has made no more snapshots than it had to.
 
-use std::{thread, time::Duration};
+use std::{collections::BTreeMap, thread, time::Duration};
 
 use crate::support::{
     client::{number, text},
@@ -15,6 +15,9 @@ use crate::support::{
     version::Version,
     writer::Load,
 };
+
+/// Fewer than the data set has.
+const KEYS: u64 = 4000;
 
 #[test]
 fn kills_at_any_moment_lose_nothing_and_apply_nothing_twice() {
@@ -35,41 +38,80 @@ fn a_hundred_kills() {
     kill_again_and_again(&scene, 100);
 }
 
-/// Kills keyferry at random moments, the first times within the snapshot.
+/// What the writers must have done by the end: whatever is done twice or not at all shows.
+const WRITTEN: &[&str] = &[
+    "INCR", "APPEND", "LPUSH", "RPOP", "XADD", "HINCRBY", "ZINCRBY", "SETRANGE", "EXEC", "PEXPIRE",
+];
+
+/// Where a run was when it was killed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Moment {
+    Snapshot,
+    CatchingUp,
+    Following,
+}
+
+impl Moment {
+    /// By what it has said.
+    fn of(keyferry: &Keyferry) -> Moment {
+        let stderr = keyferry.stderr();
+        let said = |words: &[&str]| words.iter().any(|words| stderr.contains(words));
+        match () {
+            () if said(&["INFO following:"]) => Moment::Following,
+            () if said(&["the snapshot is on the target", "it goes on from there"]) => {
+                Moment::CatchingUp
+            }
+            () => Moment::Snapshot,
+        }
+    }
+}
+
+/// Kills keyferry at random moments: the first ones within the snapshot, then by turns while it
+/// catches up and while it follows.
 fn kill_again_and_again(scene: &Scene, kills: u64) {
     let mut random = Random::seeded(scene.seed);
     let writer = scene.write();
-    let mut copied = None;
+    let mut killed = BTreeMap::<Moment, u64>::new();
     for kill in 0..kills {
         let mut keyferry = scene.sync(&[]);
-        let within_snapshot = kill < kills / 4;
-        let pause = random.below(if within_snapshot { 700 } else { 2500 });
-        if !within_snapshot {
-            wait_for("the stream", SOON, || {
-                let stderr = keyferry.stderr();
-                assert!(keyferry.running(), "{stderr}");
-                ["the snapshot is on the target", "it goes on from there"]
-                    .iter()
-                    .any(|said| stderr.contains(said))
-            });
+        let is_copied = killed.keys().any(|moment| *moment != Moment::Snapshot);
+        let aim = match kill {
+            kill if kill < kills / 4 && !is_copied => Moment::Snapshot,
+            kill if kill % 2 == 0 => Moment::CatchingUp,
+            _ => Moment::Following,
+        };
+        let keys = random.below(KEYS);
+        let pause_ms = random.below(if aim == Moment::Following { 2500 } else { 100 });
+        wait_for("the moment", SOON, || {
+            assert!(keyferry.running(), "{}", keyferry.stderr());
+            match aim {
+                Moment::Snapshot => {
+                    keyferry.stderr().contains("INFO snapshot:") && scene.target.keys() > keys
+                }
+                aim => Moment::of(&keyferry) >= aim,
+            }
+        });
+        if aim != Moment::Snapshot {
+            thread::sleep(Duration::from_millis(pause_ms));
         }
-        thread::sleep(Duration::from_millis(pause));
         assert!(keyferry.running(), "{}", keyferry.stderr());
         keyferry.kill();
-        let stderr = keyferry.stderr();
-        eprintln!("--- kill {kill} after {pause} ms:\n{stderr}");
-        let complete = stderr.contains("the snapshot is on the target");
-        if complete && copied.is_none() {
-            copied = Some(scene.snapshots());
-        }
+        let moment = Moment::of(&keyferry);
+        eprintln!("--- kill {kill}, {moment:?}:\n{}", keyferry.stderr());
+        *killed.entry(moment).or_default() += 1;
     }
     let mut keyferry = scene.sync(&[]);
     keyferry.wait_for_stderr("following", SOON);
-    scene.finish(writer, keyferry);
-    if let Some(copied) = copied {
-        // The run that was killed just there may have had no checkpoint of the stream yet.
-        assert!(scene.snapshots() <= copied + 1);
+    let written = writer.stop();
+    scene.finish_written(keyferry);
+    eprintln!("killed {killed:?}");
+    assert_eq!(killed.len(), 3, "{killed:?}");
+    for name in WRITTEN {
+        assert!(written.done.contains_key(*name), "never written: {name}");
     }
+    // A run that is killed just when its snapshot is complete may have no checkpoint of the stream.
+    let more = scene.snapshots() - killed[&Moment::Snapshot];
+    assert!((1..=2).contains(&more), "{more}");
 }
 
 #[test]
@@ -503,6 +545,9 @@ fn a_drain_that_takes_too_long_is_finished_by_the_next_run() {
         "{}",
         stopped.stderr
     );
+    let kept = "is kept on disk for the next run";
+    assert!(stopped.stderr.contains(kept), "{}", stopped.stderr);
+    assert!(!stopped.stderr.contains("the source sends faster"));
     scene.target.thaw();
     let mut keyferry = scene.sync(&[]);
     keyferry.wait_for_stderr("following", SOON);

@@ -7,7 +7,7 @@ use crate::{
     config::{Settings, Talk, TargetConfig},
     keyspace::Escaped,
     sink::{
-        Admin, Checkpoint, CheckpointError, CheckpointPhase, Due, Error, Listed, Release,
+        Admin, Checkpoint, CheckpointError, CheckpointPhase, Claim, Due, Error, Listed, Release,
         ReleaseStep, WritingConnection,
     },
 };
@@ -135,6 +135,7 @@ fn as_json((name, found): &Listed) -> serde_json::Value {
             object.insert("offset".into(), checkpoint.offset.into());
             object.insert("db".into(), checkpoint.db.0.into());
             object.insert("expiries_held".into(), checkpoint.held.into());
+            object.insert("import_mode".into(), checkpoint.import_mode.into());
         }
         Ok(None) => {}
         Err(error) => {
@@ -171,6 +172,11 @@ async fn drop_one(
         let released = release(admin).await.map_err(failed)?;
         said.push_str(&format!("released {released} held expiries\n"));
     }
+    if matches!(found, Ok(Some(checkpoint)) if checkpoint.import_mode)
+        && leave_import_mode(admin, name).await.map_err(failed)?
+    {
+        said.push_str("the target is out of import mode\n");
+    }
     admin.drop_checkpoint(name).await.map_err(failed)?;
     output::print(said.as_bytes())?;
     Ok(Exit::Success)
@@ -194,4 +200,10 @@ async fn release(admin: &mut Admin) -> Result<u64, Error> {
     let mut release = Release::new(&target, true);
     while release.page(admin, Due::All).await? == ReleaseStep::More {}
     Ok(release.released())
+}
+
+/// Puts the target out of import mode, unless another migration needs it; whether that was done.
+async fn leave_import_mode(admin: &mut Admin, name: &str) -> Result<bool, Error> {
+    let others = admin.is_imported_by_others(Some(&Claim::new(name))).await?;
+    Ok(!others && admin.import_mode().await == Some(true) && admin.set_import_mode(false).await?)
 }

@@ -9,7 +9,8 @@ use crate::{
     net::Endpoint,
     resp::{self, Command},
     sink::{
-        Batch, ErrorKind, Hold, LossLog, Named, Target, TransactionBuilder, Translator,
+        Batch, ErrorKind, Hold, HoldExpiries, LossLog, Named, Target, TransactionBuilder,
+        Translator,
         translate::{self, DropReason, Verdict},
     },
     sync::{self, ReplOffset, Resumable, StreamDecoder, StreamItem},
@@ -31,6 +32,8 @@ pub(super) struct Gathering<'a> {
     /// The names of skipped keys are no longer those of the snapshot.
     skipped_moved: bool,
     hold: Hold,
+    /// What stays held while the stream is followed.
+    hold_expiries: HoldExpiries,
     /// Whether fields of hashes may be held.
     pub(super) held_fields: bool,
     /// Whether expiries may be held that no release under way will find.
@@ -56,6 +59,7 @@ pub(super) struct Parts<'a> {
     pub(super) losses: LossLog,
     pub(super) skipped: Skipped,
     pub(super) hold: Hold,
+    pub(super) hold_expiries: HoldExpiries,
     pub(super) held_fields: bool,
     pub(super) left_held: bool,
     pub(super) target: Arc<Target>,
@@ -75,6 +79,7 @@ impl<'a> Gathering<'a> {
             skipped: parts.skipped,
             skipped_moved: false,
             hold: parts.hold,
+            hold_expiries: parts.hold_expiries,
             held_fields: parts.held_fields,
             left_held: parts.left_held,
             releasing: false,
@@ -161,16 +166,13 @@ impl<'a> Gathering<'a> {
         self.transaction.covers(offset.get(), db);
     }
 
-    /// From here on expiries are written true unless they come soon.
+    /// From here on expiries are written true unless they come soon, or all are held.
     pub(super) fn hold_what_comes_soon(&mut self) {
-        if self.hold.is_on() {
-            self.set_hold_to(self.received_at_ms);
+        if let (true, HoldExpiries::Within(ms)) = (self.hold.is_on(), self.hold_expiries) {
+            let soon_until_ms = self.received_at_ms.saturating_add(ms);
+            self.hold = Hold::Following { soon_until_ms };
+            self.translator.set_hold(self.hold);
         }
-    }
-
-    fn set_hold_to(&mut self, now_ms: UnixMs) {
-        self.hold = Hold::Following { now_ms };
-        self.translator.set_hold(self.hold);
     }
 
     /// Takes the commands that are complete with `bytes`, until the transaction is full; returns
@@ -186,7 +188,7 @@ impl<'a> Gathering<'a> {
     ) -> Result<Option<ReplOffset>, Error> {
         self.received_at_ms = received_at_ms;
         if matches!(self.hold, Hold::Following { .. }) {
-            self.set_hold_to(received_at_ms);
+            self.hold_what_comes_soon();
         }
         self.decoder.feed(bytes);
         self.gather()

@@ -10,7 +10,7 @@ use super::{
     show_replid,
 };
 use crate::{
-    pipeline::{source_side::SourceSide, workdir::origin},
+    pipeline::{Awaited, source_side::SourceSide, workdir::origin},
     spool::Writer,
     sync::{
         self, ErrorKind, Framing, Link, LinkParts, LinkReader, Position, Recovery, ReplOffset,
@@ -20,6 +20,9 @@ use crate::{
 
 /// How often it is looked whether a snapshot that leaves room for the stream may go on.
 const ROOM_PERIOD: Duration = Duration::from_millis(50);
+
+/// How often it is looked why a spool takes nothing.
+const FULL_LOOK_PERIOD: Duration = Duration::from_millis(200);
 
 /// What the task is made of.
 pub(super) struct Parts {
@@ -164,13 +167,13 @@ impl Reading {
         }
         let progress = Arc::clone(&self.side.progress);
         tracing::warn!("{lost}; connecting again");
-        progress.wait_because(Some(lost.to_string()));
+        progress.wait_because(Awaited::Source, Some(lost.to_string()));
         let from = Position {
             replid,
             offset: self.stream.received,
         };
         let (link, position) = self.side.continued(from).await?;
-        progress.wait_because(None);
+        progress.wait_because(Awaited::Source, None);
         progress.reconnects.add(1);
         tracing::info!(
             "the source continues the stream behind offset {}",
@@ -199,6 +202,34 @@ async fn receive(side: &SourceSide, reader: &mut LinkReader) -> Result<Bytes, sy
     }
 }
 
+/// Puts bytes into a spool, and shows when that has to wait; whether somebody may still take them.
+async fn push(spool: &mut Writer, bytes: Bytes, side: &SourceSide) -> bool {
+    let progress = &side.progress;
+    let gauge = spool.gauge();
+    let pushing = spool.push(bytes, side.clock.now_ms());
+    tokio::pin!(pushing);
+    let mut shown = None;
+    loop {
+        tokio::select! {
+            biased;
+            pushed = &mut pushing => {
+                if shown.is_some() {
+                    progress.wait_because(Awaited::Spool, None);
+                    tracing::info!("the spool has room; the source is read on");
+                }
+                return pushed.is_ok();
+            }
+            () = tokio::time::sleep(FULL_LOOK_PERIOD) => {
+                let why = gauge.usage().and_then(|usage| usage.waiting_because);
+                if let Some(why) = why.filter(|why| shown.replace(*why) != Some(*why)) {
+                    tracing::warn!("waiting because {why}; the source is read no further");
+                    progress.wait_because(Awaited::Spool, Some(why.to_string()));
+                }
+            }
+        }
+    }
+}
+
 /// The stream on its way into its spool.
 struct StreamReading {
     side: Arc<SourceSide>,
@@ -224,8 +255,7 @@ impl StreamReading {
             return true;
         }
         self.received = self.received.after(bytes.len() as u64);
-        let now_ms = self.side.clock.now_ms();
-        let pushed = self.spool.push(bytes, now_ms).await.is_ok();
+        let pushed = push(&mut self.spool, bytes, &self.side).await;
         let progress = &self.side.progress;
         progress.received_offset.set(self.received.get());
         self.side.workdir.show(progress);
@@ -267,8 +297,7 @@ impl SnapshotReading {
             let end = cut.feed(&bytes);
             let rest = bytes.split_off(end.unwrap_or(bytes.len()));
             self.leave_room().await;
-            let now_ms = self.side.clock.now_ms();
-            if !bytes.is_empty() && self.spool.push(bytes, now_ms).await.is_err() {
+            if !bytes.is_empty() && !push(&mut self.spool, bytes, &self.side).await {
                 return Ok(Bytes::new());
             }
             if end.is_some() {

@@ -118,8 +118,13 @@ impl Driver {
         config: LaneConfig,
         events: mpsc::UnboundedSender<LaneEvent>,
     ) -> Result<Driver, Error> {
-        let Connected { connection, id } =
-            connect(&config.node, config.connect_timeout, config.claim.as_ref()).await?;
+        let Connected { connection, id } = connect(
+            &config.node,
+            config.connect_timeout,
+            config.claim.as_ref(),
+            config.import_mode,
+        )
+        .await?;
         let (reader, writer) = tokio::io::split(connection);
         let confirmed_mark = match config.marks {
             Marks::Checkpoint(offset) => offset,

@@ -20,6 +20,7 @@ use super::{
         batch::Shape,
         connect::connect,
         error::{Error, ErrorKind},
+        import::ImportMode,
         judge::named,
         policy::Conflict,
         staging::mark_key,
@@ -68,8 +69,12 @@ impl Driver {
         admin.must_be_ready().await?;
         self.close_old(&mut admin).await?;
         let mark = self.read_mark(&mut admin).await?;
-        let claim = config.claim.as_ref();
-        let connected = connect(&config.node, config.connect_timeout, claim).await?;
+        // A target that was restarted has forgotten it.
+        if config.import_mode == ImportMode::Ours {
+            admin.set_import_mode(true).await?;
+        }
+        let (claim, import_mode) = (config.claim.as_ref(), config.import_mode);
+        let connected = connect(&config.node, config.connect_timeout, claim, import_mode).await?;
         self.forget_executed(mark)?;
         self.adopt(connected);
         Ok(())

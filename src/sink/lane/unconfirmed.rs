@@ -396,6 +396,7 @@ mod tests {
             offset: 0,
             db: Db(0),
             held: false,
+            import_mode: false,
             began_empty: true,
             source: String::new(),
         }

@@ -697,8 +697,20 @@ fn held_expiries_are_seen_in_what_is_written() {
         ("SET k v PX 10", Hold::Released, false),
         ("SET k v", Hold::Held, false),
         ("HPEXPIREAT h 7 FIELDS 1 f", Hold::Held, true),
-        ("PEXPIREAT k 7", Hold::Following { now_ms: 0 }, true),
-        ("PEXPIREAT k 70000", Hold::Following { now_ms: 0 }, false),
+        (
+            "PEXPIREAT k 7",
+            Hold::Following {
+                soon_until_ms: 60_000,
+            },
+            true,
+        ),
+        (
+            "PEXPIREAT k 70000",
+            Hold::Following {
+                soon_until_ms: 60_000,
+            },
+            false,
+        ),
     ] {
         let mut out = Vec::new();
         translator("R8.0", hold, OnLossy::Fail)

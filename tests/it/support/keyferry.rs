@@ -68,8 +68,25 @@ impl Keyferry {
         (keyferry, stdin)
     }
 
+    /// Starts it from a shell that limits itself before, such as by `ulimit -f 8`.
+    pub(crate) fn start_limited(limit: &str, args: &[&str]) -> Keyferry {
+        let script = format!("{limit} && exec \"$0\" \"$@\"");
+        let mut shell = Process::new("sh");
+        shell.args(["-c", &script, env!("CARGO_BIN_EXE_keyferry")]);
+        Keyferry::spawn(shell, Stdio::null(), args, &[])
+    }
+
     fn start_with(stdin: Stdio, args: &[&str], environment: &[(&str, &str)]) -> Keyferry {
-        let mut process = Process::new(env!("CARGO_BIN_EXE_keyferry"));
+        let process = Process::new(env!("CARGO_BIN_EXE_keyferry"));
+        Keyferry::spawn(process, stdin, args, environment)
+    }
+
+    fn spawn(
+        mut process: Process,
+        stdin: Stdio,
+        args: &[&str],
+        environment: &[(&str, &str)],
+    ) -> Keyferry {
         for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("KEYFERRY_")) {
             process.env_remove(name);
         }
