@@ -1,6 +1,7 @@
 //! A verification from its beginning to its end.
 
 use std::{
+    collections::HashSet,
     sync::Arc,
     time::{Duration, Instant, SystemTime},
 };
@@ -78,11 +79,13 @@ pub async fn verify(
         ledger,
         suspects: Vec::new(),
         suspects_bytes: 0,
+        decided: HashSet::new(),
         bookmark_at: Instant::now(),
     };
     match &verification.method {
+        _ if resumed.as_ref().is_some_and(|of| of.finished) => {}
         Method::Scan => run.scan(resumed, &head).await?,
-        Method::Snapshot { .. } => run.snapshots().await?,
+        Method::Snapshot { .. } => run.snapshots(resumed).await?,
     }
     run.settle().await?;
     let functions = run.functions(libraries_are_noted).await?;
@@ -121,6 +124,8 @@ struct Run<'a> {
     recheck: Rechecker,
     suspects: Vec<Suspect>,
     suspects_bytes: usize,
+    /// What an earlier run has named already.
+    decided: HashSet<Suspect>,
     bookmark_at: Instant,
 }
 
@@ -128,7 +133,6 @@ impl Run<'_> {
     /// Walks through both keyspaces, from where an earlier run has come to.
     async fn scan(&mut self, resumed: Option<Resumed>, head: &Head) -> Result<(), Error> {
         let place = match resumed {
-            Some(resumed) if resumed.finished => return Ok(()),
             Some(resumed) => self.go_on(resumed, head),
             None => Beginning::default(),
         };
@@ -202,6 +206,7 @@ impl Run<'_> {
 
     /// Takes over what an earlier run has left.
     fn go_on(&mut self, resumed: Resumed, head: &Head) -> Beginning {
+        self.decided = resumed.decided;
         self.suspects = resumed.suspects;
         self.suspects_bytes = self.suspects.iter().map(|one| one.key.len()).sum();
         let Some(bookmark) = resumed.bookmark else {
@@ -228,7 +233,9 @@ impl Run<'_> {
     }
 
     /// Compares snapshots of both sides.
-    async fn snapshots(&mut self) -> Result<(), Error> {
+    async fn snapshots(&mut self, resumed: Option<Resumed>) -> Result<(), Error> {
+        // Both are taken anew, whatever an earlier run has come to.
+        self.decided = resumed.map(|of| of.decided).unwrap_or_default();
         let Method::Snapshot {
             source,
             target,
@@ -255,7 +262,8 @@ impl Run<'_> {
     }
 
     fn suspect(&mut self, db: Db, keys: Vec<Bytes>) -> Result<(), Error> {
-        let new: Vec<Suspect> = keys.into_iter().map(|key| Suspect { db, key }).collect();
+        let new = keys.into_iter().map(|key| Suspect { db, key });
+        let new: Vec<Suspect> = new.filter(|one| !self.decided.contains(one)).collect();
         self.ledger.suspects(&new)?;
         self.suspects_bytes += new.iter().map(|one| one.key.len()).sum::<usize>();
         self.suspects.extend(new);

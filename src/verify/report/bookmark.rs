@@ -1,5 +1,7 @@
 //! How far a verification has come, and what is left open there.
 
+use std::collections::HashSet;
+
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
@@ -100,6 +102,9 @@ pub struct Resumed {
     pub bookmark: Option<Bookmark>,
     /// Keys that have no verdict yet: neither different nor undecided nor settled.
     pub suspects: Vec<Suspect>,
+    /// Keys that stand in it as different or undecided. Whoever comes across one of them once more,
+    /// since pages may be walked twice, must not name it again.
+    pub decided: HashSet<Suspect>,
     /// The differences that stand in it.
     pub counts: Counts,
     /// The undecided keys that stand in it.

@@ -129,10 +129,10 @@ struct Past {
     head: Option<Head>,
     bookmark: Option<Bookmark>,
     /// With their order. Those that are decided are taken out at the end.
-    suspects: HashMap<(Db, Bytes), u64>,
+    suspects: HashMap<Suspect, u64>,
     order: u64,
     /// Different, or undecided.
-    decided: HashSet<(Db, Bytes)>,
+    decided: HashSet<Suspect>,
     recount: Recount,
     undecided: UndecidedCounts,
     finished: bool,
@@ -195,19 +195,21 @@ impl Past {
                 if !is_last {
                     return Ok(false);
                 }
-                self.decided.insert(read.key.into_parts());
+                self.decided.insert(read.key.into_suspect());
             }
             ReadLine::Undecided(read) => {
                 *self.undecided.entry(read.reason()?).or_default() += 1;
-                self.decided.insert(read.key.into_parts());
+                self.decided.insert(read.key.into_suspect());
             }
             ReadLine::Suspect(key) => {
                 self.order += 1;
-                self.suspects.entry(key.into_parts()).or_insert(self.order);
+                self.suspects
+                    .entry(key.into_suspect())
+                    .or_insert(self.order);
             }
             // A page that is walked twice may find it different again.
             ReadLine::Settled(key) => {
-                self.suspects.remove(&key.into_parts());
+                self.suspects.remove(&key.into_suspect());
             }
             ReadLine::Progress(progress) => self.bookmark = Some(progress.into_bookmark()),
             ReadLine::Repair {} => {}
@@ -231,14 +233,14 @@ impl Past {
             bookmark.keep_for(&RunIds::of(head), &RunIds::of(ours));
         }
         let open = self.suspects.into_iter();
-        let open = open.filter(|(key, _)| !self.decided.contains(key));
+        let open = open.filter(|(suspect, _)| !self.decided.contains(suspect));
         let mut open: Vec<_> = open.collect();
         open.sort_unstable_by_key(|(_, order)| *order);
-        let suspects = open.into_iter().map(|((db, key), _)| Suspect { db, key });
         Resumed {
             head: self.head.unwrap_or_else(|| ours.clone()),
             bookmark: self.bookmark,
-            suspects: suspects.collect(),
+            suspects: open.into_iter().map(|(suspect, _)| suspect).collect(),
+            decided: self.decided,
             counts: self.recount.counts,
             undecided: self.undecided,
             finished: self.finished,

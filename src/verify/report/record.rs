@@ -4,7 +4,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Bookmark, Head, Pass, RepairAction, Repaired, Tallies, bookmark::RunIds, slot_of};
+use super::{
+    Bookmark, Head, Pass, RepairAction, Repaired, Suspect, Tallies, bookmark::RunIds, slot_of,
+};
 use crate::{
     dump::ByteString,
     keyspace::Db,
@@ -64,8 +66,11 @@ impl KeyLine {
         }
     }
 
-    pub(super) fn into_parts(self) -> (Db, bytes::Bytes) {
-        (Db(self.db), self.key.0)
+    pub(super) fn into_suspect(self) -> Suspect {
+        Suspect {
+            db: Db(self.db),
+            key: self.key.0,
+        }
     }
 }
 

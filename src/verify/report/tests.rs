@@ -1,4 +1,7 @@
-use std::{collections::BTreeMap, fs};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+};
 
 use rusqlite::Connection;
 use serde_json::Value;
@@ -196,6 +199,7 @@ fn story() -> Vec<Op> {
 struct Known {
     bookmark: Option<Bookmark>,
     suspects: Vec<Suspect>,
+    decided: BTreeSet<Suspect>,
     counts: Counts,
     undecided: u64,
 }
@@ -236,6 +240,7 @@ fn known<'a>(ops: impl Iterator<Item = &'a Op>) -> Known {
             Op::Repaired(_) => {}
         }
     }
+    known.decided.extend(decided);
     known
 }
 
@@ -244,6 +249,7 @@ fn found(resumed: Resumed) -> Known {
     Known {
         bookmark: resumed.bookmark,
         suspects: resumed.suspects,
+        decided: resumed.decided.into_iter().collect(),
         counts: resumed.counts,
         undecided: resumed.undecided.values().sum(),
     }

@@ -1,6 +1,6 @@
 //! What a database says of the verification that it is of.
 
-use std::io;
+use std::{collections::HashSet, io};
 
 use bytes::Bytes;
 use rusqlite::{Connection, OptionalExtension as _, Row};
@@ -42,6 +42,7 @@ pub(super) fn read(database: &Connection, head: &Head) -> Result<Resumed, Refusa
     Ok(Resumed {
         bookmark,
         suspects: suspects_of(database).map_err(refusal)?,
+        decided: decided_of(database).map_err(refusal)?,
         counts: counts_of(database)?,
         undecided: undecided_of(database)?,
         finished: is_finished(database).map_err(refusal)?,
@@ -54,6 +55,7 @@ pub(super) fn nothing_yet(head: &Head) -> Resumed {
         head: head.clone(),
         bookmark: None,
         suspects: Vec::new(),
+        decided: HashSet::new(),
         counts: Counts::default(),
         undecided: none_undecided(),
         finished: false,
@@ -114,15 +116,24 @@ fn suspects_of(database: &Connection) -> rusqlite::Result<Vec<Suspect>> {
                WHERE NOT EXISTS (SELECT 1 FROM differences d WHERE d.db = s.db AND d.key = s.key) \
                AND NOT EXISTS (SELECT 1 FROM undecided u WHERE u.db = s.db AND u.key = s.key) \
                ORDER BY id";
+    keys_of(database, sql)
+}
+
+fn decided_of(database: &Connection) -> rusqlite::Result<HashSet<Suspect>> {
+    let sql = "SELECT db, key FROM differences UNION SELECT db, key FROM undecided";
+    keys_of(database, sql)
+}
+
+fn keys_of<C: FromIterator<Suspect>>(database: &Connection, sql: &str) -> rusqlite::Result<C> {
     let mut select = database.prepare(sql)?;
-    let suspects = select.query_map([], |row| {
+    let keys = select.query_map([], |row| {
         let key: Vec<u8> = row.get(1)?;
         Ok(Suspect {
             db: Db(row.get(0)?),
             key: Bytes::from(key),
         })
     })?;
-    suspects.collect()
+    keys.collect()
 }
 
 fn counts_of(database: &Connection) -> Result<Counts, Refusal> {
