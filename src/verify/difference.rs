@@ -183,7 +183,9 @@ pub enum Place {
     Vector(Bytes),
     /// An entry of a stream.
     Entry(StreamId),
-    /// A counter of a stream: `last-id`, `entries-added`, `max-deleted-id`, `length`.
+    /// A counter of a stream: `last-id`, `entries-added`, `max-deleted-id`, `length`,
+    /// `idmp-duration`, `idmp-maxsize`. A setting of a vector set, as VINFO names it. Of an array
+    /// `insert-cursor`.
     Counter(&'static str),
     /// A consumer group.
     Group(Bytes),
