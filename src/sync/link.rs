@@ -134,9 +134,9 @@ impl Link {
     /// Connects, shakes hands, and asks for the stream behind `from`, or for a full resync.
     ///
     /// What goes away by itself is waited out up to [`LinkConfig::retry_for`]. So is a source that
-    /// cannot be reached when there is a `from`, for then it was there before. A source that refuses
-    /// the second connection which it has asked for is asked for a snapshot over one, unless two are
-    /// demanded.
+    /// cannot be reached when there is a `from`, for then it was there before. Where the second
+    /// connection fails that the source has asked for, it is asked for a snapshot over one, unless two
+    /// are demanded.
     ///
     /// The source may answer with a full resync although `from` was given. It may be dropped midway;
     /// the connections are closed then, which can cost the source a snapshot.
@@ -156,7 +156,7 @@ impl Link {
                 Ok(opened) => return Ok(opened),
                 Err(Failed::Channel(error))
                     if options.channel == SnapshotChannel::Auto
-                        && error.kind.recovery() == Recovery::Never =>
+                        && does_without_channel(&error.kind) =>
                 {
                     notice(Notice::ChannelRefused { kind: error.kind });
                     options.channel = SnapshotChannel::Off;
@@ -235,6 +235,14 @@ impl Link {
             // Nothing is said over it any more.
             snapshot: self.snapshot.map(|wire| wire.into_halves().0),
         }
+    }
+}
+
+/// Whether one connection may do what failed over two: it was not the source that could not begin.
+fn does_without_channel(kind: &ErrorKind) -> bool {
+    match kind.recovery() {
+        Recovery::Never | Recovery::Reconnect => true,
+        Recovery::Wait => *kind == ErrorKind::MaxClients,
     }
 }
 
