@@ -221,7 +221,7 @@ impl Error {
                 "the target had keys of its own, or the names of the written keys are on another machine".into()
             }
             Error::SkippedMoved => {
-                "the names of the keys that --on-conflict skip left alone are known for one moment only".into()
+                "nothing is kept on disk, so it is not known where the keys were that --on-conflict skip left alone".into()
             }
             Error::SkippedTooMany { .. } => {
                 "the stream must leave alone what the snapshot left alone, so its names are kept in memory".into()

@@ -30,8 +30,9 @@ use crate::{
 use super::{
     Error, Phase, Progress, StopSignal,
     keeper::Keeper,
-    lanes::{Lanes, Skipped},
+    lanes::Lanes,
     offset_watch::{OffsetSample, OffsetWatch},
+    skipped::Skipped,
     source::SourceFeed,
     source_side::SourceSide,
     target::TargetSide,

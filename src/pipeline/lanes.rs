@@ -1,120 +1,19 @@
 //! The lanes to the target, and what they report.
 
-use std::{collections::HashSet, sync::Arc};
+use std::sync::Arc;
 
-use bytes::Bytes;
 use tokio::sync::mpsc;
 
 use crate::{
-    keyspace::Db,
     keyspace::Loss,
     rdb::KeyType,
-    resp::Command,
     sink::{self, Batch, Confirmed, Lane, LaneConfig, LaneEnded, LaneEvent, LossNames},
-    spool::Journal,
 };
 
-use super::{
-    Awaited, Error, Progress, SkipReason,
-    names::{NamePages, Names},
-};
+use super::{Awaited, Error, Progress, SkipReason, skipped::Skipped};
 
-/// The memory that the names of skipped keys may take: what the conflict policy left alone in
-/// the snapshot must be left alone in the stream.
-const SKIPPED_BYTES_MAX: usize = 256 * 1024 * 1024;
 /// Commands that found nothing to do and are named in the log; all are counted.
 const DIVERGED_NAMED_MAX: u64 = 100;
-/// What a name costs in the set beside its bytes.
-const SKIPPED_OVERHEAD_BYTES: usize = 64;
-
-/// Keys that the target had and kept.
-#[derive(Debug, Default)]
-pub(super) struct Skipped {
-    keys: HashSet<(Db, Bytes)>,
-    bytes: usize,
-}
-
-impl Skipped {
-    /// Whether nothing was skipped.
-    pub(super) fn is_empty(&self) -> bool {
-        self.keys.is_empty()
-    }
-
-    /// Whether this key was skipped.
-    pub(super) fn contains(&self, db: Db, key: &Bytes) -> bool {
-        self.keys.contains(&(db, key.clone()))
-    }
-
-    /// Keeps the names right behind a command that empties or swaps databases, which is applied
-    /// to the target as it is. Whether it was such a command.
-    pub(super) fn follow(&mut self, db: Db, command: &Command) -> bool {
-        if self.keys.is_empty() {
-            return false;
-        }
-        let db_at = |index| {
-            std::str::from_utf8(command.arg(index))
-                .ok()?
-                .parse()
-                .ok()
-                .map(Db)
-        };
-        if command.is("FLUSHALL") {
-            self.keys.clear();
-        } else if command.is("FLUSHDB") {
-            self.keys.retain(|(of, _)| *of != db);
-        } else if command.is("SWAPDB")
-            && let (Some(one), Some(other)) = (db_at(1), db_at(2))
-        {
-            let swapped = |of: Db| match of {
-                of if of == one => other,
-                of if of == other => one,
-                of => of,
-            };
-            let keys = std::mem::take(&mut self.keys);
-            self.keys = keys
-                .into_iter()
-                .map(|(of, key)| (swapped(of), key))
-                .collect();
-        } else {
-            return false;
-        }
-        true
-    }
-
-    /// Keeps the names for a later run.
-    pub(super) fn write(&self, journal: &mut Journal) -> Result<(), Error> {
-        let mut pages = NamePages::default();
-        for (db, key) in &self.keys {
-            pages.push(*db, key);
-        }
-        journal.append(&pages.take())?;
-        Ok(())
-    }
-
-    /// Reads the names that an earlier run has kept.
-    pub(super) fn read(journal: &Journal) -> Result<Skipped, Error> {
-        let mut skipped = Skipped::default();
-        for page in journal.read()? {
-            for (db, key) in Names::of(&page?) {
-                skipped.add(db, &key)?;
-            }
-        }
-        Ok(skipped)
-    }
-
-    fn add(&mut self, db: Db, key: &[u8]) -> Result<(), Error> {
-        // A copy of its own: the name is a slice of a buffer that would live as long.
-        let key = Bytes::copy_from_slice(key);
-        self.bytes += key.len() + SKIPPED_OVERHEAD_BYTES;
-        if self.bytes > SKIPPED_BYTES_MAX {
-            return Err(Error::SkippedTooMany {
-                keys: self.keys.len(),
-            });
-        }
-        self.keys.insert((db, key));
-        Ok(())
-    }
-}
 
 /// Some lanes to one target.
 #[derive(Debug)]

@@ -29,6 +29,7 @@ mod progress;
 mod publish;
 mod restore;
 mod run;
+mod skipped;
 mod snapshot;
 mod source;
 mod source_side;

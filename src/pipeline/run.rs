@@ -26,10 +26,10 @@ use super::{
     follow::{self, End, Means, follow},
     join::{link_config, look_at_source},
     keeper::{self, Keeper},
-    lanes::Skipped,
     link_snapshot,
     offset_watch::OffsetWatch,
     publish::while_published,
+    skipped::Skipped,
     snapshot::SnapshotCopy,
     source::SourceFeed,
     source_side::SourceSide,
@@ -231,7 +231,7 @@ impl<'a> Run<'a> {
         self.replid = Some(replid.to_string());
         self.progress.applied_offset.set(offset.get());
         let skipped = match sides.source.workdir.skipped()? {
-            Some(journal) => Skipped::read(&journal)?,
+            Some(journal) => Skipped::read(journal, offset)?,
             None => Skipped::default(),
         };
         let start = follow::Start {
@@ -334,7 +334,7 @@ impl<'a> Run<'a> {
         if !incremental {
             return Ok(None);
         }
-        let start = follow::Start {
+        let mut start = follow::Start {
             from: Resumable {
                 offset: joined.offset,
                 db: copied.stream_db,
@@ -344,7 +344,8 @@ impl<'a> Run<'a> {
             held_keys: copied.held_keys,
             held_fields: copied.held_fields,
         };
-        self.snapshot_complete(sides, &joined.feed, &start).await?;
+        self.snapshot_complete(sides, &joined.feed, &mut start)
+            .await?;
         Ok(Some((joined.feed, start)))
     }
 
@@ -353,12 +354,11 @@ impl<'a> Run<'a> {
         &self,
         sides: &mut Sides<'_>,
         feed: &SourceFeed,
-        start: &follow::Start,
+        start: &mut follow::Start,
     ) -> Result<(), Error> {
-        if let (false, Some(mut journal)) =
-            (start.skipped.is_empty(), sides.source.workdir.skipped()?)
+        if let (false, Some(journal)) = (start.skipped.is_empty(), sides.source.workdir.skipped()?)
         {
-            start.skipped.write(&mut journal)?;
+            start.skipped.keep(journal)?;
         }
         let held = start.held_keys || start.held_fields;
         let admin = sides.target.admin_again().await?;

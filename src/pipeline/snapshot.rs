@@ -13,9 +13,7 @@ use crate::{
 };
 
 use super::{
-    Error, Progress, SkipReason,
-    clock::ServerClock,
-    lanes::{Lanes, Skipped},
+    Error, Progress, SkipReason, clock::ServerClock, lanes::Lanes, skipped::Skipped,
     written::Written,
 };
 

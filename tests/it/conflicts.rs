@@ -9,6 +9,7 @@ use crate::support::{
     migration::wait_until_confirmed,
     oracle::Oracle,
     server::Server,
+    version::Version,
 };
 
 const SOON: Duration = Duration::from_secs(60);
@@ -210,4 +211,72 @@ fn skipped_keys_are_left_alone_by_the_stream() {
         finished.json()["skipped"]["conflict"],
         source_values().len() + 2
     );
+}
+
+/// Databases that are swapped take what was skipped with them: also for a target that comes back
+/// older, and for a later run.
+#[test]
+fn what_was_skipped_is_left_alone_wherever_it_is_swapped_to() {
+    let source = Server::of(Version::named("redis-7.0"))
+        .config("repl-backlog-size 16mb")
+        .start();
+    let mut target = Server::start("redis-7.0");
+    source.client().run(command!["SET", "theirs", "source"]);
+    target.client().run(command!["SET", "theirs", "target"]);
+    let (from, to) = (source.url(), target.url());
+    let args = [
+        "sync",
+        "--source",
+        &from,
+        "--target",
+        &to,
+        "--on-conflict",
+        "skip",
+    ];
+    let follow = || {
+        let mut keyferry = Keyferry::start(&args, &[]);
+        keyferry.wait_for_stderr("following", SOON);
+        keyferry
+    };
+    // Each write is about the key where it is, and about another that is not theirs.
+    let mut client = source.client();
+    let mut write = |db: u32, value: &str| {
+        client.select(db);
+        client.pipeline(&[
+            command!["APPEND", "theirs", value],
+            command!["SET", "ours", value],
+        ]);
+    };
+    let assert_kept = |target: &Server, db: u32, ours: &str| {
+        let mut client = target.client();
+        client.select(db);
+        assert_eq!(bytes(&client.run(command!["GET", "theirs"])), b"target");
+        assert_eq!(bytes(&client.run(command!["GET", "ours"])), ours.as_bytes());
+    };
+
+    let mut keyferry = follow();
+    write(0, "before");
+    wait_until_confirmed(&source, &mut keyferry);
+    assert_kept(&target, 0, "before");
+    target.client().run(command!["SAVE"]);
+    source.client().run(command!["SWAPDB", "0", "1"]);
+    write(1, "swapped");
+    wait_until_confirmed(&source, &mut keyferry);
+    assert_kept(&target, 1, "swapped");
+
+    target.kill();
+    target.start_again();
+    keyferry.wait_for_stderr("came back with older data", SOON);
+    write(1, "once more");
+    wait_until_confirmed(&source, &mut keyferry);
+    assert_kept(&target, 1, "once more");
+    keyferry.signal("TERM");
+    keyferry.wait(SOON).assert_code(0);
+
+    let mut keyferry = follow();
+    write(1, "a later run");
+    wait_until_confirmed(&source, &mut keyferry);
+    assert_kept(&target, 1, "a later run");
+    keyferry.signal("TERM");
+    keyferry.wait(SOON).assert_code(0);
 }

@@ -16,7 +16,7 @@ use crate::{
     sync::{self, ReplOffset, Resumable, StreamDecoder, StreamItem},
 };
 
-use super::super::{Error, Progress, SkipReason, lanes::Skipped};
+use super::super::{Error, Progress, SkipReason, skipped::Skipped};
 
 /// Reads the stream, translates its commands, and gathers them into the next transaction.
 pub(super) struct Gathering<'a> {
@@ -29,8 +29,6 @@ pub(super) struct Gathering<'a> {
     /// Commands of the source's transaction that has not ended yet.
     open: Option<Vec<(Db, Command)>>,
     skipped: Skipped,
-    /// The names of skipped keys are no longer those of the snapshot.
-    skipped_moved: bool,
     hold: Hold,
     /// What stays held while the stream is followed.
     hold_expiries: HoldExpiries,
@@ -77,7 +75,6 @@ impl<'a> Gathering<'a> {
             translated: Vec::new(),
             open: None,
             skipped: parts.skipped,
-            skipped_moved: false,
             hold: parts.hold,
             hold_expiries: parts.hold_expiries,
             held_fields: parts.held_fields,
@@ -96,11 +93,9 @@ impl<'a> Gathering<'a> {
     /// are held again: the target is behind.
     ///
     /// # Errors
-    /// `SkippedMoved` when the names of skipped keys have changed since.
+    /// `SkippedMoved` when nobody knows where the skipped keys were then.
     pub(super) fn restart(&mut self, from: Resumable) -> Result<(), Error> {
-        if self.skipped_moved {
-            return Err(Error::SkippedMoved);
-        }
+        self.skipped.go_back(from.offset)?;
         self.decoder = decoder(from);
         self.transaction.clear();
         self.is_full = false;
@@ -289,7 +284,7 @@ impl<'a> Gathering<'a> {
         if db.0 >= databases {
             return Err(self.target_error(ErrorKind::NoSuchDb { db, databases }));
         }
-        self.skipped_moved |= self.skipped.follow(db, &command);
+        self.skipped.follow(db, &command, end_offset)?;
         if self.is_skipped(db, &command, end_offset)? {
             self.progress.count_skipped(SkipReason::Conflict, 1);
             return Ok(());
