@@ -36,6 +36,7 @@ bench: servers ## migrations beside native replication (docs/performance.md), pe
 	cargo bench --locked --bench verify -- $(VERIFY_BENCH_ARGS)
 	@benches/memory.sh
 	@benches/parse.sh
+	@benches/exactly_once.sh
 
 fuzz: tools ## every fuzz target for FUZZ_SECONDS (needs nightly and cargo-fuzz)
 	@scripts/fuzz $(FUZZ_SECONDS)

@@ -365,8 +365,9 @@ impl Records {
     /// The string that is the value of `key`, if it fits one piece.
     fn string(&mut self, key: &Bytes, cursor: &mut Cursor<'_>) -> Result<Option<Element>, Stop> {
         let string = cursor.short_string(&self.limits);
-        // Errors name it, also that of an input that ends here.
-        self.key = string.is_err().then(|| key.clone());
+        // Errors name it, also that of an input that ends here. A copy: a slice would keep the input
+        // from growing in its place, and every piece of a long string would copy it.
+        self.key = string.is_err().then(|| Bytes::copy_from_slice(key));
         string
     }
 

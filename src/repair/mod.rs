@@ -24,7 +24,7 @@ use crate::{
     pipeline::{self, KeyCopy},
     rdb::Event,
     verify::{
-        Counts, Differing, Examined, Examiner, RepairSummary, Settled,
+        Counts, Differing, Examined, Examiner, Phase, RepairSummary, Settled,
         report::{RepairAction, Repaired, Report, Suspect},
     },
 };
@@ -58,6 +58,9 @@ pub async fn repair(
     report: &mut Option<Report>,
 ) -> Result<RepairSummary, Error> {
     let progress = Arc::new(pipeline::Progress::default());
+    examiner
+        .progress()
+        .enter(Phase::Repairing, steps.len() as u64);
     let mut repair = Repair {
         examiner,
         copy: KeyCopy::open(target, &progress).await?,

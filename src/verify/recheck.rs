@@ -53,6 +53,20 @@ pub enum Settled {
     Undecided(Undecided),
 }
 
+impl Settled {
+    /// The key, where a report names it.
+    pub(super) fn named(&self) -> Option<Suspect> {
+        match self {
+            Settled::Equal(_) => None,
+            Settled::Different(suspect, _) => Some(suspect.clone()),
+            Settled::Undecided(undecided) => Some(Suspect {
+                db: undecided.db,
+                key: undecided.key.clone(),
+            }),
+        }
+    }
+}
+
 /// One look at a key.
 #[derive(Debug)]
 enum Look {

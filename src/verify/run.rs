@@ -17,7 +17,7 @@ use super::{
     libraries::Libraries,
     pace::Pace,
     plan::{Method, Plan},
-    recheck::{Rechecker, Rounds},
+    recheck::{Rechecker, Rounds, Settled},
     report::{Head, Pass, Report, Resumed, SCHEMA_VERSION, Suspect},
     snapshot,
     walk::Walk,
@@ -27,6 +27,8 @@ use super::{
 const SUSPECTS_MAX: usize = 50_000;
 /// The bytes of their names.
 const SUSPECTS_BYTES_MAX: usize = 64 << 20;
+/// Keys that were named in this run and are held, so that none is named twice.
+const DECIDED_MAX: usize = 1_000_000;
 /// How often it is written down how far the walk has come.
 const BOOKMARK_PERIOD: Duration = Duration::from_secs(1);
 
@@ -124,7 +126,7 @@ struct Run<'a> {
     recheck: Rechecker,
     suspects: Vec<Suspect>,
     suspects_bytes: usize,
-    /// What an earlier run has named already.
+    /// What was named already, by an earlier run or in an earlier settling.
     decided: HashSet<Suspect>,
     bookmark_at: Instant,
 }
@@ -286,7 +288,14 @@ impl Run<'_> {
         self.progress
             .enter(Phase::Rechecking, suspects.len() as u64);
         let (ledger, progress) = (&mut self.ledger, &self.progress);
-        let mut tell = |settled| ledger.note(settled, progress);
+        let decided = &mut self.decided;
+        let mut tell = |settled: Settled| {
+            // A page that SCAN repeats while a table grows must not name a key once more.
+            if let (Some(suspect), true) = (settled.named(), decided.len() < DECIDED_MAX) {
+                decided.insert(suspect);
+            }
+            ledger.note(settled, progress)
+        };
         self.recheck.settle(suspects, &mut tell).await?;
         self.progress.suspects.set(0);
         self.progress.enter(phase, total);

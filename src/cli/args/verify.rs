@@ -164,7 +164,9 @@ fn repair() -> Vec<Arg> {
             "Copy what differs from the source to the target; asks on a terminal, needs --yes \
              elsewhere",
             REPAIR,
-        ),
+        )
+        // What an earlier run has found is in its report only.
+        .conflicts_with("resume"),
         switch(
             "repair-delete",
             "Also remove keys that only the target has",
