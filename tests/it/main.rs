@@ -35,4 +35,3 @@ mod status;
 mod sync;
 mod throttle;
 mod verify;
-mod verify_snapshot;

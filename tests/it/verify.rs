@@ -18,6 +18,7 @@ mod repair;
 mod reports;
 mod resumed;
 mod robust;
+mod snapshot;
 
 const SOON: Duration = Duration::from_secs(120);
 
