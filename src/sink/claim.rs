@@ -193,9 +193,12 @@ impl Admin {
     async fn write_as_owner(&mut self, claim: &Claim, write: &redis::Cmd) -> Result<(), Error> {
         loop {
             match self.watch_owner(claim).await? {
-                Some(owner) if *owner == *claim.owner => {}
-                Some(owner) => return Err(self.owned_by(&owner, claim)),
-                None => return Err(self.dropped(claim.name())),
+                Found::OwnedBy(owner) if *owner == *claim.owner => {}
+                Found::OwnedBy(owner) => return Err(self.owned_by(&owner, claim)),
+                // A FLUSHALL of the stream has taken the owner along, and the end of its transaction
+                // has written everything else again.
+                Found::Unowned => {}
+                Found::Nothing => return Err(self.dropped(claim.name())),
             }
             if self.unless_changed(write, "write its checkpoint").await? {
                 return Ok(());
@@ -211,7 +214,7 @@ impl Admin {
         let mut remove = redis::cmd("DEL");
         remove.arg(&claim.key()[..]);
         loop {
-            if let Some(owner) = self.watch_owner(claim).await?
+            if let Found::OwnedBy(owner) = self.watch_owner(claim).await?
                 && *owner != *claim.owner
             {
                 return Ok(());
@@ -363,15 +366,20 @@ impl Admin {
 
     /// The owner of the checkpoint. What is written next by [`Admin::unless_changed`] is not when
     /// the checkpoint has changed by then.
-    async fn watch_owner(&mut self, claim: &Claim) -> Result<Option<String>, Error> {
+    async fn watch_owner(&mut self, claim: &Claim) -> Result<Found, Error> {
         let key = claim.key();
         let mut pipe = redis::pipe();
         pipe.cmd("SELECT").arg(DB.0).ignore();
         pipe.cmd("WATCH").arg(&key[..]).ignore();
-        pipe.cmd("HGET").arg(&key[..]).arg(OWNER);
-        let answer = pipe.query_async(self.connection()).await;
-        let (owner,) = answer.map_err(|source| self.refused("tell its checkpoint", source))?;
-        Ok(owner)
+        pipe.cmd("HMGET").arg(&key[..]).arg(OWNER).arg("phase");
+        let answer: redis::RedisResult<((Option<String>, Option<String>),)> =
+            pipe.query_async(self.connection()).await;
+        let (found,) = answer.map_err(|source| self.refused("tell its checkpoint", source))?;
+        Ok(match found {
+            (Some(owner), _) => Found::OwnedBy(owner),
+            (None, Some(_)) => Found::Unowned,
+            (None, None) => Found::Nothing,
+        })
     }
 
     /// Executes `command` unless what is watched has changed; whether it was executed.
@@ -403,6 +411,15 @@ impl Admin {
         let name = name.to_owned();
         ErrorKind::CheckpointDropped { name }.at(self.endpoint())
     }
+}
+
+/// Whose a checkpoint is.
+enum Found {
+    /// There is none.
+    Nothing,
+    /// It is there, and names nobody.
+    Unowned,
+    OwnedBy(String),
 }
 
 /// The connections in the answer to CLIENT LIST whose names begin with `prefix`.
