@@ -75,7 +75,7 @@ const WRITES: [&str; 17] = [
 ];
 
 #[test]
-#[ignore = "equal by verify; the oracle is stricter: delivery times to the ms, counts cached in HyperLogLogs"]
+#[ignore = "failed once, why is not known yet"]
 fn a_repair_makes_both_sides_equal_and_writes_to_what_differs_only() {
     let scene = planted("redis-8.0", "redis-8.0");
     scene.assert_repaired(&[]);
@@ -90,7 +90,7 @@ fn a_repair_makes_both_sides_equal_and_writes_to_what_differs_only() {
 }
 
 #[test]
-#[ignore = "equal by verify; the oracle is stricter: delivery times to the ms, counts cached in HyperLogLogs"]
+#[ignore = "not run to its end yet"]
 fn large_values_are_copied_page_by_page() {
     let scene = planted("redis-8.0", "valkey-8.1");
     scene.assert_repaired(&["--large-key-bytes", "1", "--restore-bytes-max", "1kb"]);
@@ -123,7 +123,7 @@ fn what_only_the_target_has_stays_unless_it_may_go() {
 }
 
 #[test]
-#[ignore = "equal by verify; the oracle is stricter: delivery times to the ms, counts cached in HyperLogLogs"]
+#[ignore = "not run to its end yet"]
 fn nothing_is_written_for_a_plan_or_without_consent() {
     let scene = planted("redis-7.0", "redis-7.0");
     let plan = scene.repair(&["--dry-run"]).start().wait(super::SOON);
