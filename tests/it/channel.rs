@@ -201,11 +201,8 @@ fn a_small_output_buffer_of_the_source_is_enough() {
         eprintln!("--- {version}");
         // The limit is never below the backlog.
         let small = |setup: Setup| setup.config(LIMITED).config("repl-backlog-size 1mb");
-        let scene = Scene {
-            source: small(able(version)).start(),
-            target: Server::start("redis-8.0"),
-            seed: 0,
-        };
+        let source = small(able(version)).start();
+        let scene = Scene::of(source, Server::start("redis-8.0"), 0);
         let mut client = scene.source.client();
         fill(&mut client);
         let (proxy, keyferry) = held_in_snapshot(&scene, &[]);
@@ -354,11 +351,7 @@ fn the_database_of_a_chained_source_is_known() {
         source.replicate(&primary);
         client.run(command!["SET", "selected", "1"]);
         source.wait_for_offset_of(&primary);
-        let scene = Scene {
-            source,
-            target: Server::start("redis-8.0"),
-            seed: 0,
-        };
+        let scene = Scene::of(source, Server::start("redis-8.0"), 0);
         let (proxy, mut keyferry) = held_in_snapshot(&scene, &[]);
         client.run(command!["SET", "meanwhile", "1"]);
         client.run(command!["INCR", "selected"]);

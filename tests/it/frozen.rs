@@ -83,11 +83,7 @@ fn the_source_keeps_the_link(
     spool_memory: &str,
     goes_on: impl FnMut(usize) -> bool,
 ) {
-    let scene = Scene {
-        source,
-        target: Server::start("redis-8.0"),
-        seed: 0,
-    };
+    let scene = Scene::of(source, Server::start("redis-8.0"), 0);
     let directory = tempfile::tempdir().unwrap();
     let args = [
         "--spool-memory",

@@ -141,7 +141,7 @@ fn a_stopped_migration_goes_on_with_the_same_command() {
     let keyferry = scene.sync(&["--until-caught-up"]);
     writer.stop();
     keyferry.wait(SOON).assert_code(0);
-    Oracle::between(&scene.source, &scene.target).assert_equal(&scene.source, &scene.target);
+    scene.assert_equal();
     assert_eq!(scene.snapshots(), 1);
     // What was finished leaves nothing behind.
     let keys = scene.target.client().run(command!["KEYS", "*keyferry*"]);
@@ -375,11 +375,7 @@ fn a_promoted_replica_continues_the_stream() {
     scene.source.kill();
     replica.client().run(command!["REPLICAOF", "NO", "ONE"]);
 
-    let promoted = Scene {
-        source: replica,
-        target: scene.target,
-        seed: scene.seed + 1,
-    };
+    let promoted = Scene::of(replica, scene.target, scene.seed + 1);
     let before = promoted.snapshots();
     let writer = promoted.write();
     let mut keyferry = promoted.sync(&["--checkpoint-name", "moved"]);

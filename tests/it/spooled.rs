@@ -11,7 +11,6 @@ use std::{
 use crate::support::{
     http::Site,
     keyferry::Keyferry,
-    oracle::Oracle,
     random::Random,
     scene::Scene,
     server::{Server, wait_for},
@@ -289,12 +288,7 @@ fn a_damaged_segment_that_the_source_cannot_replace_is_a_gap() {
     let source = Server::of(Version::named("redis-7.0"))
         .config("repl-backlog-size 16kb")
         .start();
-    let target = Server::start("redis-7.0");
-    let scene = Scene {
-        source,
-        target,
-        seed: 1,
-    };
+    let scene = Scene::of(source, Server::start("redis-7.0"), 1);
     let folder = Folder::new();
     let all = args(&folder, "256kb", "1gb");
     let keyferry = spooled(&scene, &all);
@@ -311,5 +305,5 @@ fn a_damaged_segment_that_the_source_cannot_replace_is_a_gap() {
     ]
     .concat();
     scene.sync(&args).wait(SOON).assert_code(0);
-    Oracle::between(&scene.source, &scene.target).assert_equal(&scene.source, &scene.target);
+    scene.assert_equal();
 }

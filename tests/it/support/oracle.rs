@@ -55,6 +55,18 @@ impl Oracle {
         Oracle::of(source.version(), target.version())
     }
 
+    /// The same after a migration under load that has taken this long. A time that an old source
+    /// replicated as it is counts from when the command arrives, as on its own replicas: late by
+    /// what the command waited for the end of the snapshot, or for a link.
+    pub(crate) fn after(source: &Server, target: &Server, taken: Duration) -> Oracle {
+        let mut oracle = Oracle::between(source, target);
+        if !source.version().has_common(7, 0) {
+            let taken_ms = i64::try_from(taken.as_millis()).unwrap();
+            oracle.expiry_tolerance_ms = oracle.expiry_tolerance_ms.max(taken_ms);
+        }
+        oracle
+    }
+
     /// The same, by the versions alone.
     pub(crate) fn of(source: Version, target: Version) -> Oracle {
         let absolute = source.has_common(7, 0) && target.has_common(7, 0);

@@ -1,6 +1,6 @@
 //! A source under load, a target, and keyferry between them.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::{
     dataset::Dataset,
@@ -21,6 +21,7 @@ pub(crate) struct Scene {
     pub(crate) source: Server,
     pub(crate) target: Server,
     pub(crate) seed: u64,
+    began: Instant,
 }
 
 impl Scene {
@@ -37,17 +38,24 @@ impl Scene {
         target: &str,
         dataset: impl FnOnce(Dataset) -> Dataset,
     ) -> Scene {
-        let scene = Scene {
-            source: source
-                .config("repl-backlog-size 128mb")
-                .config("repl-diskless-sync-delay 0")
-                .start(),
-            target: Server::start(target),
-            seed: Random::seed_of_this_run(),
-        };
+        let source = source
+            .config("repl-backlog-size 128mb")
+            .config("repl-diskless-sync-delay 0");
+        let (source, target) = (source.start(), Server::start(target));
+        let scene = Scene::of(source, target, Random::seed_of_this_run());
         let theirs = scene.target.version();
         dataset(Dataset::seeded(scene.seed).for_target(theirs)).load(&scene.source);
         scene
+    }
+
+    /// Two servers as they are.
+    pub(crate) fn of(source: Server, target: Server, seed: u64) -> Scene {
+        Scene {
+            source,
+            target,
+            seed,
+            began: Instant::now(),
+        }
     }
 
     /// Starts writing to the source.
@@ -79,8 +87,14 @@ impl Scene {
         keyferry.signal("TERM");
         let finished = keyferry.wait(SOON);
         finished.assert_code(0);
-        Oracle::between(&self.source, &self.target).assert_equal(&self.source, &self.target);
+        self.assert_equal();
         finished
+    }
+
+    /// Compares what both servers have.
+    pub(crate) fn assert_equal(&self) {
+        let oracle = Oracle::after(&self.source, &self.target, self.began.elapsed());
+        oracle.assert_equal(&self.source, &self.target);
     }
 }
 
