@@ -195,6 +195,23 @@ fn nothing_is_written_for_a_plan_or_without_consent() {
     assert_eq!(scene.calls(&REPLACES) + scene.calls(&BUILDS), 0);
 }
 
+#[test]
+fn what_the_source_does_not_let_be_read_is_left() {
+    let [source, target] = ["redis-7.0", "redis-7.0"].map(Server::start);
+    let mut client = source.client();
+    client.run(command!["SET", "key", 1]);
+    client.run(command![
+        "ACL", "SETUSER", "limited", "on", ">secret", "~*", "+@all", "-dump"
+    ]);
+    let url = format!("redis://limited:secret@{}", source.address());
+    let verify = Verify::between(&url, &target.url());
+    let repaired = verify.with(&["--repair", "--yes"]).run();
+    repaired.finished.assert_code(1);
+    assert_eq!(repaired.summary["repair"]["skipped"], 1);
+    assert_eq!(repaired.summary["repair"]["remaining"], 1);
+    assert_eq!(target.keys(), 0);
+}
+
 /// Elements that come in several pages.
 const ELEMENTS: usize = 3000;
 const STRING_BYTES: usize = 3 << 20;
