@@ -70,6 +70,14 @@ impl<'a> KeyCopy<'a> {
         Ok(altitude)
     }
 
+    /// Forgets the key that was begun last and whose value is not complete. Nothing of it is seen on
+    /// the target.
+    pub fn abandon(&mut self) {
+        if let Some(copy) = &mut self.copy {
+            copy.abandon();
+        }
+    }
+
     /// Waits until the target has confirmed everything that was given.
     ///
     /// # Errors

@@ -128,6 +128,11 @@ impl SnapshotCopy<'_> {
         Ok(None)
     }
 
+    /// As [`ValueWriter::abandon`].
+    pub(super) fn abandon(&mut self) {
+        self.writer.abandon();
+    }
+
     /// Whether there is something to be handed over.
     pub(super) fn is_ready(&self) -> bool {
         self.writer.is_ready()

@@ -9,7 +9,8 @@
 //! ```
 //!
 //! A key that does not differ is never touched. Values are written as those of a snapshot: large ones
-//! in chunks under a staging name, which then gets the name of the key.
+//! in chunks under a staging name, which then gets the name of the key. So of a value that goes away
+//! while it is read nothing is seen: it is abandoned, and read again from its beginning.
 
 mod error;
 mod plan;
@@ -24,7 +25,7 @@ use crate::{
     pipeline::{self, KeyCopy},
     rdb::Event,
     verify::{
-        Counts, Differing, Examined, Examiner, Phase, RepairSummary, Settled,
+        Counts, Differing, Examined, Examiner, Phase, RepairSummary, Settled, Side, ValueError,
         report::{RepairAction, Repaired, Report, Suspect},
     },
 };
@@ -34,6 +35,19 @@ pub use plan::{Action, Step, plan};
 
 /// Keys that are read again at a time before they are written.
 const BATCH_KEYS: usize = 64;
+
+/// How often a key is read that is another one before it was read to its end.
+const TRIES: u32 = 3;
+
+/// What became of a key that was to be handed over.
+enum Handed {
+    /// All of it was.
+    Whole,
+    /// The source does not have it.
+    Gone,
+    /// It cannot be read to its end.
+    Not(ValueError),
+}
 
 /// Repairs a target.
 pub struct Repair<'a> {
@@ -95,19 +109,24 @@ impl Repair<'_> {
                     continue;
                 }
                 Examined::Unreadable { side, why } => {
-                    self.skip(step, &format!("the {side} does not let it be read: {why}"))?;
+                    self.skip(step, &unreadable(side, &why))?;
                     continue;
                 }
             };
             let now = Differing::of(&kinds);
             match plan::action(&now, self.deletes) {
-                Action::Copy => {
-                    if self.copy_key(db, &step.key).await? {
-                        copied.push(step);
-                    } else {
-                        self.skip(step, "the source has it no more")?;
+                Action::Copy => match self.copy_key(db, &step.key).await? {
+                    Handed::Whole => copied.push(step),
+                    Handed::Gone => self.skip(step, "the source has it no more")?,
+                    Handed::Not(ValueError::Moved) => {
+                        let why = "it gets other types, or comes and goes, while it is read";
+                        self.skip(step, why)?;
                     }
-                }
+                    Handed::Not(ValueError::Unreadable(side, why)) => {
+                        self.skip(step, &unreadable(side, &why))?;
+                    }
+                    Handed::Not(ValueError::Failed(error)) => return Err(error.into()),
+                },
                 Action::SetExpiry => {
                     let expire_at_ms = kinds.first().and_then(|one| one.source.expire_at_ms);
                     self.copy.expire(db, &step.key, expire_at_ms).await?;
@@ -139,23 +158,44 @@ impl Repair<'_> {
         Ok(())
     }
 
-    /// Hands a key of the source over; whether the source still has it.
-    async fn copy_key(&mut self, db: Db, key: &Bytes) -> Result<bool, Error> {
-        let mut value = match self.examiner.fetch(db, key).await? {
-            Some(value) => value,
-            None => return Ok(false),
+    /// Hands a key of the source over, whole, or says why not.
+    async fn copy_key(&mut self, db: Db, key: &Bytes) -> Result<Handed, Error> {
+        for _ in 0..TRIES {
+            match self.try_copy_key(db, key).await? {
+                Handed::Not(ValueError::Moved) => self.copy.abandon(),
+                Handed::Not(why) => {
+                    self.copy.abandon();
+                    return Ok(Handed::Not(why));
+                }
+                handed => return Ok(handed),
+            }
+        }
+        Ok(Handed::Not(ValueError::Moved))
+    }
+
+    /// Hands a key of the source over. What was handed over before it stopped is not complete.
+    async fn try_copy_key(&mut self, db: Db, key: &Bytes) -> Result<Handed, Error> {
+        let mut value = match self.examiner.fetch(db, key).await {
+            Ok(Some(value)) => value,
+            Ok(None) => return Ok(Handed::Gone),
+            Err(why) => return Ok(Handed::Not(why)),
         };
         self.copy.take(Event::SelectDb(db)).await?;
         let key = Event::Key(value.key().clone());
         if let Some(altitude) = self.copy.take(key).await? {
             value.choose(altitude);
         }
-        while let Some(events) = value.next().await? {
-            for event in events {
-                self.copy.take(event).await?;
+        loop {
+            match value.next().await {
+                Ok(Some(events)) => {
+                    for event in events {
+                        self.copy.take(event).await?;
+                    }
+                }
+                Ok(None) => return Ok(Handed::Whole),
+                Err(why) => return Ok(Handed::Not(why)),
             }
         }
-        Ok(true)
     }
 
     /// Repairs function libraries.
@@ -199,6 +239,9 @@ impl Repair<'_> {
                 key: step.key.clone(),
             })
             .collect();
+        self.examiner
+            .progress()
+            .enter(Phase::Rechecking, suspects.len() as u64);
         let mut remaining = Counts::default();
         let mut undecided = 0;
         let mut tell = |settled| {
@@ -230,4 +273,8 @@ impl Repair<'_> {
         }
         Ok(())
     }
+}
+
+fn unreadable(side: Side, why: &str) -> String {
+    format!("the {side} does not let it be read: {why}")
 }

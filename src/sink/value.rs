@@ -321,6 +321,12 @@ impl ValueWriter {
         Ok(())
     }
 
+    /// Forgets a value that was begun and has not come to its end. What is written of it stands
+    /// under a staging name, which the next value there takes over; its key is as it was.
+    pub fn abandon(&mut self) {
+        self.value = None;
+    }
+
     fn body(&mut self, value: &mut Value, body: &Bytes) -> Result<(), Error> {
         let value_type = value.key.value_type;
         let stands = stands_as_is(

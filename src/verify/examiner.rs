@@ -7,8 +7,8 @@ use bytes::Bytes;
 use crate::keyspace::Db;
 
 use super::{
-    Error, Examined, Progress, Settled, fetch::Fetched, peer::Peer, plan::Plan, reading::Dbs,
-    recheck::Rechecker, report::Suspect, server::libraries,
+    Error, Examined, Progress, Settled, ValueError, fetch::Fetched, peer::Peer, plan::Plan,
+    reading::Dbs, recheck::Rechecker, report::Suspect, server::libraries,
 };
 
 /// Reads keys of both sides.
@@ -56,8 +56,8 @@ impl Examiner {
     /// Begins to read a key of the source; `None` when it does not have it.
     ///
     /// # Errors
-    /// The source cannot be asked any more.
-    pub async fn fetch(&mut self, db: Db, key: &Bytes) -> Result<Option<Fetched<'_>>, Error> {
+    /// As [`ValueError`].
+    pub async fn fetch(&mut self, db: Db, key: &Bytes) -> Result<Option<Fetched<'_>>, ValueError> {
         Fetched::begin(&mut self.source, &self.plan, db, key).await
     }
 

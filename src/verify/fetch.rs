@@ -1,7 +1,8 @@
 //! Reads a key of the source to its end, as the events that a snapshot of it would have.
 //!
-//! Small values, and those that have no elements, come by DUMP as one body; large ones page by page,
-//! as parts. A key that changes meanwhile comes as a mixture: whoever copies it compares it again.
+//! Small values, and those that have no pages, come by DUMP as one body; large ones page by page, as
+//! parts. What is changed meanwhile comes as a mixture: whoever copies it compares it again. What
+//! goes away, or gets another type, ends with [`ValueError::Moved`] before its last event.
 
 mod stream;
 
@@ -12,38 +13,26 @@ use crate::{
     rdb::{
         self, Altitude, Element, Event, Key, KeyType, Limits, Part, ValueParser, ValueType, payload,
     },
-    resp::Reply,
 };
 
 use super::{
-    Error, ErrorKind,
-    abilities::Abilities,
-    peer::{Peer, Request},
+    Side,
+    pages::{One, PAGE_BYTES, PageSize, Scan, ValueError, hash, replies, zset},
+    peer::Peer,
     plan::Plan,
-    reading::{Probe, probe, type_of},
+    reading::{Probe, probe},
 };
 use stream::StreamReading;
 
-/// Bytes of a string that are asked for at a time.
-const STRING_PAGE_BYTES: u64 = 1 << 20;
-/// Elements that are asked for first; how many come later depends on their size.
-const ELEMENTS_FIRST: u64 = 16;
-const ELEMENTS_MAX: u64 = 4096;
 /// Events of a body that are handed over at a time.
 const EVENTS_AT_ONCE: usize = 256;
-/// What a page of elements should have, in bytes.
-const PAGE_BYTES: usize = 1 << 20;
 
 /// A key of the source that is being read.
 #[derive(Debug)]
 pub struct Fetched<'a> {
-    peer: &'a mut Peer,
-    can: Abilities,
-    db: Db,
+    one: One<'a>,
     key: Key,
     value: Value,
-    /// How many elements are asked for next.
-    elements: u64,
 }
 
 /// What is left of its value.
@@ -57,15 +46,14 @@ enum Value {
     },
     List {
         at: u64,
+        size: PageSize,
     },
-    /// A set, hash or sorted set, with the cursor of the next page.
-    Scanned {
-        of: KeyType,
-        cursor: Bytes,
-    },
+    Set(Scan),
+    Zset(Scan),
+    Hash(Scan),
     Stream(Box<StreamReading>),
-    /// Only its end.
-    End,
+    /// Only the end of a value of this type, whose pages have all been read.
+    End(KeyType),
     Nothing,
 }
 
@@ -73,38 +61,45 @@ impl<'a> Fetched<'a> {
     /// Begins to read a key; `None` when the source does not have it.
     ///
     /// # Errors
-    /// The source cannot be asked any more.
+    /// As [`ValueError`].
     pub(super) async fn begin(
         peer: &'a mut Peer,
         plan: &Plan,
         db: Db,
         key: &Bytes,
-    ) -> Result<Option<Fetched<'a>>, Error> {
+    ) -> Result<Option<Fetched<'a>>, ValueError> {
         let keys = std::slice::from_ref(key);
-        let probes = probe(peer, &plan.source, db, keys, super::Depth::Full).await?;
-        let Some(probe) = probes.into_iter().next().filter(|probe| probe.exists) else {
+        let probes = probe(peer, &plan.source, db, keys, super::Depth::Full).await;
+        let Some(probe) = probes.map_err(ValueError::Failed)?.pop() else {
             return Ok(None);
         };
-        let can = plan.source.abilities;
+        if let Some(refused) = &probe.refused {
+            return Err(ValueError::Unreadable(Side::Source, refused.to_string()));
+        }
+        if !probe.exists {
+            return Ok(None);
+        }
+        let mut one = One {
+            peer,
+            db,
+            can: plan.source.abilities,
+        };
         let is_large = probe.memory_bytes.unwrap_or(0) >= plan.large_key_bytes;
         let paged = match is_large {
-            true => match type_of(peer, db, key).await? {
-                Some(value_type) => paged(peer, db, key, value_type).await?,
+            true => match one.value_type(key).await? {
+                Some(value_type) => paged(&mut one, key, value_type).await?,
                 None => return Ok(None),
             },
             false => None,
         };
         let found = match paged {
             Some(paged) => Some(paged),
-            None => whole(peer, db, key).await?,
+            None => whole(&mut one, key).await?,
         };
         Ok(found.map(|(value_type, value)| Fetched {
-            peer,
-            can,
-            db,
+            one,
             key: key_of(key, value_type, &probe),
             value,
-            elements: ELEMENTS_FIRST,
         }))
     }
 
@@ -121,49 +116,50 @@ impl<'a> Fetched<'a> {
         }
     }
 
-    /// The next events of its value; `None` after the last.
+    /// The next events of its value; `None` after the last, [`Event::ValueEnd`]. Without that what has
+    /// come is not the value.
     ///
     /// # Errors
-    /// The source cannot be asked any more, or answers what no such value has.
-    pub async fn next(&mut self) -> Result<Option<Vec<Event>>, Error> {
+    /// As [`ValueError`].
+    pub async fn next(&mut self) -> Result<Option<Vec<Event>>, ValueError> {
         let parts = match std::mem::replace(&mut self.value, Value::Nothing) {
             Value::Nothing => return Ok(None),
             Value::Body(mut parser) => {
-                let events = events(&mut parser).map_err(|error| unreadable(self.peer, error))?;
+                let events = events(&mut parser).map_err(|error| self.one.unreadable(&error))?;
                 if !events.is_empty() {
                     self.value = Value::Body(parser);
                 }
                 return Ok((!events.is_empty()).then_some(events));
             }
-            Value::End => return Ok(Some(vec![Event::ValueEnd])),
             Value::String { at, len } => self.string(at, len).await?,
-            Value::List { at } => self.list(at).await?,
-            Value::Scanned { of, cursor } => self.scanned(of, &cursor).await?,
-            Value::Stream(mut stream) => {
-                let parts = stream.next(self.peer, self.db, &self.key.key).await?;
-                match parts {
-                    Some(parts) => {
-                        self.value = Value::Stream(stream);
-                        parts
-                    }
-                    None => return Ok(Some(vec![Event::ValueEnd])),
-                }
+            Value::List { at, size } => self.list(at, size).await?,
+            Value::Set(scan) => self.set(scan).await?,
+            Value::Zset(scan) => self.zset(scan).await?,
+            Value::Hash(scan) => self.hash(scan).await?,
+            Value::Stream(stream) => self.stream(stream).await?,
+            Value::End(value_type) => {
+                // What is gone looks like an empty value in most replies.
+                self.one.still_has(&self.key.key, value_type).await?;
+                return Ok(Some(vec![Event::ValueEnd]));
             }
         };
         Ok(Some(parts.into_iter().map(Event::Part).collect()))
     }
 
-    async fn string(&mut self, at: u64, len: u64) -> Result<Vec<Part>, Error> {
-        let end = at + STRING_PAGE_BYTES;
-        let (from, to) = (at.to_string(), (end - 1).to_string());
+    async fn string(&mut self, at: u64, len: u64) -> Result<Vec<Part>, ValueError> {
+        let end = len.min(at + PAGE_BYTES as u64);
+        let (from, to) = (at.to_string(), end.saturating_sub(1).to_string());
         let words: &[&[u8]] = &[b"GETRANGE", &self.key.key, from.as_bytes(), to.as_bytes()];
-        let Reply::Bulk(Some(chunk)) = self.peer.ask_one(self.db, "read a string", words).await?
-        else {
-            return Err(self.peer.error(ErrorKind::Answer("GETRANGE")));
-        };
-        self.value = match end < len && !chunk.is_empty() {
+        let chunk = self.one.ask_one_within(words, usize::MAX).await?;
+        let chunk = chunk.and_then(replies::string);
+        let chunk = chunk.ok_or_else(|| self.one.odd("GETRANGE"))?;
+        if chunk.len() as u64 != end - at {
+            // It is another string than the one whose length was told.
+            return Err(ValueError::Moved);
+        }
+        self.value = match end < len {
             true => Value::String { at: end, len },
-            false => Value::End,
+            false => Value::End(KeyType::String),
         };
         let start = (at == 0).then_some(Part::StringStart { len });
         Ok(start
@@ -172,90 +168,79 @@ impl<'a> Fetched<'a> {
             .collect())
     }
 
-    async fn list(&mut self, at: u64) -> Result<Vec<Part>, Error> {
-        let end = at + self.elements;
-        let (from, to) = (at.to_string(), (end - 1).to_string());
-        let words: &[&[u8]] = &[b"LRANGE", &self.key.key, from.as_bytes(), to.as_bytes()];
-        let page = self.peer.ask_one(self.db, "read a list", words).await?;
-        let elements = strings(page).ok_or_else(|| self.peer.error(ErrorKind::Answer("LRANGE")))?;
-        self.value = match elements.is_empty() {
-            true => Value::End,
-            false => Value::List { at: end },
+    async fn list(&mut self, at: u64, mut size: PageSize) -> Result<Vec<Part>, ValueError> {
+        let (count, page) = loop {
+            let count = size.count();
+            let (from, to) = (at.to_string(), (at + count - 1).to_string());
+            let words: &[&[u8]] = &[b"LRANGE", &self.key.key, from.as_bytes(), to.as_bytes()];
+            let page = self.one.ask_one_within(words, size.reply_bytes_max());
+            match page.await? {
+                Some(page) => break (count, page),
+                None => size.shrink(),
+            }
         };
-        self.adapt(elements.iter().map(Bytes::len).sum());
+        let elements = replies::strings(page).ok_or_else(|| self.one.odd("LRANGE"))?;
+        size.learn(elements.len(), elements.iter().map(Bytes::len).sum());
+        self.value = match (elements.len() as u64) < count {
+            true => Value::End(KeyType::List),
+            false => Value::List {
+                at: at + count,
+                size,
+            },
+        };
         let part = |element| Part::ListElement(Element::Bytes(element));
         Ok(elements.into_iter().map(part).collect())
     }
 
-    async fn scanned(&mut self, of: KeyType, cursor: &Bytes) -> Result<Vec<Part>, Error> {
-        let command: &[u8] = match of {
-            KeyType::Set => b"SSCAN",
-            KeyType::Zset => b"ZSCAN",
-            _ => b"HSCAN",
+    async fn set(&mut self, mut scan: Scan) -> Result<Vec<Part>, ValueError> {
+        let Some(members) = scan.next(&mut self.one).await? else {
+            self.value = Value::End(KeyType::Set);
+            return Ok(Vec::new());
         };
-        let count = self.elements.to_string();
-        let words: &[&[u8]] = &[command, &self.key.key, cursor, b"COUNT", count.as_bytes()];
-        let page = self
-            .peer
-            .ask_one(self.db, "page through a value", words)
-            .await?;
-        let (cursor, page) =
-            scan_page(page).ok_or_else(|| self.peer.error(ErrorKind::Answer("a page")))?;
-        self.value = match &*cursor == b"0" {
-            true => Value::End,
-            false => Value::Scanned { of, cursor },
-        };
-        self.adapt(page.iter().map(Bytes::len).sum());
-        let (pairs, _) = page.as_chunks();
-        match of {
-            KeyType::Set => {
-                let part = |member| Part::SetMember(Element::Bytes(member));
-                Ok(page.into_iter().map(part).collect())
-            }
-            KeyType::Zset => {
-                let parts: Option<Vec<Part>> = pairs.iter().map(zset_member).collect();
-                parts.ok_or_else(|| self.peer.error(ErrorKind::Answer("ZSCAN")))
-            }
-            _ => self.hash_fields(pairs).await,
-        }
+        self.value = Value::Set(scan);
+        let part = |member| Part::SetMember(Element::Bytes(member));
+        Ok(members.into_iter().map(part).collect())
     }
 
-    async fn hash_fields(&mut self, pairs: &[[Bytes; 2]]) -> Result<Vec<Part>, Error> {
-        let expiries = match self.can.field_expiry && !pairs.is_empty() {
-            true => {
-                let mut request = Request::default();
-                let count = pairs.len().to_string();
-                let words: &[&[u8]] =
-                    &[b"HPEXPIRETIME", &self.key.key, b"FIELDS", count.as_bytes()];
-                let fields: Vec<&Bytes> = pairs.iter().map(|[field, _]| field).collect();
-                request.add_many(words, fields.into_iter());
-                let reply = self.peer.ask(self.db, request).await?.pop();
-                match reply {
-                    Some(Reply::Array(Some(times))) => times,
-                    _ => Vec::new(),
-                }
-            }
-            false => Vec::new(),
+    async fn zset(&mut self, mut scan: Scan) -> Result<Vec<Part>, ValueError> {
+        let Some((members, scores)) = zset::page(&mut scan, &mut self.one).await? else {
+            self.value = Value::End(KeyType::Zset);
+            return Ok(Vec::new());
         };
-        let expiry = |at: usize| match expiries.get(at) {
-            Some(Reply::Int(ms)) if *ms >= 0 => Some(*ms),
-            _ => None,
+        self.value = Value::Zset(scan);
+        let part = |(member, score)| Part::ZsetMember {
+            member: Element::Bytes(member),
+            score,
         };
-        let part = |(at, [field, value]): (usize, &[Bytes; 2])| Part::HashField {
-            field: Element::Bytes(field.clone()),
-            value: Element::Bytes(value.clone()),
-            expire_at_ms: expiry(at),
-        };
-        Ok(pairs.iter().enumerate().map(part).collect())
+        Ok(members.into_iter().zip(scores).map(part).collect())
     }
 
-    /// Asks for more elements next time where they are small, for fewer where they are large.
-    fn adapt(&mut self, page_bytes: usize) {
-        self.elements = match page_bytes {
-            bytes if bytes < PAGE_BYTES / 2 => (self.elements * 2).min(ELEMENTS_MAX),
-            bytes if bytes > PAGE_BYTES => (self.elements / 2).max(1),
-            _ => self.elements,
+    async fn hash(&mut self, mut scan: Scan) -> Result<Vec<Part>, ValueError> {
+        let Some((names, values)) = hash::page(&mut scan, &mut self.one).await? else {
+            self.value = Value::End(KeyType::Hash);
+            return Ok(Vec::new());
         };
+        let expiries = hash::expiries(&mut self.one, &self.key.key, &names).await?;
+        self.value = Value::Hash(scan);
+        let fields = names.into_iter().zip(values).zip(expiries);
+        let part = |((field, value), expiry): (_, hash::FieldExpiry)| {
+            // One that is not there any more has expired.
+            Some(Part::HashField {
+                expire_at_ms: expiry?,
+                field: Element::Bytes(field),
+                value: Element::Bytes(value),
+            })
+        };
+        Ok(fields.filter_map(part).collect())
+    }
+
+    async fn stream(&mut self, mut stream: Box<StreamReading>) -> Result<Vec<Part>, ValueError> {
+        let parts = stream.next(&mut self.one).await?;
+        self.value = match parts {
+            Some(_) => Value::Stream(stream),
+            None => Value::End(KeyType::Stream),
+        };
+        Ok(parts.unwrap_or_default())
     }
 }
 
@@ -275,45 +260,39 @@ fn key_of(key: &Bytes, value_type: ValueType, probe: &Probe) -> Key {
 /// The type is one that every target restores, so its parts are written by commands, to which it
 /// does no harm that a page of SCAN may repeat an element.
 async fn paged(
-    peer: &mut Peer,
-    db: Db,
+    one: &mut One<'_>,
     key: &Bytes,
     value_type: KeyType,
-) -> Result<Option<(ValueType, Value)>, Error> {
-    let scanned = |of| Value::Scanned {
-        of,
-        cursor: Bytes::from_static(b"0"),
-    };
-    Ok(Some(match value_type {
+) -> Result<Option<(ValueType, Value)>, ValueError> {
+    let (byte, value) = match value_type {
         KeyType::String => {
-            let reply = peer.ask_one(db, "tell a length", &[b"STRLEN", key]).await?;
-            let len = match reply {
-                Reply::Int(len) => u64::try_from(len).unwrap_or(0),
-                _ => 0,
-            };
-            (ValueType::common(0), Value::String { at: 0, len })
+            let len = one.ask_int(&[b"STRLEN", key]).await?.unsigned_abs();
+            (0, Value::String { at: 0, len })
         }
-        KeyType::List => (ValueType::common(1), Value::List { at: 0 }),
-        KeyType::Set => (ValueType::common(2), scanned(KeyType::Set)),
-        KeyType::Zset => (ValueType::common(5), scanned(KeyType::Zset)),
-        KeyType::Hash => (ValueType::common(4), scanned(KeyType::Hash)),
+        KeyType::List => {
+            let size = PageSize::new();
+            (1, Value::List { at: 0, size })
+        }
+        KeyType::Set => (2, Value::Set(Scan::new(b"SSCAN", key))),
+        KeyType::Zset => (5, Value::Zset(Scan::new(b"ZSCAN", key))),
+        KeyType::Hash => (4, Value::Hash(Scan::new(b"HSCAN", key))),
         KeyType::Stream => {
-            let stream = StreamReading::new();
-            (ValueType::common(19), Value::Stream(Box::new(stream)))
+            let stream = StreamReading::new(key);
+            (19, Value::Stream(Box::new(stream)))
         }
         KeyType::Module | KeyType::VectorSet | KeyType::Array | KeyType::Json | KeyType::Other => {
             return Ok(None);
         }
-    }))
+    };
+    Ok(Some((ValueType::common(byte), value)))
 }
 
 /// The value as DUMP gives it; `None` when it is gone.
-async fn whole(peer: &mut Peer, db: Db, key: &Bytes) -> Result<Option<(ValueType, Value)>, Error> {
-    let dumped = peer.ask_one(db, "dump a value", &[b"DUMP", key]).await?;
-    let Reply::Bulk(Some(dumped)) = dumped else {
+async fn whole(one: &mut One<'_>, key: &Bytes) -> Result<Option<(ValueType, Value)>, ValueError> {
+    let Some(dumped) = one.dump(key).await? else {
         return Ok(None);
     };
-    let payload = payload::check(&dumped).map_err(|error| unreadable(peer, error))?;
+    let payload = payload::check(&dumped).map_err(|error| one.unreadable(&error))?;
     let parser = ValueParser::new(payload.value_type, payload.body, Limits::default());
     Ok(Some((payload.value_type, Value::Body(Box::new(parser)))))
 }
@@ -328,38 +307,4 @@ fn events(parser: &mut ValueParser) -> Result<Vec<Event>, rdb::Error> {
         }
     }
     Ok(events)
-}
-
-fn unreadable(peer: &Peer, error: rdb::Error) -> Error {
-    peer.error(ErrorKind::Snapshot(Box::new(error)))
-}
-
-fn zset_member([member, score]: &[Bytes; 2]) -> Option<Part> {
-    Some(Part::ZsetMember {
-        member: Element::Bytes(member.clone()),
-        score: std::str::from_utf8(score).ok()?.parse().ok()?,
-    })
-}
-
-/// The strings of an array reply.
-fn strings(reply: Reply) -> Option<Vec<Bytes>> {
-    let Reply::Array(Some(elements)) = reply else {
-        return None;
-    };
-    let string = |element| match element {
-        Reply::Bulk(string) => string,
-        _ => None,
-    };
-    elements.into_iter().map(string).collect()
-}
-
-/// What a command like SCAN answers: the next cursor, and the page.
-pub(super) fn scan_page(reply: Reply) -> Option<(Bytes, Vec<Bytes>)> {
-    let Reply::Array(Some(parts)) = reply else {
-        return None;
-    };
-    match <[Reply; 2]>::try_from(parts).ok()? {
-        [Reply::Bulk(Some(cursor)), page] => Some((cursor, strings(page)?)),
-        _ => None,
-    }
 }

@@ -8,19 +8,13 @@
 //!  what has no pages      DUMP of both
 //! ```
 //!
-//! A page is as many elements as are likely to take [`pace::PAGE_BYTES`], and never more than
-//! [`pace::REPLY_BYTES_MAX`] unless one element alone is longer. What is found is what the comparison
-//! of payloads would have found.
+//! What is found is what the comparison of payloads would have found.
 //!
 //! Nothing keeps the servers from changing a value meanwhile. One that is gone, or of another type,
-//! is [`LargeError::Moved`]; whatever else is found has to be found again to be true.
+//! is [`ValueError::Moved`]; whatever else is found has to be found again to be true.
 
 mod hash;
 mod list;
-mod one;
-mod pace;
-mod replies;
-mod scan;
 mod set;
 mod stream;
 mod string;
@@ -30,20 +24,14 @@ mod zset;
 
 use bytes::Bytes;
 
-use crate::{
-    keyspace::Db,
-    rdb::KeyType,
-    resp::{Reply, ReplyError},
-};
+use crate::{keyspace::Db, rdb::KeyType, resp::Reply};
 
 use super::{
     abilities::Abilities,
     compare::{Finds, Found, Rules},
-    error::{Error, Side},
+    pages::{One, ValueError},
     peer::Peer,
 };
-
-use one::One;
 
 /// The two sides of a comparison.
 #[derive(Debug)]
@@ -54,17 +42,6 @@ pub(super) struct Pair<'a> {
     pub(super) target_db: Db,
     pub(super) source_can: Abilities,
     pub(super) target_can: Abilities,
-}
-
-/// Why a value could not be compared.
-#[derive(Debug)]
-pub(super) enum LargeError {
-    /// The key is gone or has another type than at first, on one of the sides.
-    Moved,
-    /// A server refuses to read it.
-    Unreadable(Side, ReplyError),
-    /// A server failed.
-    Failed(Error),
 }
 
 impl Pair<'_> {
@@ -89,7 +66,7 @@ impl Pair<'_> {
         &mut self,
         words: &[&[u8]],
         reply_bytes_max: usize,
-    ) -> Result<Option<(Reply, Reply)>, LargeError> {
+    ) -> Result<Option<(Reply, Reply)>, ValueError> {
         let (mut source, mut target) = self.split();
         let (ours, theirs) = tokio::join!(
             source.ask_one_within(words, reply_bytes_max),
@@ -99,7 +76,7 @@ impl Pair<'_> {
     }
 
     /// Asks both sides for an integer.
-    async fn ask_ints(&mut self, words: &[&[u8]]) -> Result<(i64, i64), LargeError> {
+    async fn ask_ints(&mut self, words: &[&[u8]]) -> Result<(i64, i64), ValueError> {
         let (mut source, mut target) = self.split();
         let (ours, theirs) = tokio::join!(source.ask_int(words), target.ask_int(words));
         Ok((ours?, theirs?))
@@ -112,13 +89,13 @@ impl Pair<'_> {
 /// Dropping it midway closes the connections.
 ///
 /// # Errors
-/// As [`LargeError`].
+/// As [`ValueError`].
 pub(super) async fn compare(
     pair: &mut Pair<'_>,
     key: &Bytes,
     value_type: KeyType,
     rules: &Rules,
-) -> Result<Vec<Found>, LargeError> {
+) -> Result<Vec<Found>, ValueError> {
     let mut finds = Finds::default();
     match value_type {
         KeyType::String => string::compare(pair, key, &mut finds).await?,
@@ -133,11 +110,12 @@ pub(super) async fn compare(
         }
     }
     // What is gone looks like an empty value in most replies.
-    let types = pair.ask_within(&[b"TYPE", key], usize::MAX).await?;
-    let name = value_type.name();
-    let is_there = |reply: &Reply| matches!(reply, Reply::Simple(found) if found == name);
-    if !types.is_some_and(|(ours, theirs)| is_there(&ours) && is_there(&theirs)) {
-        return Err(LargeError::Moved);
-    }
+    let (mut source, mut target) = pair.split();
+    let (ours, theirs) = tokio::join!(
+        source.still_has(key, value_type),
+        target.still_has(key, value_type),
+    );
+    ours?;
+    theirs?;
     Ok(finds.into_found())
 }

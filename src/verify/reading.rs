@@ -22,10 +22,11 @@ use crate::{
 use super::{
     Difference, Error, ErrorKind, First, Held, Kind, Place, Side,
     compare::{self, Found, Rules},
-    large::{self, LargeError},
+    large,
+    pages::{ValueError, replies},
     peer::{Peer, Request},
     plan::{Depth, Plan, crc_of},
-    server::{Server, time_of},
+    server::Server,
 };
 
 /// Values that are asked for in one go, in bytes of memory they take.
@@ -82,7 +83,7 @@ pub(super) struct Probe {
     pub(super) expire_at_ms: Option<UnixMs>,
     value_type: Option<KeyType>,
     len: Option<u64>,
-    refused: Option<ReplyError>,
+    pub(super) refused: Option<ReplyError>,
 }
 
 impl Probe {
@@ -305,11 +306,9 @@ impl Readers {
         };
         match large::compare(&mut pair, key, value_type, rules).await {
             Ok(found) => comparison.found.extend(found),
-            Err(LargeError::Moved) => comparison.moved = true,
-            Err(LargeError::Unreadable(side, reply)) => {
-                comparison.unreadable = Some((side, reply.to_string()));
-            }
-            Err(LargeError::Failed(error)) => return Err(error),
+            Err(ValueError::Moved) => comparison.moved = true,
+            Err(ValueError::Unreadable(side, why)) => comparison.unreadable = Some((side, why)),
+            Err(ValueError::Failed(error)) => return Err(error),
         }
         Ok(())
     }
@@ -470,7 +469,7 @@ pub(super) async fn probe(
     if wants_expiry {
         let now_ms = match abilities.expire_time {
             true => None,
-            false => replies.next().as_ref().and_then(time_of),
+            false => replies.next().and_then(replies::time),
         };
         for (probe, reply) in probes.iter_mut().zip(replies) {
             note_expiry(probe, reply, now_ms);
@@ -494,7 +493,7 @@ fn probed(reply: Reply) -> Probe {
         },
         Reply::Simple(name) => Probe {
             exists: name != "none",
-            value_type: named_type(&name),
+            value_type: replies::named_type(&name),
             ..Probe::default()
         },
         Reply::Error(refused) => Probe {
@@ -602,23 +601,12 @@ pub(super) async fn type_of(
     request.add(&[b"TYPE", key]);
     match peer.ask(db, request).await {
         Ok(mut replies) => Ok(match replies.pop() {
-            Some(Reply::Simple(name)) => named_type(&name),
+            Some(Reply::Simple(name)) => replies::named_type(&name),
             _ => None,
         }),
         Err(error) if has_no_such_db(&error) => Ok(None),
         Err(error) => Err(error),
     }
-}
-
-/// The type that TYPE calls so. Types of modules have names of their own.
-fn named_type(name: &[u8]) -> Option<KeyType> {
-    if name == b"none" {
-        return None;
-    }
-    let known = KeyType::ALL
-        .into_iter()
-        .find(|of| of.name().as_bytes() == name);
-    Some(known.unwrap_or(KeyType::Module))
 }
 
 fn length_command(value_type: KeyType) -> Option<&'static [u8]> {

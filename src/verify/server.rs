@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::{
-    keyspace::{Db, UnixMs, unix_ms},
+    keyspace::{Db, UnixMs},
     rdb::{Flavor, ServerVersion},
     resp::{Info, Reply},
 };
@@ -13,6 +13,7 @@ use crate::{
 use super::{
     Error, ErrorKind, PeerConfig, Progress,
     abilities::Abilities,
+    pages::replies::{self, Fields},
     peer::{Peer, Request},
 };
 
@@ -101,27 +102,12 @@ pub(super) async fn libraries(
     }
     let words: &[&[u8]] = &[b"FUNCTION", b"LIST", b"WITHCODE"];
     let listed = peer.ask_one(Db(0), "list its functions", words).await?;
-    let Reply::Array(Some(listed)) = listed else {
-        return Err(peer.error(ErrorKind::Answer("FUNCTION LIST")));
+    let library = |library| {
+        let library = Fields::of(library)?;
+        Some((library.text("library_name")?, library.text("library_code")?))
     };
-    let library = |fields: &Reply| {
-        let Reply::Array(Some(fields)) = fields else {
-            return None;
-        };
-        let field = |name: &str| {
-            let (pairs, _) = fields.as_chunks();
-            pairs
-                .iter()
-                .find_map(|[found, value]| match (found, value) {
-                    (Reply::Bulk(Some(found)), Reply::Bulk(Some(value))) if found == name => {
-                        Some(value.clone())
-                    }
-                    _ => None,
-                })
-        };
-        Some((field("library_name")?, field("library_code")?))
-    };
-    let libraries: Option<_> = listed.iter().map(library).collect();
+    let listed = replies::list(listed);
+    let libraries = listed.and_then(|listed| listed.into_iter().map(library).collect());
     libraries.ok_or_else(|| peer.error(ErrorKind::Answer("FUNCTION LIST")))
 }
 
@@ -173,19 +159,7 @@ async fn info(peer: &mut Peer, section: &[u8]) -> Result<Info, Error> {
 
 async fn time(peer: &mut Peer) -> Result<UnixMs, Error> {
     let reply = peer.ask_one(Db(0), "tell the time", &[b"TIME"]).await?;
-    time_of(&reply).ok_or_else(|| peer.error(ErrorKind::Answer("TIME")))
-}
-
-/// What TIME answers, as a time.
-pub(super) fn time_of(reply: &Reply) -> Option<UnixMs> {
-    let Reply::Array(Some(parts)) = reply else {
-        return None;
-    };
-    let number = |at: usize| match parts.get(at) {
-        Some(Reply::Bulk(Some(text))) => std::str::from_utf8(text).ok()?.parse().ok(),
-        _ => None,
-    };
-    Some(unix_ms(number(0)?, number(1)?))
+    replies::time(reply).ok_or_else(|| peer.error(ErrorKind::Answer("TIME")))
 }
 
 async fn memory_usage_is_allowed(peer: &mut Peer) -> Result<bool, Error> {
@@ -196,7 +170,7 @@ async fn memory_usage_is_allowed(peer: &mut Peer) -> Result<bool, Error> {
 }
 
 /// The time by the clock of the machine we run on.
-pub(super) fn now_ms() -> UnixMs {
+fn now_ms() -> UnixMs {
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
     now.map_or(0, |now| {
         UnixMs::try_from(now.as_millis()).unwrap_or(UnixMs::MAX)

@@ -12,8 +12,8 @@ use crate::{keyspace::Db, resp::Reply};
 
 use super::{
     Error, ErrorKind,
-    fetch::scan_page,
     pace::Pace,
+    pages::replies,
     peer::Peer,
     plan::Plan,
     reading::{Dbs, Examined, Readers, has_no_such_db},
@@ -292,7 +292,7 @@ impl Process {
 }
 
 fn page_of(reply: Reply) -> Option<Page> {
-    let (cursor, keys) = scan_page(reply)?;
+    let (cursor, keys) = replies::page(reply)?;
     let cursor = std::str::from_utf8(&cursor).ok()?.parse().ok()?;
     Some(Page { keys, cursor })
 }

@@ -280,6 +280,46 @@ fn a_large_value_is_staged_in_transactions_that_wait_for_each_other() {
 }
 
 #[test]
+fn of_a_value_that_is_abandoned_nothing_is_seen() {
+    let redis = target(Flavor::Redis, 8, 0);
+    let item = || Event::Part(Part::ListElement(Element::Bytes(vec![b'x'; 1000].into())));
+    let start = || Event::Part(Part::StringStart { len: 9 });
+    let body = || Event::BodyPiece(Bytes::from_static(b"BODY"));
+    for (way, byte, events) in [
+        ("nothing has come", 18, vec![]),
+        ("gathered", 1, vec![element("a")]),
+        ("staged", 1, (0..300).map(|_| item()).collect()),
+        ("a string in chunks", 0, vec![start()]),
+        ("a hash", 4, vec![field(None)]),
+        ("a body in pieces", 18, vec![body()]),
+    ] {
+        let mut writer = ValueWriter::new(Arc::clone(&redis), config());
+        writer.begin(Db(0), key("k", byte), NOW_MS).unwrap();
+        for event in events {
+            writer.take(event).unwrap();
+        }
+        writer.abandon();
+        // Its end belongs to no value, and the next one is written as ever.
+        writer.take(Event::ValueEnd).unwrap();
+        writer.begin(Db(0), key("next", 1), NOW_MS).unwrap();
+        writer.take(item()).unwrap();
+        writer.take(Event::ValueEnd).unwrap();
+        writer.flush().unwrap();
+        let mut commands = Vec::new();
+        while let Some((_, batch)) = writer.ready() {
+            commands.extend(words(&batch));
+        }
+        let names_key = |command: &&String| command.split(' ').any(|word| word == "k");
+        assert_eq!(commands.iter().find(names_key), None, "{way}");
+        let last = commands.iter().rev().find(|command| *command != "EXEC");
+        assert_eq!(last.unwrap(), "RENAME __keyferry:staging:0 next", "{way}");
+        let unlinked = commands.iter().rposition(|of| of.starts_with("UNLINK"));
+        let pushed = commands.iter().rposition(|of| of.starts_with("RPUSH"));
+        assert!(unlinked < pushed, "{way}: {commands:?}");
+    }
+}
+
+#[test]
 fn many_parts_without_content_are_not_held() {
     let mut writer = ValueWriter::new(target(Flavor::Redis, 6, 0), config());
     writer.begin(Db(0), key("k", 18), NOW_MS).unwrap();

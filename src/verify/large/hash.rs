@@ -14,21 +14,22 @@ use crate::{
             Finds, Rules,
             hash::{Held, field},
         },
+        pages::{
+            PageSize, Scan, ValueError,
+            hash::{self, Field, expiries, held},
+        },
         peer::Request,
     },
 };
 
-use super::{LargeError, Pair, one::One, pace::Pace, replies, scan::Scan};
-
-/// The value of a field and its expiry; `None` when it is not there.
-type Field = Option<(Bytes, Option<UnixMs>)>;
+use super::Pair;
 
 pub(super) async fn compare(
     pair: &mut Pair<'_>,
     key: &Bytes,
     rules: &Rules,
     finds: &mut Finds,
-) -> Result<(), LargeError> {
+) -> Result<(), ValueError> {
     let seen = fields_of_source(pair, key, rules, finds).await?;
     let (ours, theirs) = pair.ask_ints(&[b"HLEN", key]).await?;
     let has_expired = pair.source_can.field_expiry && seen != ours.unsigned_abs();
@@ -45,34 +46,33 @@ async fn fields_of_source(
     key: &Bytes,
     rules: &Rules,
     finds: &mut Finds,
-) -> Result<u64, LargeError> {
-    let (mut seen, mut pace) = (0, Pace::new());
+) -> Result<u64, ValueError> {
+    let (mut seen, mut size) = (0, PageSize::new());
     let mut scan = Scan::new(b"HSCAN", key);
     loop {
         let (mut source, mut target) = pair.split();
-        let Some(flat) = scan.next(&mut source).await? else {
+        let Some((names, values)) = hash::page(&mut scan, &mut source).await? else {
             return Ok(seen);
         };
-        let (names, values) = in_turns(flat).ok_or_else(|| source.odd("HSCAN"))?;
         seen += names.len() as u64;
         let (mut rest, mut differing) = (&names[..], Vec::new());
         while !rest.is_empty() {
-            let (some, after) = rest.split_at(rest.len().min(pace.count() as usize));
+            let (some, after) = rest.split_at(rest.len().min(size.count() as usize));
             let (expiries, theirs) = tokio::join!(
                 expiries(&mut source, key, some),
-                held(&mut target, key, some, pace.reply_bytes_max()),
+                held(&mut target, key, some, size.reply_bytes_max()),
             );
             let (expiries, Some(theirs)) = (expiries?, theirs?) else {
-                pace.shrink();
+                size.shrink();
                 continue;
             };
-            learn(&mut pace, &theirs);
+            learn(&mut size, &theirs);
             let first = names.len() - rest.len();
             let ours = values.iter().skip(first).zip(expiries);
-            for ((name, (value, expire_at_ms)), theirs) in some.iter().zip(ours).zip(&theirs) {
+            for ((name, (value, expiry)), theirs) in some.iter().zip(ours).zip(&theirs) {
                 let ours = Held {
                     value,
-                    expire_at_ms,
+                    expire_at_ms: expiry.flatten(),
                 };
                 let mut trial = Finds::default();
                 field(
@@ -98,14 +98,13 @@ async fn fields_of_target(
     key: &Bytes,
     rules: &Rules,
     finds: &mut Finds,
-) -> Result<(), LargeError> {
+) -> Result<(), ValueError> {
     let mut scan = Scan::new(b"HSCAN", key);
     loop {
         let (mut source, mut target) = pair.split();
-        let Some(flat) = scan.next(&mut target).await? else {
+        let Some((names, _)) = hash::page(&mut scan, &mut target).await? else {
             return Ok(());
         };
-        let (names, _) = in_turns(flat).ok_or_else(|| target.odd("HSCAN"))?;
         let mut request = Request::default();
         for name in &names {
             request.add(&[b"HEXISTS", key, name]);
@@ -126,86 +125,27 @@ async fn look_again(
     names: &[Bytes],
     rules: &Rules,
     finds: &mut Finds,
-) -> Result<(), LargeError> {
+) -> Result<(), ValueError> {
     let (mut source, mut target) = pair.split();
-    let (mut rest, mut pace) = (names, Pace::new());
+    let (mut rest, mut size) = (names, PageSize::new());
     while !rest.is_empty() {
-        let (some, after) = rest.split_at(rest.len().min(pace.count() as usize));
+        let (some, after) = rest.split_at(rest.len().min(size.count() as usize));
         let (ours, theirs) = tokio::join!(
-            held(&mut source, key, some, pace.reply_bytes_max()),
-            held(&mut target, key, some, pace.reply_bytes_max()),
+            held(&mut source, key, some, size.reply_bytes_max()),
+            held(&mut target, key, some, size.reply_bytes_max()),
         );
         let (Some(ours), Some(theirs)) = (ours?, theirs?) else {
-            pace.shrink();
+            size.shrink();
             continue;
         };
         for ((name, ours), theirs) in some.iter().zip(&ours).zip(&theirs) {
             let [ours, theirs] = [ours, theirs].map(|of| of.as_ref().map(as_held));
             field(finds, name, ours, theirs, rules);
         }
-        learn(&mut pace, &theirs);
+        learn(&mut size, &theirs);
         rest = after;
     }
     Ok(())
-}
-
-/// What a side has of these fields; `None` when that is longer than this many bytes.
-async fn held(
-    one: &mut One<'_>,
-    key: &Bytes,
-    names: &[Bytes],
-    reply_bytes_max: usize,
-) -> Result<Option<Vec<Field>>, LargeError> {
-    let mut request = Request::default();
-    request.add_many(&[b"HMGET", key], names.iter());
-    add_expiries(&mut request, one, key, names);
-    let Some(replies) = one.ask_within(request, reply_bytes_max).await? else {
-        return Ok(None);
-    };
-    let mut replies = replies.into_iter();
-    let values = replies.next().and_then(replies::list);
-    let values = values.filter(|values| values.len() == names.len());
-    let values = values.ok_or_else(|| one.odd("HMGET"))?;
-    let expiries = read_expiries(replies.next(), names).ok_or_else(|| one.odd("HPEXPIRETIME"))?;
-    let fields = values.into_iter().zip(expiries).map(|(value, expiry)| {
-        let value = replies::nullable(value)?;
-        Some(value.map(|value| (value, expiry)))
-    });
-    let fields: Option<Vec<Field>> = fields.collect();
-    fields.map(Some).ok_or_else(|| one.odd("HMGET"))
-}
-
-/// The expiries of these fields; none on a server whose fields have none.
-async fn expiries(
-    one: &mut One<'_>,
-    key: &Bytes,
-    names: &[Bytes],
-) -> Result<Vec<Option<UnixMs>>, LargeError> {
-    let mut request = Request::default();
-    add_expiries(&mut request, one, key, names);
-    let reply = one.ask(request).await?.pop();
-    read_expiries(reply, names).ok_or_else(|| one.odd("HPEXPIRETIME"))
-}
-
-fn add_expiries(request: &mut Request, one: &One<'_>, key: &Bytes, names: &[Bytes]) {
-    if one.can.field_expiry {
-        let count = names.len().to_string();
-        let words: [&[u8]; 4] = [b"HPEXPIRETIME", key, b"FIELDS", count.as_bytes()];
-        request.add_many(&words, names.iter());
-    }
-}
-
-fn read_expiries(reply: Option<Reply>, names: &[Bytes]) -> Option<Vec<Option<UnixMs>>> {
-    let Some(reply) = reply else {
-        return Some(vec![None; names.len()]);
-    };
-    let expiries = replies::list(reply)?.into_iter().map(|reply| match reply {
-        // -1 is none, -2 is no such field.
-        Reply::Int(at_ms) => Some(Some(at_ms).filter(|at_ms| *at_ms >= 0)),
-        _ => None,
-    });
-    let expiries: Option<Vec<Option<UnixMs>>> = expiries.collect();
-    expiries.filter(|expiries| expiries.len() == names.len())
 }
 
 fn as_held((value, expire_at_ms): &(Bytes, Option<UnixMs>)) -> Held<'_> {
@@ -215,17 +155,7 @@ fn as_held((value, expire_at_ms): &(Bytes, Option<UnixMs>)) -> Held<'_> {
     }
 }
 
-fn learn(pace: &mut Pace, fields: &[Field]) {
+fn learn(size: &mut PageSize, fields: &[Field]) {
     let bytes = fields.iter().flatten().map(|(value, _)| value.len()).sum();
-    pace.learn(fields.len(), bytes);
-}
-
-/// Fields, and their values.
-fn in_turns(flat: Vec<Bytes>) -> Option<(Vec<Bytes>, Vec<Bytes>)> {
-    let (mut flat, mut names, mut values) = (flat.into_iter(), Vec::new(), Vec::new());
-    while let Some(name) = flat.next() {
-        names.push(name);
-        values.push(flat.next()?);
-    }
-    Some((names, values))
+    size.learn(fields.len(), bytes);
 }

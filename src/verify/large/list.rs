@@ -2,22 +2,26 @@
 
 use bytes::Bytes;
 
-use crate::verify::{First, Kind, Place, compare::Finds};
+use crate::verify::{
+    First, Kind, Place,
+    compare::Finds,
+    pages::{PageSize, ValueError, replies},
+};
 
-use super::{LargeError, Pair, pace::Pace, replies};
+use super::Pair;
 
 pub(super) async fn compare(
     pair: &mut Pair<'_>,
     key: &Bytes,
     finds: &mut Finds,
-) -> Result<(), LargeError> {
-    let (mut start, mut pace) = (0, Pace::new());
+) -> Result<(), ValueError> {
+    let (mut start, mut size) = (0, PageSize::new());
     loop {
-        let count = pace.count();
+        let count = size.count();
         let [from, to] = [start, start + count - 1].map(|at| at.to_string());
         let words: [&[u8]; 4] = [b"LRANGE", key, from.as_bytes(), to.as_bytes()];
-        let Some((ours, theirs)) = pair.ask_within(&words, pace.reply_bytes_max()).await? else {
-            pace.shrink();
+        let Some((ours, theirs)) = pair.ask_within(&words, size.reply_bytes_max()).await? else {
+            size.shrink();
             continue;
         };
         let (source, target) = pair.split();
@@ -36,6 +40,6 @@ pub(super) async fn compare(
             return Ok(());
         }
         start += count;
-        pace.learn(ours.len(), ours.iter().map(Bytes::len).sum());
+        size.learn(ours.len(), ours.iter().map(Bytes::len).sum());
     }
 }

@@ -7,17 +7,18 @@ use crate::{
     verify::{
         Kind,
         compare::{Finds, set},
+        pages::{One, Scan, ValueError},
         peer::Request,
     },
 };
 
-use super::{LargeError, Pair, one::One, scan::Scan};
+use super::Pair;
 
 pub(super) async fn compare(
     pair: &mut Pair<'_>,
     key: &Bytes,
     finds: &mut Finds,
-) -> Result<(), LargeError> {
+) -> Result<(), ValueError> {
     let (mut source, mut target) = pair.split();
     let mut scan = Scan::new(b"SSCAN", key);
     while let Some(page) = scan.next(&mut source).await? {
@@ -47,7 +48,7 @@ async fn are_members(
     one: &mut One<'_>,
     key: &Bytes,
     members: &[Bytes],
-) -> Result<Vec<bool>, LargeError> {
+) -> Result<Vec<bool>, ValueError> {
     let mut request = Request::default();
     if one.can.multi_lookup && !members.is_empty() {
         request.add_many(&[b"SMISMEMBER", key], members.iter());

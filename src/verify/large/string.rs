@@ -5,15 +5,16 @@ use bytes::Bytes;
 use crate::verify::{
     First, Kind, Place, SHOWN_BYTES_MAX,
     compare::{Finds, first_apart, strings},
+    pages::{PAGE_BYTES, ValueError, replies},
 };
 
-use super::{LargeError, Pair, pace::PAGE_BYTES, replies};
+use super::Pair;
 
 pub(super) async fn compare(
     pair: &mut Pair<'_>,
     key: &Bytes,
     finds: &mut Finds,
-) -> Result<(), LargeError> {
+) -> Result<(), ValueError> {
     let mut offset = 0;
     loop {
         let (ours, theirs) = range(pair, key, offset, PAGE_BYTES).await?;
@@ -43,7 +44,7 @@ async fn range(
     key: &Bytes,
     offset: u64,
     len: usize,
-) -> Result<(Bytes, Bytes), LargeError> {
+) -> Result<(Bytes, Bytes), ValueError> {
     let last = offset + len as u64 - 1;
     let [from, to] = [offset, last].map(|at| at.to_string());
     let words: [&[u8]; 4] = [b"GETRANGE", key, from.as_bytes(), to.as_bytes()];
@@ -60,7 +61,7 @@ async fn shown_in_full(
     pair: &mut Pair<'_>,
     key: &Bytes,
     first: First,
-) -> Result<First, LargeError> {
+) -> Result<First, ValueError> {
     let Place::Offset(at) = first.place else {
         return Ok(first);
     };

@@ -13,11 +13,15 @@ use crate::{
             Finds,
             vector_set::{pair as compare_pair, settings},
         },
+        pages::{
+            One, PageSize, ValueError,
+            replies::{self, Fields},
+        },
         peer::Request,
     },
 };
 
-use super::{LargeError, Pair, one::One, pace::Pace, replies};
+use super::Pair;
 
 /// Names that are asked for at once.
 const NAMES_PER_PAGE: usize = 1000;
@@ -26,7 +30,7 @@ pub(super) async fn compare(
     pair: &mut Pair<'_>,
     key: &Bytes,
     finds: &mut Finds,
-) -> Result<(), LargeError> {
+) -> Result<(), ValueError> {
     let (mut source, mut target) = pair.split();
     let (ours, theirs) = tokio::join!(info(&mut source, key), info(&mut target, key));
     let (ours, theirs) = (ours?, theirs?);
@@ -56,13 +60,13 @@ async fn elements(
     set: &VectorSet,
     finds: &mut Finds,
     walked: Walked,
-) -> Result<(), LargeError> {
+) -> Result<(), ValueError> {
     let (mut source, mut target) = pair.split();
     let mut names = match walked {
         Walked::Source => Names::of(&mut source, key).await?,
         Walked::Target => Names::of(&mut target, key).await?,
     };
-    let mut pace = Pace::new();
+    let mut size = PageSize::new();
     loop {
         let page = match walked {
             Walked::Source => names.next(&mut source, key).await?,
@@ -73,14 +77,14 @@ async fn elements(
         }
         let mut rest = &page[..];
         while !rest.is_empty() {
-            let (some, after) = rest.split_at(rest.len().min(pace.count() as usize));
+            let (some, after) = rest.split_at(rest.len().min(size.count() as usize));
             let (ours, theirs) = tokio::join!(
                 vectors(&mut source, key, some, set.quantization),
                 vectors(&mut target, key, some, set.quantization),
             );
             let (ours, theirs) = (ours?, theirs?);
             let bytes = ours.iter().flatten().map(|vector| vector.blob.len()).sum();
-            pace.learn(some.len(), bytes);
+            size.learn(some.len(), bytes);
             for (ours, theirs) in ours.iter().zip(&theirs) {
                 compare_pair(finds, set.dimensions, ours.as_ref(), theirs.as_ref());
             }
@@ -100,7 +104,7 @@ enum Names {
 
 impl Names {
     /// Before the first one.
-    async fn of(one: &mut One<'_>, key: &Bytes) -> Result<Names, LargeError> {
+    async fn of(one: &mut One<'_>, key: &Bytes) -> Result<Names, ValueError> {
         if one.can.vector_range {
             return Ok(Names::From(b"-".to_vec()));
         }
@@ -113,7 +117,7 @@ impl Names {
     }
 
     /// The next ones, none behind the last.
-    async fn next(&mut self, one: &mut One<'_>, key: &Bytes) -> Result<Vec<Bytes>, LargeError> {
+    async fn next(&mut self, one: &mut One<'_>, key: &Bytes) -> Result<Vec<Bytes>, ValueError> {
         let start = match self {
             Names::Left(names) => return Ok(names.take(NAMES_PER_PAGE).collect()),
             Names::From(start) => start,
@@ -131,22 +135,14 @@ impl Names {
 }
 
 /// The settings of a vector set.
-async fn info(one: &mut One<'_>, key: &Bytes) -> Result<VectorSet, LargeError> {
+async fn info(one: &mut One<'_>, key: &Bytes) -> Result<VectorSet, ValueError> {
     let mut request = Request::default();
     request.add(&[b"VINFO", key]);
     let fields = match one.ask(request).await?.pop() {
-        Some(Reply::Array(None) | Reply::Bulk(None)) => return Err(LargeError::Moved),
-        reply => reply.and_then(replies::fields),
+        Some(Reply::Array(None) | Reply::Bulk(None)) => return Err(ValueError::Moved),
+        reply => reply.and_then(Fields::of).unwrap_or_default(),
     };
-    let fields = fields.unwrap_or_default();
-    let field = |name: &str| {
-        fields
-            .iter()
-            .find(|(of, _)| of == name)
-            .map(|(_, value)| value)
-    };
-    let number = |name: &str| field(name).and_then(replies::number);
-    let quantization = match field("quant-type") {
+    let quantization = match fields.get("quant-type") {
         Some(Reply::Simple(name) | Reply::Bulk(Some(name))) => match &name[..] {
             b"f32" => Some(Quantization::None),
             b"int8" => Some(Quantization::Int8),
@@ -157,11 +153,13 @@ async fn info(one: &mut One<'_>, key: &Bytes) -> Result<VectorSet, LargeError> {
     };
     let read = || {
         Some(VectorSet {
-            dimensions: number("vector-dim")?,
-            elements: number("size")?,
+            dimensions: fields.number("vector-dim")?,
+            elements: fields.number("size")?,
             quantization: quantization?,
-            links_max: number("hnsw-m")?,
-            input_dimensions: number("projection-input-dim").filter(|count| *count > 0),
+            links_max: fields.number("hnsw-m")?,
+            input_dimensions: fields
+                .number("projection-input-dim")
+                .filter(|count| *count > 0),
         })
     };
     read().ok_or_else(|| one.odd("VINFO"))
@@ -173,7 +171,7 @@ async fn vectors(
     key: &Bytes,
     names: &[Bytes],
     quantization: Quantization,
-) -> Result<Vec<Option<Vector>>, LargeError> {
+) -> Result<Vec<Option<Vector>>, ValueError> {
     let mut request = Request::default();
     for name in names {
         request.add(&[b"VEMB", key, name, b"RAW"]);

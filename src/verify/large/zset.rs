@@ -7,17 +7,18 @@ use crate::{
     verify::{
         Kind,
         compare::{Finds, zset},
+        pages::{One, Scan, ValueError, replies, zset::page},
         peer::Request,
     },
 };
 
-use super::{LargeError, Pair, one::One, replies, scan::Scan};
+use super::Pair;
 
 pub(super) async fn compare(
     pair: &mut Pair<'_>,
     key: &Bytes,
     finds: &mut Finds,
-) -> Result<(), LargeError> {
+) -> Result<(), ValueError> {
     let (mut source, mut target) = pair.split();
     let mut scan = Scan::new(b"ZSCAN", key);
     while let Some((members, ours)) = page(&mut scan, &mut source).await? {
@@ -42,29 +43,12 @@ pub(super) async fn compare(
     Ok(())
 }
 
-/// The next members of one side, and the score of each.
-async fn page(
-    scan: &mut Scan<'_>,
-    one: &mut One<'_>,
-) -> Result<Option<(Vec<Bytes>, Vec<f64>)>, LargeError> {
-    let Some(flat) = scan.next(one).await? else {
-        return Ok(None);
-    };
-    let (mut flat, mut members, mut scores) = (flat.into_iter(), Vec::new(), Vec::new());
-    while let Some(member) = flat.next() {
-        let score = flat.next().and_then(|text| replies::double(&text));
-        scores.push(score.ok_or_else(|| one.odd("ZSCAN"))?);
-        members.push(member);
-    }
-    Ok(Some((members, scores)))
-}
-
 /// The scores of these members, `None` for those that are none.
 async fn scores(
     one: &mut One<'_>,
     key: &Bytes,
     members: &[Bytes],
-) -> Result<Vec<Option<f64>>, LargeError> {
+) -> Result<Vec<Option<f64>>, ValueError> {
     let mut request = Request::default();
     if one.can.multi_lookup && !members.is_empty() {
         request.add_many(&[b"ZMSCORE", key], members.iter());

@@ -32,11 +32,17 @@ const SHOWN_MAX: usize = 40;
 /// differ on a replica, their count may not (measured on Redis 6.0 to 8.6).
 pub(crate) const MERGED_HLL: &str = "pfmerge";
 
+/// Keys of a name with this in it are HyperLogLogs of which PFCOUNT was asked on one side: the count
+/// is cached in their bytes.
+pub(crate) const COUNTED_HLL: &str = "hll-counted";
+
 /// How two servers are compared.
 #[derive(Debug, Clone)]
 pub(crate) struct Oracle {
     /// How far apart two expiries may be.
     pub(crate) expiry_tolerance_ms: i64,
+    /// How far apart the times may be at which an entry was delivered that is pending.
+    pub(crate) delivery_tolerance_ms: i64,
     /// Whether the entries-read counters of groups are compared.
     pub(crate) entries_read: bool,
     /// Databases that are left out.
@@ -72,6 +78,7 @@ impl Oracle {
         let absolute = source.has_common(7, 0) && target.has_common(7, 0);
         Oracle {
             expiry_tolerance_ms: if absolute { 1 } else { 2000 },
+            delivery_tolerance_ms: 0,
             // Redis 7.0 has the counter and does not tell its replicas (measured: its own differ).
             entries_read: source.is_redis_from(7, 4) || source.is_valkey_from(8, 0),
             without_dbs: Vec::new(),
@@ -201,6 +208,9 @@ impl Oracle {
         if what.ends_with("entries-read") && !self.entries_read {
             return true;
         }
+        if what.ends_with(PENDING_LIST) {
+            return self.pending_equal(source, target);
+        }
         if what != FIELD_EXPIRIES {
             return source == target;
         }
@@ -212,6 +222,24 @@ impl Oracle {
             _ => ours == theirs,
         };
         ours.len() == theirs.len() && ours.iter().zip(theirs).all(near)
+    }
+
+    /// Each entry is an array that ends with when it was delivered, and how often.
+    fn pending_equal(&self, source: &Value, target: &Value) -> bool {
+        let (ours, theirs) = (items(source), items(target));
+        let same = |(ours, theirs): (&Value, &Value)| {
+            let (ours, theirs) = (items(ours), items(theirs));
+            let delivered_at = ours.len().saturating_sub(2);
+            let mut pairs = ours.iter().zip(theirs).enumerate();
+            ours.len() == theirs.len()
+                && pairs.all(|(at, pair)| match pair {
+                    (Value::Int(ours), Value::Int(theirs)) if at == delivered_at => {
+                        (ours - theirs).abs() <= self.delivery_tolerance_ms
+                    }
+                    (ours, theirs) => ours == theirs,
+                })
+        };
+        ours.len() == theirs.len() && ours.iter().zip(theirs).all(same)
     }
 
     fn compare_functions(&self, sides: &mut [Side; 2]) -> Vec<Difference> {
@@ -258,6 +286,9 @@ impl fmt::Display for Difference {
 }
 
 const FIELD_EXPIRIES: &str = "field expiries in ms";
+
+/// How the names of parts end that list pending entries.
+const PENDING_LIST: &str = " pel";
 
 /// What one side holds of a key.
 #[derive(Debug)]
@@ -457,13 +488,14 @@ fn reading(value_type: &str, key: &[u8]) -> Vec<Command> {
         _ => Vec::new(),
     }
     .into_iter()
-    .chain(merged_hll(value_type, key).then(|| command!["PFCOUNT", key]))
+    .chain(only_counted(value_type, key).then(|| command!["PFCOUNT", key]))
     .collect()
 }
 
-fn merged_hll(value_type: &str, key: &[u8]) -> bool {
-    let name = MERGED_HLL.as_bytes();
-    value_type == "string" && key.windows(name.len()).any(|window| window == name)
+/// Whether a key is a HyperLogLog whose count has to be equal, and not its bytes.
+fn only_counted(value_type: &str, key: &[u8]) -> bool {
+    let has = |name: &str| key.windows(name.len()).any(|of| of == name.as_bytes());
+    value_type == "string" && [MERGED_HLL, COUNTED_HLL].into_iter().any(has)
 }
 
 /// The replies in a form that is equal on both sides when the contents are.
@@ -542,7 +574,7 @@ fn stream_parts(info: &Value) -> BTreeMap<String, Value> {
             let consumer_name = shown(&field(consumer, "name").map(bytes).unwrap_or_default());
             let pel = field(consumer, "pel").or_else(|| field(consumer, "pending"));
             parts.insert(
-                format!("group {group_name} consumer {consumer_name} pel"),
+                format!("group {group_name} consumer {consumer_name}{PENDING_LIST}"),
                 pel.cloned().unwrap_or_default(),
             );
         }

@@ -19,12 +19,24 @@ pub(super) struct Scene {
 }
 
 impl Scene {
+    /// With everything that can be planted between these versions.
     pub(super) fn between(source: &str, target: &str, small_keys: usize) -> Scene {
-        let [source, target] = [source, target].map(Version::named);
+        let versions = [source, target].map(Version::named);
+        let mutations = Mutations::between(versions[0], versions[1]);
+        Scene::of(versions, small_keys, mutations)
+    }
+
+    /// The same with less data, and without large values.
+    pub(super) fn small_between(source: &str, target: &str) -> Scene {
+        let versions = [source, target].map(Version::named);
+        let mutations = Mutations::between(versions[0], versions[1]).without("large");
+        Scene::of(versions, 300, mutations)
+    }
+
+    fn of([source, target]: [Version; 2], small_keys: usize, mutations: Mutations) -> Scene {
         let mut dataset = Dataset::seeded(Random::seed_of_this_run()).for_target(target);
         dataset.small_keys = small_keys;
         dataset.big_string_bytes = 3 << 20;
-        let mutations = Mutations::between(source, target);
         let source = Server::of(source).start();
         let target = Server::of(target).start();
         dataset.load(&source);

@@ -114,7 +114,6 @@ fn a_directory_that_is_none_is_said_before_any_snapshot_is_taken() {
 }
 
 #[test]
-#[ignore = "not run yet"]
 fn what_an_earlier_run_has_named_is_not_named_again() {
     let (source, target) = equal("redis-7.0", "redis-8.0");
     let client = &mut target.client();

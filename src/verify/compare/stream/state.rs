@@ -70,7 +70,7 @@ pub(in crate::verify) enum Owner {
 
 impl Group {
     /// A group whose consumers and pending entries follow.
-    pub(super) fn of(group: StreamGroup) -> Group {
+    pub(in crate::verify) fn of(group: StreamGroup) -> Group {
         Group {
             name: group.name,
             last_id: group.last_id,
@@ -109,7 +109,8 @@ impl Group {
 }
 
 impl Pending {
-    fn of(pending: StreamPending, owner: Owner) -> Pending {
+    /// One that this owner has.
+    pub(in crate::verify) fn of(pending: StreamPending, owner: Owner) -> Pending {
         Pending {
             id: pending.id,
             owner,

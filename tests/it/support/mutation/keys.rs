@@ -1,7 +1,7 @@
 //! Strings, expiries, types, and keys that are missing or too many.
 
 use super::{Expected, Mutation, Mutations, found, found_at, found_somewhere, found_whole};
-use crate::support::{client::Command, random::Random};
+use crate::support::{client::Command, oracle::COUNTED_HLL, random::Random};
 
 impl Mutations {
     pub(super) fn add_keys(&mut self) {
@@ -107,7 +107,7 @@ impl Mutations {
         );
         // PFCOUNT writes what it has counted into the value.
         self.add(
-            (0, "same:hll-counted"),
+            (0, &format!("same:{COUNTED_HLL}")),
             |key| (count(key, 500), vec![command!["PFCOUNT", key]]),
             vec![],
         );

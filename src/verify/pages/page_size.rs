@@ -1,9 +1,9 @@
 //! How many elements are asked for at a time.
 
 /// Bytes that a page should have.
-pub(super) const PAGE_BYTES: usize = 1 << 20;
+pub(in crate::verify) const PAGE_BYTES: usize = 1 << 20;
 /// A reply of more than one element may have at most this many bytes.
-pub(super) const REPLY_BYTES_MAX: usize = 16 << 20;
+pub(in crate::verify) const REPLY_BYTES_MAX: usize = 16 << 20;
 
 const COUNT_FIRST: u64 = 32;
 const COUNT_MAX: u64 = 1000;
@@ -12,23 +12,23 @@ const GROWTH_MAX: u64 = 4;
 
 /// Adapts the number of elements of a page to how long they are.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Pace {
+pub(in crate::verify) struct PageSize {
     count: u64,
 }
 
-impl Pace {
+impl PageSize {
     /// Before anything is known.
-    pub(super) fn new() -> Pace {
-        Pace { count: COUNT_FIRST }
+    pub(in crate::verify) fn new() -> PageSize {
+        PageSize { count: COUNT_FIRST }
     }
 
     /// How many elements to ask for, at least one.
-    pub(super) fn count(&self) -> u64 {
+    pub(in crate::verify) fn count(&self) -> u64 {
         self.count
     }
 
     /// How long the reply may be, in bytes.
-    pub(super) fn reply_bytes_max(&self) -> usize {
+    pub(in crate::verify) fn reply_bytes_max(&self) -> usize {
         match self.count {
             // An element is taken however long it is.
             1 => usize::MAX,
@@ -37,14 +37,14 @@ impl Pace {
     }
 
     /// The reply had this many elements of this many bytes together.
-    pub(super) fn learn(&mut self, elements: usize, bytes: usize) {
+    pub(in crate::verify) fn learn(&mut self, elements: usize, bytes: usize) {
         let element_bytes = (bytes / elements.max(1)).max(1);
         let fitting = (PAGE_BYTES / element_bytes) as u64;
         self.count = fitting.clamp(1, COUNT_MAX.min(self.count * GROWTH_MAX));
     }
 
     /// The reply was longer than it may be: fewer elements are asked for.
-    pub(super) fn shrink(&mut self) {
+    pub(in crate::verify) fn shrink(&mut self) {
         self.count = (self.count / 8).max(1);
     }
 }
@@ -55,24 +55,24 @@ mod tests {
 
     #[test]
     fn pages_have_about_the_same_length() {
-        let mut pace = Pace::new();
-        pace.learn(32, 320);
-        assert_eq!(pace.count(), 128, "no faster than four times");
-        pace.learn(128, 1280);
-        pace.learn(512, 5120);
-        assert_eq!(pace.count(), COUNT_MAX);
-        pace.learn(1000, 1000 * 10_000);
-        assert_eq!(pace.count(), 104);
-        pace.learn(1, 5 << 20);
-        assert_eq!((pace.count(), pace.reply_bytes_max()), (1, usize::MAX));
-        pace.learn(0, 0);
-        assert_eq!((pace.count(), pace.reply_bytes_max()), (4, REPLY_BYTES_MAX));
+        let mut size = PageSize::new();
+        size.learn(32, 320);
+        assert_eq!(size.count(), 128, "no faster than four times");
+        size.learn(128, 1280);
+        size.learn(512, 5120);
+        assert_eq!(size.count(), COUNT_MAX);
+        size.learn(1000, 1000 * 10_000);
+        assert_eq!(size.count(), 104);
+        size.learn(1, 5 << 20);
+        assert_eq!((size.count(), size.reply_bytes_max()), (1, usize::MAX));
+        size.learn(0, 0);
+        assert_eq!((size.count(), size.reply_bytes_max()), (4, REPLY_BYTES_MAX));
     }
 
     #[test]
     fn one_element_is_always_asked_for() {
-        let mut pace = Pace::new();
-        (0..5).for_each(|_| pace.shrink());
-        assert_eq!((pace.count(), pace.reply_bytes_max()), (1, usize::MAX));
+        let mut size = PageSize::new();
+        (0..5).for_each(|_| size.shrink());
+        assert_eq!((size.count(), size.reply_bytes_max()), (1, usize::MAX));
     }
 }
