@@ -14,7 +14,7 @@ cargo build --locked --release --example exactly_once
 # shellcheck source=scripts/pair.sh
 . "$root/scripts/pair.sh"
 for server in ${SERVERS:-redis-8.0 valkey-9.1}; do
-  start "$server" port
+  start "$server" server_port
   echo "$server:"
-  target/release/examples/exactly_once "redis://127.0.0.1:$port" "${COMMANDS:-500000}" "${ROUNDS:-7}"
+  target/release/examples/exactly_once "redis://127.0.0.1:$server_port" "${COMMANDS:-500000}" "${ROUNDS:-7}"
 done
