@@ -106,7 +106,9 @@ impl Drop for Following {
 struct Probe {
     source: Client,
     target: Client,
-    last_id: String,
+    /// The last entry that was written, and the last that was seen.
+    written_id: String,
+    seen_id: String,
 }
 
 impl Probe {
@@ -114,23 +116,25 @@ impl Probe {
         Probe {
             source: following.source.client(),
             target: following.target.client(),
-            last_id: "0".to_owned(),
+            written_id: "0".to_owned(),
+            seen_id: "0".to_owned(),
         }
     }
 
     fn write(&mut self) {
-        self.source
-            .run(command!["XADD", "probe", "MAXLEN", "10", "*", "n", "1"]);
+        let add = command!["XADD", "probe", "MAXLEN", "10", "*", "n", "1"];
+        self.written_id = text(&self.source.run(add));
     }
 
-    /// Waits for the next entry on the target.
+    /// Waits until the target has the entry that was written last.
     fn wait(&mut self) {
-        let last = &self.last_id;
-        let read = command!["XREAD", "BLOCK", "50000", "STREAMS", "probe", last];
-        let reply = self.target.run(read);
-        let entries = &items(&items(&reply)[0])[1];
-        let entry = items(entries).last().unwrap();
-        self.last_id = text(&items(entry)[0]);
+        while self.seen_id != self.written_id {
+            let read = command!["XREAD", "BLOCK", "50000", "STREAMS", "probe", self.seen_id];
+            let reply = self.target.run(read);
+            let entries = &items(&items(&reply)[0])[1];
+            let entry = items(entries).last().unwrap();
+            self.seen_id = text(&items(entry)[0]);
+        }
     }
 
     /// From before the write to when the target shows it.
