@@ -20,7 +20,7 @@ use super::{
     pages::{One, PAGE_BYTES, PageSize, Scan, ValueError, hash, replies, zset},
     peer::Peer,
     plan::Plan,
-    reading::{Probe, probe},
+    probe::{Probe, probe},
 };
 use stream::StreamReading;
 

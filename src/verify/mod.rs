@@ -30,6 +30,7 @@ mod pages;
 mod peer;
 mod plan;
 mod prefix;
+mod probe;
 mod progress;
 mod reading;
 mod recheck;

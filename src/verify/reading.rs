@@ -16,16 +16,17 @@ use bytes::Bytes;
 use crate::{
     keyspace::{Db, UnixMs},
     rdb::KeyType,
-    resp::{Reply, ReplyError, ReplyErrorKind},
+    resp::{Reply, ReplyError},
 };
 
 use super::{
-    Difference, Error, ErrorKind, First, Held, Kind, Place, Side,
+    Difference, Error, ErrorKind, First, Kind, Place, Side,
     compare::{self, Found, Rules},
     large,
-    pages::{ValueError, replies},
+    pages::ValueError,
     peer::{Peer, Request},
     plan::{Depth, Plan, crc_of},
+    probe::{Probe, described, probe, type_of},
     server::Server,
 };
 
@@ -73,28 +74,6 @@ pub(super) struct Readers {
     pub(super) source: Peer,
     pub(super) target: Peer,
     plan: Arc<Plan>,
-}
-
-/// What one side says about a key before its value is read.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Probe {
-    pub(super) exists: bool,
-    pub(super) memory_bytes: Option<u64>,
-    pub(super) expire_at_ms: Option<UnixMs>,
-    value_type: Option<KeyType>,
-    len: Option<u64>,
-    pub(super) refused: Option<ReplyError>,
-}
-
-impl Probe {
-    fn held(&self) -> Held {
-        Held {
-            value_type: self.value_type,
-            memory_bytes: self.memory_bytes,
-            len: self.len,
-            expire_at_ms: self.expire_at_ms,
-        }
-    }
 }
 
 /// A key that is being compared.
@@ -428,123 +407,6 @@ fn judge(dbs: Dbs, comparison: Comparison<'_>, rules: &Rules) -> Examined {
     }
 }
 
-/// Asks one side about keys before their values are read.
-///
-/// # Errors
-/// It cannot be asked any more.
-pub(super) async fn probe(
-    peer: &mut Peer,
-    server: &Server,
-    db: Db,
-    keys: &[Bytes],
-    depth: Depth,
-) -> Result<Vec<Probe>, Error> {
-    let mut request = Request::default();
-    let wants_expiry = depth != Depth::Existence;
-    let abilities = server.abilities;
-    for key in keys {
-        match depth {
-            Depth::Existence => request.add(&[b"EXISTS", key]),
-            Depth::Full if abilities.memory_usage => request.add(&[b"MEMORY", b"USAGE", key]),
-            _ => request.add(&[b"TYPE", key]),
-        }
-    }
-    if wants_expiry && !abilities.expire_time {
-        request.add(&[b"TIME"]);
-    }
-    for key in keys.iter().filter(|_| wants_expiry) {
-        match abilities.expire_time {
-            true => request.add(&[b"PEXPIRETIME", key]),
-            false => request.add(&[b"PTTL", key]),
-        }
-    }
-    let replies = match peer.ask(db, request).await {
-        Ok(replies) => replies,
-        // A server with fewer dbs has none of these keys.
-        Err(error) if has_no_such_db(&error) => return Ok(vec![Probe::default(); keys.len()]),
-        Err(error) => return Err(error),
-    };
-    let mut replies = replies.into_iter();
-    let mut probes: Vec<Probe> = replies.by_ref().take(keys.len()).map(probed).collect();
-    if wants_expiry {
-        let now_ms = match abilities.expire_time {
-            true => None,
-            false => replies.next().and_then(replies::time),
-        };
-        for (probe, reply) in probes.iter_mut().zip(replies) {
-            note_expiry(probe, reply, now_ms);
-        }
-    }
-    let wants_len = depth == Depth::Metadata || (depth == Depth::Full && !abilities.memory_usage);
-    if wants_len {
-        measure(peer, db, keys, &mut probes).await?;
-    }
-    Ok(probes)
-}
-
-/// Reads what the first question about a key was answered: EXISTS, MEMORY USAGE, or TYPE.
-fn probed(reply: Reply) -> Probe {
-    match reply {
-        Reply::Int(0) | Reply::Bulk(None) => Probe::default(),
-        Reply::Int(number) => Probe {
-            exists: true,
-            memory_bytes: u64::try_from(number).ok(),
-            ..Probe::default()
-        },
-        Reply::Simple(name) => Probe {
-            exists: name != "none",
-            value_type: replies::named_type(&name),
-            ..Probe::default()
-        },
-        Reply::Error(refused) => Probe {
-            refused: Some(refused),
-            ..Probe::default()
-        },
-        Reply::Bulk(Some(_)) | Reply::Array(_) => Probe::default(),
-    }
-}
-
-/// Reads what PEXPIRETIME answered, or PTTL at `now_ms`.
-fn note_expiry(probe: &mut Probe, reply: Reply, now_ms: Option<UnixMs>) {
-    match reply {
-        Reply::Int(-2) => probe.exists = false,
-        Reply::Int(ms) if ms >= 0 => {
-            probe.expire_at_ms = Some(now_ms.map_or(ms, |now_ms| now_ms.saturating_add(ms)));
-        }
-        Reply::Error(refused) => probe.refused = Some(refused),
-        _ => {}
-    }
-}
-
-/// Asks for the number of elements, and the length of strings.
-async fn measure(
-    peer: &mut Peer,
-    db: Db,
-    keys: &[Bytes],
-    probes: &mut [Probe],
-) -> Result<(), Error> {
-    let mut request = Request::default();
-    let mut asked = Vec::new();
-    for (key, probe) in keys.iter().zip(probes) {
-        if let Some(command) = probe.value_type.and_then(length_command) {
-            request.add(&[command, key]);
-            asked.push(probe);
-        }
-    }
-    for (probe, reply) in asked.into_iter().zip(peer.ask(db, request).await?) {
-        if let Reply::Int(len) = reply {
-            probe.len = u64::try_from(len).ok();
-            // Where the server does not estimate it: an element takes some dozen bytes at least.
-            let each = match probe.value_type {
-                Some(KeyType::String) => 1,
-                _ => 64,
-            };
-            probe.memory_bytes = probe.len.map(|len| len.saturating_mul(each));
-        }
-    }
-    Ok(())
-}
-
 /// Completes what differences say of both sides: types, and numbers of elements.
 ///
 /// # Errors
@@ -571,56 +433,6 @@ pub(super) async fn describe(
         }
     }
     Ok(())
-}
-
-async fn described(peer: &mut Peer, db: Db, key: &Bytes) -> Result<Probe, Error> {
-    let mut probe = Probe {
-        value_type: type_of(peer, db, key).await?,
-        ..Probe::default()
-    };
-    measure(
-        peer,
-        db,
-        std::slice::from_ref(key),
-        std::slice::from_mut(&mut probe),
-    )
-    .await?;
-    Ok(probe)
-}
-
-/// The type of a key's value; `None` when it is not there.
-///
-/// # Errors
-/// The server cannot be asked any more.
-pub(super) async fn type_of(
-    peer: &mut Peer,
-    db: Db,
-    key: &Bytes,
-) -> Result<Option<KeyType>, Error> {
-    let mut request = Request::default();
-    request.add(&[b"TYPE", key]);
-    match peer.ask(db, request).await {
-        Ok(mut replies) => Ok(match replies.pop() {
-            Some(Reply::Simple(name)) => replies::named_type(&name),
-            _ => None,
-        }),
-        Err(error) if has_no_such_db(&error) => Ok(None),
-        Err(error) => Err(error),
-    }
-}
-
-fn length_command(value_type: KeyType) -> Option<&'static [u8]> {
-    match value_type {
-        KeyType::String => Some(b"STRLEN"),
-        KeyType::List => Some(b"LLEN"),
-        KeyType::Set => Some(b"SCARD"),
-        KeyType::Zset => Some(b"ZCARD"),
-        KeyType::Hash => Some(b"HLEN"),
-        KeyType::Stream => Some(b"XLEN"),
-        KeyType::VectorSet => Some(b"VCARD"),
-        KeyType::Array => Some(b"ARLEN"),
-        KeyType::Module | KeyType::Json | KeyType::Other => None,
-    }
 }
 
 /// The strings among these keys; `None` for what is none, or refused.
@@ -670,18 +482,6 @@ async fn payloads(
         _ => Ok(None),
     };
     Ok(replies.into_iter().map(payload).collect())
-}
-
-/// A server that has not so many dbs refuses to select one of them.
-pub(super) fn has_no_such_db(error: &Error) -> bool {
-    let Error::Server {
-        kind: ErrorKind::Refused { reply, .. },
-        ..
-    } = error
-    else {
-        return false;
-    };
-    reply.kind == ReplyErrorKind::Other && reply.text.contains("out of range")
 }
 
 /// What the source has under a key at a moment, as far as it takes to see that it has changed.

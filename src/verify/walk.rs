@@ -16,7 +16,8 @@ use super::{
     pages::replies,
     peer::Peer,
     plan::Plan,
-    reading::{Dbs, Examined, Readers, has_no_such_db},
+    probe::has_no_such_db,
+    reading::{Dbs, Examined, Readers},
     report::Pass,
     server::{self, Server},
 };
