@@ -58,6 +58,16 @@ impl Layer {
         self.0.insert(setting.name, Given { text, origin });
     }
 
+    /// A layer of these settings.
+    #[cfg(test)]
+    pub(super) fn of(origin: Origin, settings: &[(&str, &str)]) -> Layer {
+        let mut layer = Layer::default();
+        for (name, text) in settings {
+            layer.set(setting::find(name).unwrap(), *text, origin);
+        }
+        layer
+    }
+
     /// The text of a setting, if this layer names it.
     pub fn text(&self, name: &str) -> Option<&str> {
         self.0.get(name).map(|given| given.text.as_str())
@@ -108,20 +118,12 @@ impl Settings {
 mod tests {
     use super::*;
 
-    fn layer(origin: Origin, settings: &[(&str, &str)]) -> Layer {
-        let mut layer = Layer::default();
-        for (name, text) in settings {
-            layer.set(setting::find(name).unwrap(), *text, origin);
-        }
-        layer
-    }
-
     #[test]
     fn the_highest_layer_wins_setting_by_setting() {
         let settings = Settings::of([
-            layer(Origin::Flag, &[("lanes", "8")]),
-            layer(Origin::Environment, &[("lanes", "7"), ("mode", "full")]),
-            layer(
+            Layer::of(Origin::Flag, &[("lanes", "8")]),
+            Layer::of(Origin::Environment, &[("lanes", "7"), ("mode", "full")]),
+            Layer::of(
                 Origin::File(3),
                 &[("lanes", "6"), ("mode", "x"), ("retry-for", "9s")],
             ),

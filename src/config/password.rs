@@ -78,15 +78,7 @@ pub(super) fn read(name: &str, path: &Given) -> Result<Secret, ConfigError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{Layer, setting};
-
-    fn layer(origin: Origin, settings: &[(&str, &str)]) -> Layer {
-        let mut layer = Layer::default();
-        for (name, text) in settings {
-            layer.set(setting::find(name).unwrap(), *text, origin);
-        }
-        layer
-    }
+    use crate::config::Layer;
 
     #[test]
     fn the_first_line_is_the_password() {
@@ -106,7 +98,8 @@ mod tests {
             let path = dir.path().join("password");
             std::fs::write(&path, content).unwrap();
             let path = path.to_str().unwrap();
-            let settings = Settings::of([layer(Origin::Flag, &[("source-password-file", path)])]);
+            let settings =
+                Settings::of([Layer::of(Origin::Flag, &[("source-password-file", path)])]);
             match (of(&settings, "source"), password) {
                 (Ok(Some(secret)), Ok(text)) => assert_eq!(secret.reveal(), text, "{name}"),
                 (Err(error), Err(text)) => assert!(error.why.contains(text), "{name}: {error}"),
@@ -126,28 +119,28 @@ mod tests {
             ("none", vec![], Some(None)),
             (
                 "text alone",
-                vec![layer(Origin::Environment, &[text])],
+                vec![Layer::of(Origin::Environment, &[text])],
                 Some(Some("from-text")),
             ),
             (
                 "flag beats variable",
                 vec![
-                    layer(Origin::Flag, &[file]),
-                    layer(Origin::Environment, &[text]),
+                    Layer::of(Origin::Flag, &[file]),
+                    Layer::of(Origin::Environment, &[text]),
                 ],
                 Some(Some("from-file")),
             ),
             (
                 "variable beats file",
                 vec![
-                    layer(Origin::Environment, &[text]),
-                    layer(Origin::File(1), &[file]),
+                    Layer::of(Origin::Environment, &[text]),
+                    Layer::of(Origin::File(1), &[file]),
                 ],
                 Some(Some("from-text")),
             ),
             (
                 "same layer",
-                vec![layer(Origin::Environment, &[file, text])],
+                vec![Layer::of(Origin::Environment, &[file, text])],
                 None,
             ),
         ] {
@@ -155,7 +148,7 @@ mod tests {
             let found = found.map(|secret| secret.map(|s| s.reveal().to_owned()));
             assert_eq!(found, password.map(|p| p.map(str::to_owned)), "{name}");
         }
-        let missing = layer(Origin::Flag, &[("target-password-file", "/nonexistent/x")]);
+        let missing = Layer::of(Origin::Flag, &[("target-password-file", "/nonexistent/x")]);
         let error = of(&Settings::of([missing]), "target").unwrap_err();
         assert!(error.what.contains("/nonexistent/x"), "{error}");
     }

@@ -23,7 +23,7 @@ use super::{
     Difference, Error, ErrorKind, First, Kind, Place, Side,
     compare::{self, Found, Rules},
     large,
-    pages::ValueError,
+    pages::{self, One, ValueError},
     peer::{Peer, Request},
     plan::{Depth, Plan, crc_of},
     probe::{Probe, described, probe, type_of},
@@ -144,13 +144,61 @@ impl Readers {
         let rules = plan.rules();
         match plan.depth {
             Depth::Existence => {}
-            Depth::Metadata => comparisons.iter_mut().for_each(compare_metadata),
+            Depth::Metadata => {
+                self.count_fields(dbs, &mut comparisons).await?;
+                comparisons.iter_mut().for_each(compare_metadata);
+            }
             Depth::Full => self.compare_values(dbs, &mut comparisons, &rules).await?,
         }
         Ok(comparisons
             .into_iter()
             .map(|comparison| judge(dbs, comparison, &rules))
             .collect())
+    }
+
+    /// Counts the fields of hashes whose HLEN differ, which counts fields that have expired until the
+    /// server comes across them.
+    async fn count_fields(
+        &mut self,
+        dbs: Dbs,
+        comparisons: &mut [Comparison<'_>],
+    ) -> Result<(), Error> {
+        let (source_can, target_can) = (self.plan.source.abilities, self.plan.target.abilities);
+        if !source_can.field_expiry && !target_can.field_expiry {
+            return Ok(());
+        }
+        let hash = Some(KeyType::Hash);
+        for one in comparisons.iter_mut().filter(|one| one.is_on_both()) {
+            let types = [one.source.value_type, one.target.value_type];
+            if types != [hash, hash] || one.source.len == one.target.len {
+                continue;
+            }
+            let (mut source, mut target) = (
+                One {
+                    peer: &mut self.source,
+                    db: dbs.source,
+                    can: source_can,
+                },
+                One {
+                    peer: &mut self.target,
+                    db: dbs.target,
+                    can: target_can,
+                },
+            );
+            let counts = tokio::try_join!(
+                pages::hash::count(&mut source, one.key),
+                pages::hash::count(&mut target, one.key),
+            );
+            match counts {
+                Ok((ours, theirs)) => {
+                    (one.source.len, one.target.len) = (Some(ours), Some(theirs));
+                }
+                // What HLEN said stands.
+                Err(ValueError::Moved | ValueError::Unreadable(..)) => {}
+                Err(ValueError::Failed(error)) => return Err(error),
+            }
+        }
+        Ok(())
     }
 
     async fn compare_values(

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use crate::{keyspace::UnixMs, resp::Reply, verify::peer::Request};
+use crate::{keyspace::UnixMs, rdb::KeyType, resp::Reply, verify::peer::Request};
 
 use super::{One, Scan, ValueError, replies};
 
@@ -29,6 +29,19 @@ pub(in crate::verify) async fn page(
         values.push(flat.next().ok_or_else(|| one.odd("HSCAN"))?);
     }
     Ok(Some((names, values)))
+}
+
+/// How many fields a hash has that have not expired.
+///
+/// # Errors
+/// As [`ValueError`].
+pub(in crate::verify) async fn count(one: &mut One<'_>, key: &Bytes) -> Result<u64, ValueError> {
+    let (mut scan, mut fields) = (Scan::new(b"HSCAN", key), 0);
+    while let Some((names, _)) = page(&mut scan, one).await? {
+        fields += names.len() as u64;
+    }
+    one.still_has(key, KeyType::Hash).await?;
+    Ok(fields)
 }
 
 /// The expiries of these fields; on a server whose fields have none, all of them are there without.

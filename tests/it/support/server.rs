@@ -204,10 +204,24 @@ impl Server {
 
     /// How many keys all of its databases hold.
     pub(crate) fn keys(&self) -> u64 {
+        let [keys, _] = self.key_counts();
+        keys
+    }
+
+    /// How many of them never expire. One that has expired counts as a key until the server comes
+    /// across it.
+    pub(crate) fn lasting_keys(&self) -> u64 {
+        let [keys, expiring] = self.key_counts();
+        keys - expiring
+    }
+
+    fn key_counts(&self) -> [u64; 2] {
         let keyspace = text(&self.client().run(command!["INFO", "keyspace"]));
-        let keys = keyspace.split("keys=").skip(1);
-        let keys = keys.filter_map(|rest| rest.split(',').next()?.parse::<u64>().ok());
-        keys.sum()
+        ["keys=", "expires="].map(|name| {
+            let counts = keyspace.split(name).skip(1);
+            let counts = counts.filter_map(|rest| rest.split(',').next()?.parse::<u64>().ok());
+            counts.sum()
+        })
     }
 
     /// Saves its dataset and ends.

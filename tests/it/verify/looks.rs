@@ -3,10 +3,11 @@
 
 use super::copy;
 use crate::support::{
+    client::number,
     dataset::Dataset,
     mutation::{Mutations, Planted},
     random::Random,
-    server::Server,
+    server::{Server, wait_for},
     verification::{Verified, Verify},
     version::Version,
 };
@@ -170,4 +171,39 @@ fn the_tolerance_of_expiries_is_as_asked_for() {
         assert_eq!(verified.differences.len() as u64, expected, "{tolerance}");
         verified.finished.assert_code(i32::from(expected > 0));
     }
+}
+
+/// HLEN counts fields that have expired until the server comes across them, which each does in its
+/// own time.
+#[test]
+fn expired_fields_are_none_at_any_depth() {
+    let [source, target] = ["redis-8.0", "redis-8.0"].map(|name| {
+        Server::of(Version::named(name))
+            .config("enable-debug-command yes")
+            .start()
+    });
+    let mut lens = Vec::new();
+    for (server, comes_across) in [(&source, "1"), (&target, "0")] {
+        let mut client = server.client();
+        client.run(command!["DEBUG", "SET-ACTIVE-EXPIRE", comes_across]);
+        client.run(command!["HSET", "hash", "stays", "1", "expires", "2"]);
+        client.run(command!["HPEXPIRE", "hash", 1, "FIELDS", 1, "expires"]);
+    }
+    wait_for("the source to remove its field", super::SOON, || {
+        let len = |server: &Server| number(&server.client().run(command!["HLEN", "hash"]));
+        lens = vec![len(&source), len(&target)];
+        lens[0] == 1
+    });
+    assert_eq!(lens, [1, 2]);
+    for depth in ["metadata", "full"] {
+        let verify = Verify::of(&source, &target).with(&["--depth", depth]);
+        verify.run().assert_equal();
+    }
+    // Another field is a difference all the same.
+    target.client().run(command!["HSET", "hash", "more", "3"]);
+    let verified = Verify::of(&source, &target)
+        .with(&["--depth", "metadata"])
+        .run();
+    verified.finished.assert_code(1);
+    assert_eq!(verified.differences.len(), 1);
 }
