@@ -393,11 +393,10 @@ fn a_snapshot_leaves_half_of_the_spool_to_the_stream() {
     for version in sources() {
         eprintln!("--- {version}");
         let scene = scene(able(version), version.name);
-        let proxy = Proxy::before(&scene.source);
         let args = ["--spool-memory", "1mb", "--spool-disk", "12mb"];
-        let mut keyferry = sync(&proxy.url(), &scene.target.url(), &args);
-        keyferry.wait_for_stderr("snapshot: ", SOON);
+        let (proxy, mut keyferry) = held_in_snapshot(&scene, &args);
         scene.target.freeze();
+        proxy.let_go();
         keyferry.wait_for_stderr("the spool is half full", SOON);
         let mut client = scene.source.client();
         let before = proxy.passed_bytes();
