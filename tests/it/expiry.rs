@@ -321,7 +321,7 @@ fn import_mode_is_put_back_by_whoever_ends_the_migration() {
     let (from, to) = (source.url(), target.url());
     let sync = |more: &[&str]| {
         let args = ["sync", "--source", &from, "--target", &to, "--json"];
-        let name = ["--checkpoint-name", "one"];
+        let name = ["--checkpoint-name", "import-mode"];
         let mut keyferry = Keyferry::start(&[&args[..], &name, more].concat(), &[]);
         keyferry.wait_for_stderr("following", SOON);
         keyferry
@@ -348,7 +348,7 @@ fn import_mode_is_put_back_by_whoever_ends_the_migration() {
     // So does dropping its checkpoint.
     let mut keyferry = sync(&[]);
     keyferry.kill();
-    checkpoint(&["drop", "one"]);
+    checkpoint(&["drop", "import-mode"]);
     assert_eq!(import_mode(&target), "no");
 
     // A target that was restarted has forgotten it.

@@ -151,25 +151,30 @@ fn a_stopped_migration_goes_on_with_the_same_command() {
 #[test]
 fn a_checkpoint_that_is_dropped_begins_anew() {
     let scene = Scene::between("redis-7.0", "redis-7.0");
-    let mut keyferry = scene.sync(&["--checkpoint-name", "one"]);
+    let mut keyferry = scene.sync(&["--checkpoint-name", "anew"]);
     keyferry.wait_for_stderr("following", SOON);
     keyferry.signal("TERM");
     keyferry.wait(SOON).assert_code(0);
     let target = scene.target.url();
     let drop = |name| Keyferry::run(&["checkpoint", "drop", name, "--target", &target], SOON);
     drop("other").assert_code(2);
-    drop("one").assert_code(0);
+    drop("anew").assert_code(0);
     let list = Keyferry::run(&["checkpoint", "list", "--target", &target], SOON);
     assert_eq!(list.stdout, "no migration has left a checkpoint there\n");
-    let again = scene.sync(&["--checkpoint-name", "one"]).wait(SOON);
+    let again = scene.sync(&["--checkpoint-name", "anew"]).wait(SOON);
     again.assert_code(2);
     assert!(again.stderr.contains("is not empty"), "{}", again.stderr);
 }
 
-/// What `keyferry checkpoint drop` says about the migration called `one`.
+/// The name of a migration to this target: no other test has it, so none has its files.
+fn migration_to(target: &Server) -> String {
+    format!("to-{}", target.port())
+}
+
+/// What `keyferry checkpoint drop` says about that migration.
 fn drop_checkpoint(target: &Server, more: &[&str]) -> Finished {
-    let url = target.url();
-    let mut args = vec!["checkpoint", "drop", "one", "--target", &url];
+    let (url, name) = (target.url(), migration_to(target));
+    let mut args = vec!["checkpoint", "drop", &name, "--target", &url];
     args.extend(more);
     Keyferry::run(&args, SOON)
 }
@@ -178,7 +183,8 @@ fn drop_checkpoint(target: &Server, more: &[&str]) -> Finished {
 fn a_checkpoint_is_not_dropped_under_a_run_unless_that_is_forced() {
     let scene = Scene::between("redis-7.0", "redis-7.0");
     let writer = scene.write();
-    let mut keyferry = scene.sync(&["--checkpoint-name", "one"]);
+    let name = migration_to(&scene.target);
+    let mut keyferry = scene.sync(&["--checkpoint-name", &name]);
     keyferry.wait_for_stderr("following", SOON);
     let refused = drop_checkpoint(&scene.target, &[]);
     refused.assert_code(2);
@@ -186,7 +192,7 @@ fn a_checkpoint_is_not_dropped_under_a_run_unless_that_is_forced() {
         assert!(refused.stderr.contains(said), "{}", refused.stderr);
     }
     let offset = || {
-        let offset = command!["HGET", "keyferry:checkpoint:one", "offset"];
+        let offset = command!["HGET", format!("keyferry:checkpoint:{name}"), "offset"];
         text(&scene.target.client().run(offset))
     };
     let before = offset();
@@ -212,7 +218,11 @@ fn a_checkpoint_that_is_dropped_where_nobody_may_be_shut_out_is_not_written_agai
     let writer = Load::seeded(seed)
         .for_target(target.version())
         .start(&source);
-    let mut keyferry = sync(&source.url(), &url, &["--checkpoint-name", "one"]);
+    let mut keyferry = sync(
+        &source.url(),
+        &url,
+        &["--checkpoint-name", &migration_to(&target)],
+    );
     keyferry.wait_for_stderr("following", SOON);
     // Nothing tells that somebody writes; the next transaction finds out.
     drop_checkpoint(&target, &[]).assert_code(0);
@@ -228,7 +238,11 @@ fn a_checkpoint_that_is_dropped_within_the_snapshot_ends_it() {
     source.client().run(command!["EVAL", fill, "0"]);
     let proxy = Proxy::before(&source);
     proxy.set_after(b"REDIS00", Fault::Delay(Duration::from_millis(50)));
-    let keyferry = sync(&proxy.url(), &target.url(), &["--checkpoint-name", "one"]);
+    let keyferry = sync(
+        &proxy.url(),
+        &target.url(),
+        &["--checkpoint-name", &migration_to(&target)],
+    );
     wait_for("a part of the snapshot", SOON, || target.keys() > 1000);
     drop_checkpoint(&target, &[]).assert_code(2);
     let dropped = drop_checkpoint(&target, &["--force"]);

@@ -46,6 +46,8 @@ pub(crate) struct Load {
     pub(crate) field_ttls: bool,
     pub(crate) functions: bool,
     pub(crate) vector_sets: bool,
+    /// XADD IDMP: the snapshot of a stream has its ids, which only Redis 8.6 can hold.
+    pub(crate) idmp: bool,
     /// XADD IDMPAUTO: only a primary can hand on the digest that makes its id.
     pub(crate) idmp_auto: bool,
     /// RESTORE of payloads that the source dumped itself.
@@ -63,6 +65,7 @@ impl Load {
             field_ttls: true,
             functions: true,
             vector_sets: true,
+            idmp: true,
             idmp_auto: true,
             restore: true,
             publish: true,
@@ -73,6 +76,7 @@ impl Load {
     pub(crate) fn for_target(mut self, target: Version) -> Load {
         self.field_ttls &= target.has_field_ttls();
         self.functions &= target.has_functions();
+        self.idmp &= target.is_redis_from(8, 6);
         self.idmp_auto = false;
         self.vector_sets &= target.has_vector_sets();
         self

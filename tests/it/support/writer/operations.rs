@@ -589,7 +589,7 @@ impl Operations {
             11 => vec![command!["VREM", key, element]],
             12 => vec![command!["VSETATTR", key, element, format!("{{\"a\":{n}}}")]],
             // The newest forms of streams exist on Redis 8.6 alone.
-            13 | 14 if self.version.is_redis_from(8, 6) => {
+            13 | 14 if self.version.is_redis_from(8, 6) && self.load.idmp => {
                 let id = format!("id:{n}");
                 vec![command![
                     "XADD",
