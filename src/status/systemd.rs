@@ -118,6 +118,16 @@ impl Told {
     }
 }
 
+impl Drop for Told {
+    /// What ends before it could tell that it stops tells it at last.
+    fn drop(&mut self) {
+        if !self.stopping {
+            // Systemd sees the end of the process all the same.
+            let _ = sd_notify::notify(&[NotifyState::Stopping]);
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
