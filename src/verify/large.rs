@@ -46,7 +46,7 @@ pub(super) struct Pair<'a> {
 
 impl Pair<'_> {
     /// Both sides, which can be asked at the same time.
-    fn split(&mut self) -> (One<'_>, One<'_>) {
+    pub(super) fn split(&mut self) -> (One<'_>, One<'_>) {
         (
             One {
                 peer: self.source,

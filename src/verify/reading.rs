@@ -23,7 +23,7 @@ use super::{
     Difference, Error, ErrorKind, First, Kind, Place, Side,
     compare::{self, Found, Rules},
     large,
-    pages::{self, One, ValueError},
+    pages::{self, ValueError},
     peer::{Peer, Request},
     plan::{Depth, Plan, crc_of},
     probe::{Probe, described, probe, type_of},
@@ -114,6 +114,18 @@ impl Readers {
         }
     }
 
+    /// Both sides, for values that are read page by page.
+    fn pair(&mut self, dbs: Dbs) -> large::Pair<'_> {
+        large::Pair {
+            source: &mut self.source,
+            target: &mut self.target,
+            source_db: dbs.source,
+            target_db: dbs.target,
+            source_can: self.plan.source.abilities,
+            target_can: self.plan.target.abilities,
+        }
+    }
+
     /// Compares keys; one result for each.
     ///
     /// # Errors
@@ -163,8 +175,8 @@ impl Readers {
         dbs: Dbs,
         comparisons: &mut [Comparison<'_>],
     ) -> Result<(), Error> {
-        let (source_can, target_can) = (self.plan.source.abilities, self.plan.target.abilities);
-        if !source_can.field_expiry && !target_can.field_expiry {
+        let sides = [&self.plan.source, &self.plan.target];
+        if !sides.iter().any(|side| side.abilities.field_expiry) {
             return Ok(());
         }
         let hash = Some(KeyType::Hash);
@@ -173,18 +185,8 @@ impl Readers {
             if types != [hash, hash] || one.source.len == one.target.len {
                 continue;
             }
-            let (mut source, mut target) = (
-                One {
-                    peer: &mut self.source,
-                    db: dbs.source,
-                    can: source_can,
-                },
-                One {
-                    peer: &mut self.target,
-                    db: dbs.target,
-                    can: target_can,
-                },
-            );
+            let mut pair = self.pair(dbs);
+            let (mut source, mut target) = pair.split();
             let counts = tokio::try_join!(
                 pages::hash::count(&mut source, one.key),
                 pages::hash::count(&mut target, one.key),
@@ -323,14 +325,7 @@ impl Readers {
             }
         };
         self.plan.progress.large_keys.add(1);
-        let mut pair = large::Pair {
-            source: &mut self.source,
-            target: &mut self.target,
-            source_db: dbs.source,
-            target_db: dbs.target,
-            source_can: self.plan.source.abilities,
-            target_can: self.plan.target.abilities,
-        };
+        let mut pair = self.pair(dbs);
         match large::compare(&mut pair, key, value_type, rules).await {
             Ok(found) => comparison.found.extend(found),
             Err(ValueError::Moved) => comparison.moved = true,
