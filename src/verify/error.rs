@@ -183,7 +183,8 @@ impl Error {
             | Error::SyncStatus { why, .. } => return why.clone(),
             Error::SameServer => return "both answered with the same run_id".to_owned(),
             Error::Interrupted => {
-                return "what was found so far is in the report".to_owned();
+                return "what was found so far is in a report .jsonl or .sqlite; others appear when they are complete"
+                    .to_owned();
             }
         };
         source.map_or_else(String::new, |source| source.to_string())
