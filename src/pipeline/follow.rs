@@ -323,10 +323,13 @@ impl Follow<'_> {
             Some(batch) => {
                 self.in_flight = true;
                 self.sent = gathered;
-                match &mut self.lanes {
-                    Some(lanes) => lanes.send(0, batch).await,
-                    None => Ok(()),
+                if let Some(lanes) = &mut self.lanes {
+                    lanes.send(0, batch).await?;
                 }
+                // The lane's task waits for this thread: the target is to have something to do
+                // before more is gathered.
+                tokio::task::yield_now().await;
+                Ok(())
             }
             None => {
                 // Nothing under way: what needed no command is applied as well.

@@ -1,24 +1,23 @@
 //! What is gathered for a lane until it is worth a batch.
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 
 use crate::{
     keyspace::{Db, UnixMs},
     rdb::{Key, ValueType, payload},
-    resp::{Encoder, LINK_BYTES_MIN, put_arg},
+    resp::{Encoder, LINK_BYTES_MIN},
 };
 
 use super::{
     BatchMax,
     batch::{Batch, Commands, Named, Request, Shape, Writes},
+    mset::Mset,
 };
 
 /// A batch is handed over when it has this many bytes.
 pub(super) const BATCH_BYTES: usize = 128 * 1024;
 /// A batch is handed over when it has this many requests.
 const BATCH_REQUESTS: usize = 2048;
-/// Strings gathered into one MSET: more make no difference to any server.
-const MSET_PAIRS_MAX: u64 = 64;
 
 /// What is gathered for a lane.
 #[derive(Debug, Default)]
@@ -28,12 +27,11 @@ pub(super) struct LaneBuffer {
     requests: Vec<Request>,
     /// How many keys the requests write.
     keys: u64,
-    /// The arguments of the MSET that is being gathered.
-    pairs: BytesMut,
+    strings: Mset,
+    /// The type of the last of them.
+    string_type: Option<ValueType>,
     /// A payload, where it is worth copying together.
     payload: Vec<u8>,
-    pairs_count: u64,
-    pairs_first: Option<(Bytes, ValueType)>,
 }
 
 /// What one RESTORE says.
@@ -54,35 +52,29 @@ pub(super) struct Restore<'a> {
 impl LaneBuffer {
     /// Whether it is time to hand over what was gathered, of which `max` may be gathered.
     pub(super) fn is_full(&self, max: BatchMax) -> bool {
-        self.encoder.len() + self.pairs.len() >= max.bytes.min(BATCH_BYTES)
+        self.encoder.len() + self.strings.len() >= max.bytes.min(BATCH_BYTES)
             || self.requests.len() >= BATCH_REQUESTS
-            || self.keys + self.pairs_count >= max.keys as u64
+            || self.keys + self.strings.count() as u64 >= max.keys as u64
     }
 
     /// Appends a string that goes with others into one MSET.
     pub(super) fn mset(&mut self, key: &Bytes, string: &Bytes, value_type: ValueType) {
-        put_arg(&mut self.pairs, key);
-        put_arg(&mut self.pairs, string);
-        self.pairs_count += 1;
-        self.pairs_first
-            .get_or_insert_with(|| (key.clone(), value_type));
-        if self.pairs_count == MSET_PAIRS_MAX {
+        self.string_type = Some(value_type);
+        if self.strings.push(key, string) {
             self.flush_mset();
         }
     }
 
     /// Closes the MSET that is being gathered, so that other commands can follow.
     pub(super) fn flush_mset(&mut self) {
-        let Some((key, value_type)) = self.pairs_first.take() else {
+        let Some(value_type) = self.string_type.take() else {
             return;
         };
-        let count = std::mem::take(&mut self.pairs_count);
-        self.encoder.begin(1 + 2 * count as usize);
-        self.encoder.arg(b"MSET");
-        self.encoder.encoded(&self.pairs);
-        self.pairs.clear();
-        let writes = Writes::Keys { value_type, count };
-        self.close(Shape::Plain, Bytes::from_static(b"MSET"), key, writes);
+        if let Some(written) = self.strings.write(&mut self.encoder) {
+            let count = written.count as u64;
+            let writes = Writes::Keys { value_type, count };
+            self.close(Shape::Plain, written.command, written.key, writes);
+        }
     }
 
     /// Appends a string that needs a SET of its own.

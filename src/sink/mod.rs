@@ -26,6 +26,7 @@ mod line;
 mod loss_log;
 mod loss_names;
 mod lossy;
+mod mset;
 mod outbox;
 mod policy;
 mod release;

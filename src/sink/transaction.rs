@@ -3,6 +3,9 @@
 //! The stream is applied one transaction at a time, each sent only when the one before it is
 //! confirmed. So a refused block is sent again before anything behind it was executed, and what
 //! the source did atomically is atomic on the target. The checkpoint is a part of it.
+//!
+//! SETs without options that follow each other become one MSET, which does the same: a target
+//! queues, executes and answers one command then.
 
 use bytes::Bytes;
 
@@ -15,11 +18,12 @@ use super::{
     BatchMax, Checkpoint, Claim,
     batch::{Batch, Commands, Named, Request, Shape, Writes},
     checkpoint,
+    mset::Mset,
 };
 
 /// A transaction takes no more commands from this size on, in bytes.
 const BYTES_MAX: usize = 1024 * 1024;
-/// A transaction takes no more commands from this number on.
+/// A transaction takes no more commands from this number on, each SET counted.
 const COMMANDS_MAX: usize = 4096;
 
 /// Gathers commands, with the db each is meant for, into one MULTI ... EXEC that ends with the
@@ -28,6 +32,11 @@ const COMMANDS_MAX: usize = 4096;
 pub struct TransactionBuilder {
     encoder: Encoder,
     commands: Vec<Named>,
+    /// SETs behind those, the last of which ends at this offset.
+    strings: Mset,
+    strings_offset: u64,
+    /// How many commands were gathered, each SET counted.
+    gathered: usize,
     /// How many commands of the source they come from.
     sourced: u64,
     /// The db that is selected on the connection once all that was gathered is executed.
@@ -44,6 +53,9 @@ impl TransactionBuilder {
         TransactionBuilder {
             encoder: Encoder::default(),
             commands: Vec::new(),
+            strings: Mset::default(),
+            strings_offset: 0,
+            gathered: 0,
             sourced: 0,
             db: None,
             applied_offset: None,
@@ -74,7 +86,7 @@ impl TransactionBuilder {
     }
 
     fn push_one(&mut self, db: Db, command: &Command, offset: u64) {
-        if self.commands.is_empty() {
+        if self.is_empty() {
             self.encoder.words(&[b"MULTI"]);
         }
         if self.db != Some(db) {
@@ -82,12 +94,32 @@ impl TransactionBuilder {
             self.append(&select, offset);
             self.db = Some(db);
         }
-        self.append(command, offset);
+        self.gathered += 1;
+        match plain_set(command) {
+            Some((key, string)) => {
+                self.strings_offset = offset;
+                if self.strings.push(key, string) {
+                    self.close_strings();
+                }
+            }
+            None => self.append(command, offset),
+        }
     }
 
     fn append(&mut self, command: &Command, offset: u64) {
+        self.close_strings();
         self.encoder.command(command);
         self.commands.push(Named::of(command, Some(offset)));
+    }
+
+    fn close_strings(&mut self) {
+        if let Some(written) = self.strings.write(&mut self.encoder) {
+            self.commands.push(Named {
+                command: written.command,
+                key: written.key,
+                offset: Some(self.strings_offset),
+            });
+        }
     }
 
     /// The checkpoint has gone to `db` with everything else; a new one is written where it belongs.
@@ -125,19 +157,19 @@ impl TransactionBuilder {
 
     /// Whether nothing was gathered.
     pub fn is_empty(&self) -> bool {
-        self.commands.is_empty()
+        self.commands.is_empty() && self.strings.count() == 0
     }
 
     /// Whether it is time to send what was gathered before more is added.
     pub fn is_full(&self, max: BatchMax) -> bool {
-        self.encoder.len() >= max.bytes.min(BYTES_MAX)
-            || self.commands.len() >= COMMANDS_MAX
+        self.encoder.len() + self.strings.len() >= max.bytes.min(BYTES_MAX)
+            || self.gathered >= COMMANDS_MAX
             || self.sourced >= max.keys as u64
     }
 
     /// Takes the transaction and leaves the builder empty.
     pub fn take(&mut self) -> Option<Batch> {
-        if self.commands.is_empty() {
+        if self.is_empty() {
             return None;
         }
         self.take_with_checkpoint()
@@ -150,9 +182,10 @@ impl TransactionBuilder {
         if let Some((key, checkpoint)) = &self.checkpoint {
             let write = checkpoint.write(key);
             self.push_one(checkpoint::DB, &write, offset.unwrap_or_default());
-        } else if self.commands.is_empty() {
+        } else if self.is_empty() {
             return None;
         }
+        self.close_strings();
         self.encoder.words(&[b"EXEC"]);
         let request = Request {
             end: self.encoder.len(),
@@ -163,7 +196,7 @@ impl TransactionBuilder {
             mark: offset.filter(|_| self.checkpoint.is_some()),
             finds_checkpoint: self.checkpoint.is_some() && !self.empties,
         };
-        self.empties = false;
+        (self.empties, self.gathered) = (false, 0);
         Some(Batch {
             segments: self.encoder.take(),
             requests: vec![request],
@@ -171,6 +204,14 @@ impl TransactionBuilder {
             after_confirmed: true,
             applied_offset: offset,
         })
+    }
+}
+
+/// The key and the string of a SET without options, if it may go with others.
+fn plain_set(command: &Command) -> Option<(&Bytes, &Bytes)> {
+    match command.args() {
+        [_, key, string] if command.is("SET") && Mset::takes(key, string) => Some((key, string)),
+        _ => None,
     }
 }
 
@@ -235,6 +276,53 @@ mod tests {
         assert!(builder.take_with_checkpoint().is_none());
         builder.push(Db(0), &[Command::of([&b"DEL"[..], b"c"])], 30);
         assert_eq!(bytes(&builder.take().unwrap()), "MULTI DEL c EXEC");
+    }
+
+    #[test]
+    fn sets_that_follow_each_other_become_one_command() {
+        let mut builder = TransactionBuilder::new(None);
+        let mut push = |db, words: &str, offset| {
+            let command = Command::of(words.split(' ').map(str::as_bytes));
+            builder.push(Db(db), &[command], offset);
+        };
+        push(0, "SET a 1", 10);
+        push(0, "set b 2", 20);
+        push(0, "SET a 3", 30);
+        push(0, "INCR a", 40);
+        push(0, "SET a 4", 50);
+        push(0, "SET c 1 KEEPTTL", 60);
+        push(1, "SET a 5", 70);
+        push(2, "SET a 6", 80);
+        builder.covers(80, Db(2));
+        let batch = builder.take().unwrap();
+        assert_eq!(
+            bytes(&batch),
+            "MULTI SELECT 0 MSET a 1 b 2 a 3 INCR a SET a 4 SET c 1 KEEPTTL SELECT 1 SET a 5 \
+             SELECT 2 SET a 6 EXEC"
+        );
+        let named = |named: &Named| named.to_string();
+        let names: Vec<String> = batch.requests[0].commands.iter().map(named).collect();
+        assert_eq!(names[1], "MSET \"a\" at offset 30");
+        assert_eq!(names.len() + 2, batch.requests[0].replies());
+        assert_eq!(batch.requests[0].writes, Writes::Commands(8));
+        assert!(builder.is_empty());
+    }
+
+    #[test]
+    fn each_set_counts_for_the_size_of_a_transaction() {
+        let mut builder = TransactionBuilder::new(None);
+        let max = BatchMax {
+            bytes: usize::MAX,
+            keys: usize::MAX,
+        };
+        let set = Command::of([&b"SET"[..], b"a", b"1"]);
+        let until_full = (1..).find(|_| {
+            builder.push(Db(0), std::slice::from_ref(&set), 1);
+            builder.is_full(max)
+        });
+        assert_eq!(until_full, Some(COMMANDS_MAX));
+        builder.take().unwrap();
+        assert!(!builder.is_full(max));
     }
 
     #[test]

@@ -32,6 +32,7 @@ use super::{
     hold::Hold,
     inspection::stands_as_is,
     loss_log::LossLog,
+    mset::Mset,
     outbox::Outbox,
     policy::{Conflict, Expired, MadeBy, OnLossy},
     repeats::{Repeat, Repeats},
@@ -41,8 +42,6 @@ use super::{
 };
 use held_hash::HeldHash;
 
-/// Strings that are so long with their keys get a SET of their own.
-const MSET_BYTES_MAX: usize = 16 * 1024;
 /// Parts that are gathered for one RESTORE: each takes memory beside its content, however small.
 const GATHERED_PARTS_MAX: usize = 64 * 1024;
 /// The RDB type of a plain string.
@@ -639,7 +638,7 @@ impl ValueWriter {
 
     fn set(&mut self, (lane, db): Place, key: &rdb::Key, string: &Bytes) {
         let replaces = self.config.conflict.replaces();
-        let gathers = string.len() + key.key.len() < MSET_BYTES_MAX;
+        let gathers = Mset::takes(&key.key, string);
         let expire_at_ms = self.written_expiry(key);
         let (key, value_type) = (&key.key, key.value_type);
         self.outbox.append(lane, db, |buffer| match expire_at_ms {

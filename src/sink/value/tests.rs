@@ -144,7 +144,7 @@ fn each_value_is_written_the_way_the_target_takes_it() {
             redis(6, 0),
             key("k", 0),
             vec![string("v")],
-            &["MSET k v"],
+            &["SET k v"],
         ),
         (
             "a string that expires",
@@ -596,7 +596,7 @@ fn what_has_expired_can_be_kept_without_its_expiry() {
     };
     let redis = target(Flavor::Redis, 8, 0);
     for (at, command) in [
-        (NOW_MS, "MSET k v"),
+        (NOW_MS, "SET k v"),
         (NOW_MS + 1, "SET k v PXAT 1795000000001"),
     ] {
         let key = rdb::Key {
