@@ -49,6 +49,9 @@ impl Service {
     /// Tells systemd again and again what `look` sees; never returns.
     ///
     /// May be dropped at any await.
+    ///
+    /// # Panics
+    /// On a runtime of one thread.
     pub async fn keep_informed(self, look: impl Fn() -> State, stop: StopSignal) {
         let mut period = tokio::time::interval(self.period());
         period.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -59,8 +62,9 @@ impl Service {
                 _ = period.tick() => {}
                 () = stop.requested(), if !stopping => stopping = true,
             }
-            let state = look();
-            if let Err(error) = sd_notify::notify(&told.news(&state, stopping)) {
+            let news = told.news(&look(), stopping);
+            // It waits for a systemd that takes nothing; the migration does not.
+            if let Err(error) = tokio::task::block_in_place(|| sd_notify::notify(&news)) {
                 tracing::debug!(%error, "systemd cannot be told anything");
             }
         }

@@ -654,7 +654,7 @@ fn what_the_target_cannot_hold_stops_or_is_counted() {
 #[test]
 fn strings_are_gathered_until_the_batch_is_full() {
     let mut writer = ValueWriter::new(target(Flavor::Redis, 7, 0), config());
-    for _ in 0..100 {
+    for _ in 0..600 {
         writer.begin(Db(0), key("k", 0), NOW_MS).unwrap();
         writer.take(string("v")).unwrap();
         writer.take(Event::ValueEnd).unwrap();
@@ -670,7 +670,7 @@ fn strings_are_gathered_until_the_batch_is_full() {
         value_type: ValueType::common(0),
         count,
     };
-    assert_eq!(counts, [keys(64), keys(36)]);
+    assert_eq!(counts, [keys(512), keys(88)]);
 }
 
 /// A value of a type that the target has not is lost as a whole, or said in another way.
