@@ -1,5 +1,5 @@
-//! How fast commands and replies are read and written, and checksums are computed: the pure parts
-//! beside the RDB parser (`parse.rs`) that each key or command goes through.
+//! How fast commands and replies are read and written, checksums and slots are computed: the pure
+//! parts beside the RDB parser (`parse.rs`) that each key or command goes through.
 //!
 //!     cargo bench --bench resp
 
@@ -10,6 +10,7 @@ use std::hint::black_box;
 use bytes::{Bytes, BytesMut};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use keyferry::{
+    keyspace::Slot,
     rdb::payload,
     resp::{Command, CommandDecoder, Encoder, Limits, ReplyDecoder},
 };
@@ -103,5 +104,15 @@ fn checksums(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, commands, replies, checksums);
+fn slots(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("slot");
+    for key in ["key:000000000042", "{user:1234}:basket"] {
+        group.bench_function(key, |bencher| {
+            bencher.iter(|| Slot::of(black_box(key.as_bytes())));
+        });
+    }
+    group.finish();
+}
+
+criterion_group!(benches, commands, replies, checksums, slots);
 criterion_main!(benches);
