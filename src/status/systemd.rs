@@ -49,9 +49,6 @@ impl Service {
     /// Tells systemd again and again what `look` sees; never returns.
     ///
     /// May be dropped at any await.
-    ///
-    /// # Panics
-    /// On a runtime of one thread.
     pub async fn keep_informed(self, look: impl Fn() -> State, stop: StopSignal) {
         let mut period = tokio::time::interval(self.period());
         period.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -62,9 +59,8 @@ impl Service {
                 _ = period.tick() => {}
                 () = stop.requested(), if !stopping => stopping = true,
             }
-            let news = told.news(&look(), stopping);
-            // It waits for a systemd that takes nothing; the migration does not.
-            if let Err(error) = tokio::task::block_in_place(|| sd_notify::notify(&news)) {
+            let state = look();
+            if let Err(error) = sd_notify::notify(&told.news(&state, stopping)) {
                 tracing::debug!(%error, "systemd cannot be told anything");
             }
         }
