@@ -19,6 +19,9 @@ pub(super) const BATCH_BYTES: usize = 128 * 1024;
 /// A batch is handed over when it has this many requests.
 const BATCH_REQUESTS: usize = 2048;
 
+/// What SET and MSET write.
+const STRING: ValueType = ValueType::common(0);
+
 /// What is gathered for a lane.
 #[derive(Debug, Default)]
 pub(super) struct LaneBuffer {
@@ -28,8 +31,6 @@ pub(super) struct LaneBuffer {
     /// How many keys the requests write.
     keys: u64,
     strings: Mset,
-    /// The type of the last of them.
-    string_type: Option<ValueType>,
     /// A payload, where it is worth copying together.
     payload: Vec<u8>,
 }
@@ -58,8 +59,7 @@ impl LaneBuffer {
     }
 
     /// Appends a string that goes with others into one MSET.
-    pub(super) fn mset(&mut self, key: &Bytes, string: &Bytes, value_type: ValueType) {
-        self.string_type = Some(value_type);
+    pub(super) fn mset(&mut self, key: &Bytes, string: &Bytes) {
         if self.strings.push(key, string) {
             self.flush_mset();
         }
@@ -67,12 +67,11 @@ impl LaneBuffer {
 
     /// Closes the MSET that is being gathered, so that other commands can follow.
     pub(super) fn flush_mset(&mut self) {
-        let Some(value_type) = self.string_type.take() else {
-            return;
-        };
         if let Some(written) = self.strings.write(&mut self.encoder) {
-            let count = written.count as u64;
-            let writes = Writes::Keys { value_type, count };
+            let writes = Writes::Keys {
+                value_type: STRING,
+                count: written.count as u64,
+            };
             self.close(Shape::Plain, written.command, written.key, writes);
         }
     }
@@ -84,7 +83,6 @@ impl LaneBuffer {
         string: &Bytes,
         expire_at_ms: Option<UnixMs>,
         replaces: bool,
-        value_type: ValueType,
     ) {
         let expires = 2 * usize::from(expire_at_ms.is_some());
         self.encoder.begin(3 + expires + usize::from(!replaces));
@@ -100,7 +98,7 @@ impl LaneBuffer {
         }
         let shape = Shape::single(replaces);
         let writes = Writes::Keys {
-            value_type,
+            value_type: STRING,
             count: 1,
         };
         self.close(shape, Bytes::from_static(b"SET"), key.clone(), writes);

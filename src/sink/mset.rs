@@ -6,8 +6,8 @@ use crate::resp::{Encoder, put_arg};
 
 /// Strings that are so long with their keys get a SET of their own.
 const PAIR_BYTES_MAX: usize = 16 * 1024;
-/// Pairs of one command. A server reads 16 KiB at a time and answers after each: commands that are longer are
-/// answered less often.
+/// Pairs of one command. A server reads 16 KiB at a time and answers after each: commands that are
+/// longer are answered less often.
 const PAIRS_MAX: usize = 512;
 
 /// The pairs of an MSET that is being gathered.

@@ -640,10 +640,10 @@ impl ValueWriter {
         let replaces = self.config.conflict.replaces();
         let gathers = Mset::takes(&key.key, string);
         let expire_at_ms = self.written_expiry(key);
-        let (key, value_type) = (&key.key, key.value_type);
+        let key = &key.key;
         self.outbox.append(lane, db, |buffer| match expire_at_ms {
-            None if replaces && gathers => buffer.mset(key, string, value_type),
-            _ => buffer.set(key, string, expire_at_ms, replaces, value_type),
+            None if replaces && gathers => buffer.mset(key, string),
+            _ => buffer.set(key, string, expire_at_ms, replaces),
         });
     }
 
