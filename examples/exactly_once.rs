@@ -176,7 +176,7 @@ async fn exactly_once(node: &Node, commands: &[Command]) -> Outcome<(Duration, u
         run_id: admin.run_id().await?,
     };
     let (events, mut happened) = mpsc::unbounded_channel();
-    let lane = Lane::open(0, config, events).await?;
+    let lane = Lane::start(0, config, events);
     let began = Instant::now();
     let mut transaction = TransactionBuilder::new(Some((claim, checkpoint)));
     let max = Throttle::default().batch_max();

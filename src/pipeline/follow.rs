@@ -63,7 +63,7 @@ pub(super) struct Start {
 pub(super) struct Means<'a> {
     pub(super) feed: SourceFeed,
     pub(super) source: &'a Arc<SourceSide>,
-    pub(super) target: &'a TargetSide<'a>,
+    pub(super) target: &'a mut TargetSide,
     pub(super) keeper: &'a mut Keeper,
     pub(super) translator: Translator,
     pub(super) losses: LossLog,
@@ -109,10 +109,7 @@ pub(super) enum End {
 ///
 /// Whatever ends it, what was received and not applied is kept for the next run.
 pub(super) async fn follow(start: Start, means: Means<'_>) -> Result<End, Error> {
-    let lanes = means
-        .target
-        .stream_lane(means.keeper, start.from.offset, means.progress)
-        .await?;
+    let lanes = means.target.stream_lane(means.keeper, start.from.offset);
     let gathering = Gathering::new(Parts {
         from: start.from,
         transaction: means.keeper.transactions(),
@@ -160,7 +157,7 @@ pub(super) async fn follow(start: Start, means: Means<'_>) -> Result<End, Error>
 struct Follow<'a> {
     feed: SourceFeed,
     source: &'a Arc<SourceSide>,
-    target: &'a TargetSide<'a>,
+    target: &'a mut TargetSide,
     keeper: &'a mut Keeper,
     /// `None` once they have finished.
     lanes: Option<Lanes>,
@@ -189,7 +186,8 @@ struct Follow<'a> {
     drained_until: Option<Instant>,
 }
 
-/// Whether a stop ended what it waited for.
+/// Whether a stop has waited long enough before all was done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Drained {
     All,
     OutOfTime,
@@ -198,50 +196,56 @@ enum Drained {
 impl Follow<'_> {
     async fn run(&mut self) -> Result<End, Error> {
         self.progress.enter(Phase::CatchingUp);
-        let drained = self.apply_all().await?;
-        let released = match drained {
-            Drained::All => self.release_all().await?,
-            Drained::OutOfTime => Drained::OutOfTime,
-        };
-        let mut import_ended = Ok(());
-        match released {
+        let finished = match self.apply_all().await? {
             Drained::All => {
-                if let Some(lanes) = self.lanes.take() {
-                    lanes.finish().await?;
+                let out_of_time = self.out_of_time();
+                tokio::select! {
+                    finished = self.finish() => finished.map(|()| Drained::All),
+                    () = out_of_time => Ok(Drained::OutOfTime),
                 }
-                import_ended = self.target.end_import(self.keeper).await;
             }
-            Drained::OutOfTime => self.say_what_is_left(),
+            Drained::OutOfTime => Ok(Drained::OutOfTime),
+        };
+        if let Ok(Drained::OutOfTime) = finished {
+            self.say_what_is_left();
+            self.end = Some(End::Stopped);
         }
-        if let Some(error) = self.failure.take() {
-            return Err(error);
+        match (self.failure.take(), finished) {
+            (None, finished) => finished.map(|_| self.end.unwrap_or(End::Stopped)),
+            (Some(failure), finished) => {
+                if let Err(error) = finished {
+                    tracing::warn!("{error}");
+                }
+                Err(failure)
+            }
         }
-        import_ended?;
-        Ok(self.end.unwrap_or(End::Stopped))
+    }
+
+    /// Returns when a stop has waited long enough for what the target does.
+    fn out_of_time(&self) -> impl Future<Output = ()> + use<> {
+        let (stop, timeout, until) = (self.stop.clone(), self.drain_timeout, self.drained_until);
+        async move {
+            match until {
+                Some(_) => sleep_until(until).await,
+                None => {
+                    stop.requested().await;
+                    tokio::time::sleep(timeout).await;
+                }
+            }
+        }
     }
 
     /// Applies the stream to its end, or until a stop has waited long enough.
     async fn apply_all(&mut self) -> Result<Drained, Error> {
         let stop = self.stop.clone();
         let mut own_offset = tokio::time::interval(OWN_OFFSET_PERIOD);
+        let mut trouble = None;
         loop {
-            if self.failure.is_some() {
-                // What was gathered before is still applied.
-                self.source_ended = true;
-                self.feed.stop();
-            }
-            if !self.in_flight {
-                self.release_page().await?;
-                if let Err(error) = self.send().await {
-                    self.recover(error).await?;
-                }
-            }
-            // What did not fit into the transaction that was sent.
-            let taken = self.gathering.go_on();
-            self.gathered(taken);
-            if self.end.is_none() && self.advance().await? {
-                self.end = Some(End::CaughtUp);
-                self.drain();
+            let out_of_time = self.out_of_time();
+            tokio::select! {
+                biased;
+                moved = self.move_on(trouble.take()) => moved?,
+                () = out_of_time => return Ok(Drained::OutOfTime),
             }
             if self.source_ended && !self.in_flight && self.gathering.is_empty() {
                 return Ok(Drained::All);
@@ -268,7 +272,7 @@ impl Follow<'_> {
                             self.applied_at(self.sent);
                         }
                     }
-                    Err(error) => self.recover(error).await?,
+                    Err(error) => trouble = Some(error),
                 },
                 sample = next_sample(&mut self.source_offset), if self.source_offset.is_some() => {
                     match sample {
@@ -283,14 +287,41 @@ impl Follow<'_> {
                     });
                 }
                 () = std::future::ready(()), if releases_now => {}
-                () = stop.requested(), if self.end.is_none() => {
-                    self.end = Some(End::Stopped);
+                () = stop.requested(), if drained_until.is_none() => {
+                    self.end.get_or_insert(End::Stopped);
                     self.drained_until = Some(Instant::now() + self.drain_timeout);
                     self.drain();
                 }
                 () = sleep_until(drained_until) => return Ok(Drained::OutOfTime),
             }
         }
+    }
+
+    /// Does what can be done without waiting for anything new: first about what the lane has ended
+    /// with, if it is in `trouble`. May be dropped midway when all is over.
+    async fn move_on(&mut self, trouble: Option<Error>) -> Result<(), Error> {
+        if let Some(error) = trouble {
+            self.recover(error).await?;
+        }
+        if self.failure.is_some() {
+            // What was gathered before is still applied.
+            self.source_ended = true;
+            self.feed.stop();
+        }
+        if !self.in_flight {
+            self.release_page().await?;
+            if let Err(error) = self.send().await {
+                self.recover(error).await?;
+            }
+        }
+        // What did not fit into the transaction that was sent.
+        let taken = self.gathering.go_on();
+        self.gathered(taken);
+        if self.end.is_none() && self.advance().await? {
+            self.end = Some(End::CaughtUp);
+            self.drain();
+        }
+        Ok(())
     }
 
     /// Takes note of where the source has asked for an acknowledgement, or of what ends it all.
@@ -365,11 +396,11 @@ impl Follow<'_> {
 
     /// Applies the stream again from where the target's checkpoint is.
     async fn go_back(&mut self, error: Error) -> Result<(), Error> {
-        let mut admin = self.target.open_admin().await?;
-        let Some((replid, from)) = self.keeper.position(&mut admin).await? else {
+        let admin = self.target.accept_restart().await?;
+        let Some((replid, from)) = self.keeper.position(admin).await? else {
             return Err(error);
         };
-        self.target.import_again(&mut admin).await?;
+        self.target.import_again().await?;
         if !self.feed.rewind(from.offset) {
             // The next run asks the source for it.
             if self.end.is_some() {
@@ -386,11 +417,7 @@ impl Follow<'_> {
         self.state = State::CatchingUp { goal: None };
         self.gathering.releasing = false;
         self.progress.enter(Phase::CatchingUp);
-        let lanes = self
-            .target
-            .stream_lane(self.keeper, from.offset, self.progress)
-            .await?;
-        self.lanes = Some(lanes);
+        self.lanes = Some(self.target.stream_lane(self.keeper, from.offset));
         self.applied_at(from);
         Ok(())
     }
@@ -511,36 +538,35 @@ impl Follow<'_> {
         Ok(())
     }
 
-    /// Releases whatever is still held, since nothing is under way any more, and writes the last
-    /// checkpoint.
-    async fn release_all(&mut self) -> Result<Drained, Error> {
+    /// Ends it on the target: nothing of the stream is under way any more.
+    async fn finish(&mut self) -> Result<(), Error> {
         if self.may_hold() {
             self.progress.enter(Phase::Releasing);
-            let retry_until = Instant::now() + self.target.retry_for();
-            loop {
-                let released = tokio::select! {
-                    released = self.release_pages() => released,
-                    () = sleep_until(self.drained_until) => return Ok(Drained::OutOfTime),
-                };
-                match released {
-                    Ok(()) => break,
-                    Err(Error::Target(error)) if error.passes() && Instant::now() < retry_until => {
-                        tracing::warn!("{error}; held expiries are released once it is back");
-                        tokio::time::sleep(RELEASE_PAUSE).await;
-                    }
-                    Err(error) => return Err(error),
-                }
-            }
+            self.release_all().await?;
         }
         let replid = self.feed.replid();
-        if let (Some(batch), Some(lanes)) = (
-            self.gathering.take_checkpoint(replid, false),
-            &mut self.lanes,
-        ) {
-            lanes.send(0, batch).await?;
+        if let Some(mut lanes) = self.lanes.take() {
+            if let Some(batch) = self.gathering.take_checkpoint(replid, false) {
+                lanes.send(0, batch).await?;
+            }
+            lanes.finish().await?;
         }
         self.keeper.finish(false);
-        Ok(Drained::All)
+        self.target.end_import(self.keeper).await
+    }
+
+    /// Releases whatever is still held.
+    async fn release_all(&self) -> Result<(), Error> {
+        let retry_until = Instant::now() + self.target.retry_for();
+        loop {
+            match self.release_pages().await {
+                Err(Error::Target(error)) if error.passes() && Instant::now() < retry_until => {
+                    tracing::warn!("{error}; held expiries are released once it is back");
+                    tokio::time::sleep(RELEASE_PAUSE).await;
+                }
+                released => return released,
+            }
+        }
     }
 
     async fn release_pages(&self) -> Result<(), Error> {

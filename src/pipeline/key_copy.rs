@@ -15,7 +15,7 @@ use super::{Error, Progress, clock::ServerClock, snapshot::SnapshotCopy, target:
 
 /// Writes keys to a target, over those that are there.
 pub struct KeyCopy<'a> {
-    target: TargetSide<'a>,
+    target: TargetSide,
     progress: &'a Arc<Progress>,
     /// What was given and not confirmed.
     copy: Option<SnapshotCopy<'a>>,
@@ -46,20 +46,13 @@ impl<'a> KeyCopy<'a> {
         let copy = match &mut self.copy {
             Some(copy) => copy,
             none => {
-                let lanes = self
-                    .target
-                    .snapshot_lanes(false, None, false, self.progress)
-                    .await?;
+                let now = self.target.accept_restart().await?.time().await?;
                 none.insert(SnapshotCopy::new(
                     Arc::clone(&self.target.target),
-                    self.target.value_config(
-                        Hold::Released,
-                        Expired::LeaveOut,
-                        MadeBy::Server,
-                        self.progress,
-                    ),
-                    ServerClock::new(Some(self.target.admin.time().await?)),
-                    lanes,
+                    self.target
+                        .value_config(Hold::Released, Expired::LeaveOut, MadeBy::Server),
+                    ServerClock::new(Some(now)),
+                    self.target.snapshot_lanes(false, None, false),
                     None,
                     self.progress,
                 ))

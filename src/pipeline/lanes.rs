@@ -7,7 +7,7 @@ use tokio::sync::mpsc;
 use crate::{
     keyspace::Loss,
     rdb::KeyType,
-    sink::{self, Batch, Confirmed, Lane, LaneConfig, LaneEnded, LaneEvent, LossNames},
+    sink::{Batch, Confirmed, Lane, LaneConfig, LaneEnded, LaneEvent, LossNames},
 };
 
 use super::{Awaited, Error, Progress, SkipReason, skipped::Skipped};
@@ -24,19 +24,18 @@ pub(super) struct Lanes {
 }
 
 impl Lanes {
-    /// Opens `count` lanes; `remembers_skipped` keeps the names of keys that were skipped.
-    pub(super) async fn open(
+    /// Starts `count` lanes; `remembers_skipped` keeps the names of keys that were skipped.
+    pub(super) fn start(
         config: &LaneConfig,
         count: usize,
         remembers_skipped: bool,
         progress: Arc<Progress>,
-    ) -> Result<Lanes, sink::Error> {
+    ) -> Lanes {
         let (sender, events) = mpsc::unbounded_channel();
-        let mut lanes = Vec::with_capacity(count);
-        for index in 0..count {
-            lanes.push(Lane::open(index, config.clone(), sender.clone()).await?);
-        }
-        Ok(Lanes {
+        let lanes = (0..count)
+            .map(|index| Lane::start(index, config.clone(), sender.clone()))
+            .collect();
+        Lanes {
             lanes,
             events,
             ledger: Ledger {
@@ -45,7 +44,7 @@ impl Lanes {
                 remembers_skipped,
                 losses: LossNames::new("the target cannot hold".into()),
             },
-        })
+        }
     }
 
     /// Hands a batch to a lane, waiting for room; takes note of what is reported before.

@@ -64,9 +64,8 @@ struct Run<'a> {
     stop: StopSignal,
 }
 
-/// Both sides, ready: what is read, and where it is written.
+/// What is read, and where it is written.
 struct Ready<'a> {
-    target: TargetSide<'a>,
     copy: SnapshotCopy<'a>,
     reader: Reader,
 }
@@ -83,16 +82,16 @@ enum End {
 
 impl<'a> Run<'a> {
     async fn complete(&self, consent: &Consent) -> Result<Ended, Error> {
-        let ready = tokio::select! {
+        let (mut target, ready) = tokio::select! {
             ready = self.ready(consent) => ready?,
             () = self.stop.requested() => return Err(self.stopped()),
         };
         self.progress.enter(Phase::Snapshot);
-        let mut admin = ready.target.admin.clone();
         let error = match self.write(ready).await {
             Ok(End::Complete) => {
                 let keys = self.progress.keys_read.get();
                 tracing::info!(keys, "the RDB is on the target");
+                let admin = target.admin_of_same_process().await?;
                 admin.remove_staging().await?;
                 return Ok(Ended::Complete);
             }
@@ -101,7 +100,7 @@ impl<'a> Run<'a> {
             Err(error) => error,
         };
         // What was written of a value that is not complete. The next run would remove it, too.
-        if let Err(error) = admin.remove_staging().await {
+        if let Err(error) = target.admin.remove_staging().await {
             tracing::warn!("a part of a value may be left on the target: {error}");
         }
         Err(error.after_flush(self.restoration.target.flush))
@@ -125,7 +124,7 @@ impl<'a> Run<'a> {
 
     /// Opens both sides. May be dropped midway: nothing is written yet, but the target may be
     /// empty if that was asked for.
-    async fn ready(&self, consent: &Consent) -> Result<Ready<'a>, Error> {
+    async fn ready(&self, consent: &Consent) -> Result<(TargetSide, Ready<'a>), Error> {
         let restoration = self.restoration;
         let (input, progress) = (&restoration.input, self.progress);
         // A source begins its snapshot when it is joined, which must wait for the target.
@@ -156,27 +155,16 @@ impl<'a> Run<'a> {
         let clock = ServerClock::new(Some(target.admin.time().await?));
         let mut copy = SnapshotCopy::new(
             Arc::clone(&target.target),
-            target.value_config(
-                Hold::Released,
-                restoration.expired,
-                MadeBy::Anybody,
-                progress,
-            ),
+            target.value_config(Hold::Released, restoration.expired, MadeBy::Anybody),
             clock,
-            target
-                .snapshot_lanes(false, None, began_empty, progress)
-                .await?,
+            target.snapshot_lanes(false, None, began_empty),
             None,
             progress,
         );
         if let Some(first) = first {
             copy.take(first)?;
         }
-        Ok(Ready {
-            target,
-            copy,
-            reader,
-        })
+        Ok((target, Ready { copy, reader }))
     }
 
     async fn open(&self) -> Result<Feed, Error> {
@@ -188,7 +176,7 @@ impl<'a> Run<'a> {
 
     /// Brings key after key to the lanes. Ends early only where nothing is half handed over.
     async fn bring(&self, ready: &mut Ready<'_>) -> Result<End, Error> {
-        let Ready { copy, reader, .. } = ready;
+        let Ready { copy, reader } = ready;
         let stopped = self.stop.requested();
         tokio::pin!(stopped);
         loop {

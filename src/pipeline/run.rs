@@ -18,7 +18,7 @@ use crate::{
         Checkpoint, CheckpointPhase, Due, Expired, Hold, LossLog, MadeBy, Release, ReleaseStep,
         Translator,
     },
-    sync::{Position, Resumable, Side, SnapshotOptions},
+    sync::{Position, ReplOffset, Resumable, Side, SnapshotOptions},
 };
 
 use super::{
@@ -90,9 +90,9 @@ struct Run<'a> {
 }
 
 /// Both sides, as far as they are known.
-struct Sides<'a> {
+struct Sides {
     source: Arc<SourceSide>,
-    target: TargetSide<'a>,
+    target: TargetSide,
     keeper: Keeper,
 }
 
@@ -141,7 +141,7 @@ impl<'a> Run<'a> {
         &mut self,
         workdir: WorkDir,
         consent: &Consent,
-    ) -> Result<(Sides<'a>, Option<(SourceFeed, follow::Start)>), Error> {
+    ) -> Result<(Sides, Option<(SourceFeed, follow::Start)>), Error> {
         let mut sides = self.meet(workdir).await?;
         let found = sides.keeper.find(&mut sides.target.admin).await?;
         let incremental = self.migration.mode == Mode::FullIncremental;
@@ -182,7 +182,7 @@ impl<'a> Run<'a> {
     }
 
     /// Meets both sides. Nothing is changed on them.
-    async fn meet(&self, workdir: WorkDir) -> Result<Sides<'a>, Error> {
+    async fn meet(&self, workdir: WorkDir) -> Result<Sides, Error> {
         let migration: &'a Migration = self.migration;
         let source = &migration.source;
         let mut target = TargetSide::find(&migration.target, &self.progress).await?;
@@ -216,7 +216,7 @@ impl<'a> Run<'a> {
     /// Goes on behind a checkpoint.
     async fn go_on(
         &mut self,
-        sides: &Sides<'_>,
+        sides: &Sides,
         checkpoint: &Checkpoint,
     ) -> Result<(SourceFeed, follow::Start), Error> {
         let Some((replid, from)) = keeper::position(checkpoint) else {
@@ -245,7 +245,7 @@ impl<'a> Run<'a> {
     }
 
     /// Removes what an interrupted snapshot has written.
-    async fn undo(&self, sides: &mut Sides<'_>, checkpoint: &Checkpoint) -> Result<(), Error> {
+    async fn undo(&self, sides: &mut Sides, checkpoint: &Checkpoint) -> Result<(), Error> {
         let may_undo = checkpoint.began_empty
             || self.migration.target.flush
             || self.migration.target.conflict().replaces();
@@ -269,7 +269,7 @@ impl<'a> Run<'a> {
     /// Empties the target: it was empty when the migration began, and all that is there is of it.
     async fn start_over(
         &self,
-        sides: &mut Sides<'_>,
+        sides: &mut Sides,
         checkpoint: &Checkpoint,
         consent: &Consent,
     ) -> Result<(), Error> {
@@ -285,74 +285,102 @@ impl<'a> Run<'a> {
         sides.source.workdir.clear()
     }
 
-    /// Brings the snapshot to the target.
+    /// Takes a snapshot, and brings it to the target.
     async fn copy(
         &mut self,
-        sides: &mut Sides<'_>,
+        sides: &mut Sides,
         consent: &Consent,
     ) -> Result<Option<(SourceFeed, follow::Start)>, Error> {
-        let progress = Arc::clone(&self.progress);
         let began_empty = sides.target.prepare(consent).await?;
         let mut joined = sides.source.join().await?;
         self.replid = joined.replid.map(|replid| replid.to_string());
         self.snapshot_offset = Some(joined.offset.get());
-        sides.target.flush_if_asked().await?;
-        sides
-            .keeper
-            .begin(&mut sides.target.admin, began_empty)
-            .await?;
+        let written = self
+            .write_snapshot(sides, &mut joined.feed, joined.offset, began_empty)
+            .await;
+        match written {
+            Ok(Some(start)) => Ok(Some((joined.feed, start))),
+            written => {
+                joined.feed.abandon().await;
+                written.map(|_| None)
+            }
+        }
+    }
 
+    /// Brings the snapshot that was taken at `offset` to the target; says from where to follow, if
+    /// that is wanted.
+    async fn write_snapshot(
+        &self,
+        sides: &mut Sides,
+        feed: &mut SourceFeed,
+        offset: ReplOffset,
+        began_empty: bool,
+    ) -> Result<Option<follow::Start>, Error> {
+        // The source may have taken its time.
+        sides.target.admin_of_same_process().await?;
+        sides.target.flush_if_asked().await?;
+        let written = self
+            .write_keys(sides, feed, offset, began_empty)
+            .await
+            .map_err(|error| error.after_flush(self.migration.target.flush));
+        let Some(mut start) = written? else {
+            return Ok(None);
+        };
+        self.snapshot_complete(sides, feed, &mut start).await?;
+        Ok(Some(start))
+    }
+
+    /// Writes the keys of the snapshot.
+    async fn write_keys(
+        &self,
+        sides: &mut Sides,
+        feed: &mut SourceFeed,
+        offset: ReplOffset,
+        began_empty: bool,
+    ) -> Result<Option<follow::Start>, Error> {
+        let progress = &self.progress;
+        let Sides {
+            source,
+            target,
+            keeper,
+        } = sides;
+        keeper.begin(&mut target.admin, began_empty).await?;
         let incremental = self.migration.mode == Mode::FullIncremental;
         let hold = match incremental {
             true => Hold::Held,
             false => Hold::Released,
         };
-        let claim = sides.keeper.claim();
-        let lanes = sides
-            .target
-            .snapshot_lanes(incremental, claim, began_empty, &progress)
-            .await?;
         let copy = SnapshotCopy::new(
-            Arc::clone(&sides.target.target),
-            sides
-                .target
-                .value_config(hold, Expired::LeaveOut, MadeBy::Server, &progress),
-            sides.source.clock,
-            lanes,
-            sides.source.workdir.written()?.map(Written::new),
-            &progress,
+            Arc::clone(&target.target),
+            target.value_config(hold, Expired::LeaveOut, MadeBy::Server),
+            source.clock,
+            target.snapshot_lanes(incremental, keeper.claim(), began_empty),
+            source.workdir.written()?.map(Written::new),
+            progress,
         );
-        let copied = link_snapshot::apply(&mut joined.feed, copy, &progress).await;
-        if copied.is_err() || !incremental {
-            joined.feed.abandon().await;
-        }
-        let copied = copied.map_err(|error| error.after_flush(self.migration.target.flush))?;
-        sides.target.admin_again().await?.remove_staging().await?;
-        progress.applied_offset.set(joined.offset.get());
+        let copied = link_snapshot::apply(feed, copy, progress).await?;
+        // One that was restarted since its last key may have lost some.
+        let admin = target.admin_of_same_process().await?;
+        admin.remove_staging().await?;
+        progress.applied_offset.set(offset.get());
         let keys = progress.keys_read.get();
         tracing::info!(keys, "the snapshot is on the target");
-        if !incremental {
-            return Ok(None);
-        }
-        let mut start = follow::Start {
+        Ok(incremental.then_some(follow::Start {
             from: Resumable {
-                offset: joined.offset,
+                offset,
                 db: copied.stream_db,
             },
             skipped: copied.skipped,
             hold,
             held_keys: copied.held_keys,
             held_fields: copied.held_fields,
-        };
-        self.snapshot_complete(sides, &joined.feed, &mut start)
-            .await?;
-        Ok(Some((joined.feed, start)))
+        }))
     }
 
     /// Makes the stream the thing to go on with.
     async fn snapshot_complete(
         &self,
-        sides: &mut Sides<'_>,
+        sides: &mut Sides,
         feed: &SourceFeed,
         start: &mut follow::Start,
     ) -> Result<(), Error> {
@@ -361,7 +389,7 @@ impl<'a> Run<'a> {
             start.skipped.keep(journal)?;
         }
         let held = start.held_keys || start.held_fields;
-        let admin = sides.target.admin_again().await?;
+        let admin = sides.target.admin_of_same_process().await?;
         sides
             .keeper
             .snapshot_complete(admin, start.from, feed.replid(), held)
@@ -374,13 +402,20 @@ impl<'a> Run<'a> {
 
     async fn follow(
         &self,
-        sides: &mut Sides<'_>,
+        sides: &mut Sides,
         feed: SourceFeed,
         start: follow::Start,
     ) -> Result<Ended, Error> {
         let migration = self.migration;
         let config = &migration.target;
-        sides.target.begin_import(&mut sides.keeper).await?;
+        let goes_on = tokio::select! {
+            imports = sides.target.begin_import(&mut sides.keeper) => imports.map(|()| true),
+            () = self.stop.requested() => Ok(false),
+        };
+        if !matches!(goes_on, Ok(true)) {
+            feed.keep().await;
+            return goes_on.map(|_| Ended::Stopped);
+        }
         let found = &sides.target.target;
         let endpoint = config.node.endpoint.clone();
         let translator = Translator::new(
@@ -400,7 +435,7 @@ impl<'a> Run<'a> {
             Means {
                 feed,
                 source: &sides.source,
-                target: &sides.target,
+                target: &mut sides.target,
                 keeper: &mut sides.keeper,
                 translator,
                 losses: LossLog::new(endpoint, config.on_lossy),

@@ -9,8 +9,8 @@ use crate::{
     config::TargetConfig,
     net::Backoff,
     sink::{
-        Admin, Claim, ErrorKind, Expired, Hold, ImportMode, LaneConfig, MadeBy, Marks, Target,
-        ValueConfig,
+        self, Admin, Claim, ErrorKind, Expired, Hold, ImportMode, LaneConfig, MadeBy, Marks,
+        Target, ValueConfig,
     },
     sync::ReplOffset,
 };
@@ -22,8 +22,9 @@ const ADMIN_PAUSE_MAX: Duration = Duration::from_secs(2);
 
 /// A target that takes commands.
 #[derive(Debug)]
-pub(super) struct TargetSide<'a> {
-    config: &'a TargetConfig,
+pub(super) struct TargetSide {
+    config: TargetConfig,
+    progress: Arc<Progress>,
     pub(super) admin: Admin,
     /// What it was found to be.
     pub(super) target: Arc<Target>,
@@ -32,12 +33,12 @@ pub(super) struct TargetSide<'a> {
     import_mode: ImportMode,
 }
 
-impl TargetSide<'_> {
+impl TargetSide {
     /// Connects to the target, waits until it takes commands, and finds out what it is.
-    pub(super) async fn find<'a>(
-        config: &'a TargetConfig,
-        progress: &Progress,
-    ) -> Result<TargetSide<'a>, Error> {
+    pub(super) async fn find(
+        config: &TargetConfig,
+        progress: &Arc<Progress>,
+    ) -> Result<TargetSide, Error> {
         progress.window.declare(config.throttle);
         let mut admin = Admin::open(&config.node, config.connect_timeout).await?;
         let mut waiting = |why: &str| {
@@ -52,7 +53,8 @@ impl TargetSide<'_> {
         tracing::info!(target = %config.node.endpoint, is = %found, "found the target");
         progress.learn(|servers| servers.target_version = Some(found.to_string()));
         Ok(TargetSide {
-            config,
+            config: config.clone(),
+            progress: Arc::clone(progress),
             admin,
             target: Arc::new(found),
             run_id,
@@ -120,9 +122,9 @@ impl TargetSide<'_> {
     }
 
     /// Puts the target into import mode once more: it was restarted.
-    pub(super) async fn import_again(&self, admin: &mut Admin) -> Result<(), Error> {
+    pub(super) async fn import_again(&mut self) -> Result<(), Error> {
         if self.import_mode == ImportMode::Ours {
-            admin.set_import_mode(true).await?;
+            self.admin.set_import_mode(true).await?;
         }
         Ok(())
     }
@@ -133,7 +135,7 @@ impl TargetSide<'_> {
         if self.import_mode != ImportMode::Ours {
             return Ok(());
         }
-        let mut admin = self.open_admin().await?;
+        let mut admin = self.admin_when_back().await?;
         if !admin.is_imported_by_others(keeper.claim()).await? {
             admin.set_import_mode(false).await?;
             tracing::info!("the target is out of import mode");
@@ -147,9 +149,8 @@ impl TargetSide<'_> {
         hold: Hold,
         expired: Expired,
         made_by: MadeBy,
-        progress: &Progress,
     ) -> ValueConfig {
-        let config = self.config;
+        let config = &self.config;
         ValueConfig {
             endpoint: config.node.endpoint.clone(),
             conflict: config.conflict(),
@@ -159,48 +160,42 @@ impl TargetSide<'_> {
             made_by,
             restore_bytes_max: self.target.payload_bytes_max(config.restore_bytes_max),
             lanes: config.lanes,
-            window: Arc::clone(&progress.window),
+            window: Arc::clone(&self.progress.window),
         }
     }
 
-    /// Opens the lanes that write a snapshot. `remembers_skipped` keeps the names of keys that were
-    /// skipped.
-    pub(super) async fn snapshot_lanes(
+    /// Starts the lanes that write a snapshot. `remembers_skipped` keeps the names of keys that
+    /// were skipped.
+    pub(super) fn snapshot_lanes(
         &self,
         remembers_skipped: bool,
         claim: Option<&Claim>,
         began_empty: bool,
-        progress: &Arc<Progress>,
-    ) -> Result<Lanes, Error> {
+    ) -> Lanes {
         let config = LaneConfig {
             claim: claim.cloned(),
             began_empty,
-            ..self.lane_config(Marks::Lane, progress)
+            ..self.lane_config(Marks::Lane)
         };
-        let progress = Arc::clone(progress);
-        Ok(Lanes::open(&config, self.config.lanes, remembers_skipped, progress).await?)
+        let progress = Arc::clone(&self.progress);
+        Lanes::start(&config, self.config.lanes, remembers_skipped, progress)
     }
 
-    /// Opens the lane that writes the stream behind `offset`.
-    pub(super) async fn stream_lane(
-        &self,
-        keeper: &Keeper,
-        offset: ReplOffset,
-        progress: &Arc<Progress>,
-    ) -> Result<Lanes, Error> {
+    /// Starts the lane that writes the stream behind `offset`.
+    pub(super) fn stream_lane(&self, keeper: &Keeper, offset: ReplOffset) -> Lanes {
         let config = LaneConfig {
             claim: keeper.claim().cloned(),
             began_empty: keeper.began_empty(),
-            ..self.lane_config(keeper.marks(offset), progress)
+            ..self.lane_config(keeper.marks(offset))
         };
-        Ok(Lanes::open(&config, 1, false, Arc::clone(progress)).await?)
+        Lanes::start(&config, 1, false, Arc::clone(&self.progress))
     }
 
-    fn lane_config(&self, marks: Marks, progress: &Progress) -> LaneConfig {
+    fn lane_config(&self, marks: Marks) -> LaneConfig {
         LaneConfig {
             node: self.config.node.clone(),
             connect_timeout: self.config.connect_timeout,
-            window: Arc::clone(&progress.window),
+            window: Arc::clone(&self.progress.window),
             retry_for: self.config.retry_for,
             conflict: self.config.conflict(),
             target: Arc::clone(&self.target),
@@ -219,18 +214,78 @@ impl TargetSide<'_> {
     /// # Errors
     /// The last error, when it does not come back in time.
     pub(super) async fn admin_again(&mut self) -> Result<&mut Admin, Error> {
-        let deadline = Instant::now() + self.config.retry_for;
-        let mut backoff = Backoff::new(ADMIN_PAUSE_MIN, ADMIN_PAUSE_MAX);
-        while let Err(error) = self.admin.must_be_ready().await {
-            if !error.passes() || Instant::now() > deadline {
-                return Err(error.into());
-            }
-            tokio::time::sleep(backoff.pause()).await;
-            if let Ok(admin) = self.open_admin().await {
-                self.admin = admin;
-            }
+        match self.ready(&mut self.admin.clone()).await {
+            Ok(()) => {}
+            Err(error) if error.passes() => self.admin = self.admin_when_back().await?,
+            Err(error) => return Err(error.into()),
         }
         Ok(&mut self.admin)
+    }
+
+    /// The same, of a target that still is the process which was found: what was written to it
+    /// since is there.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Restarted`], and as [`TargetSide::admin_again`].
+    pub(super) async fn admin_of_same_process(&mut self) -> Result<&mut Admin, Error> {
+        let run_id = self.admin_again().await?.run_id().await?;
+        if run_id != self.run_id {
+            let endpoint = &self.config.node.endpoint;
+            return Err(ErrorKind::Restarted.at(endpoint).into());
+        }
+        Ok(&mut self.admin)
+    }
+
+    /// Takes the target for the process that it is now.
+    ///
+    /// # Errors
+    /// As [`TargetSide::admin_again`].
+    pub(super) async fn accept_restart(&mut self) -> Result<&mut Admin, Error> {
+        self.run_id = self.admin_again().await?.run_id().await?;
+        Ok(&mut self.admin)
+    }
+
+    /// Opens another administrative connection as soon as the target takes commands.
+    ///
+    /// # Errors
+    /// The last error, when it does not come back in time.
+    pub(super) async fn admin_when_back(&self) -> Result<Admin, Error> {
+        let deadline = Instant::now() + self.config.retry_for;
+        let mut backoff = Backoff::new(ADMIN_PAUSE_MIN, ADMIN_PAUSE_MAX);
+        let mut told = false;
+        loop {
+            let error = match self.ready_admin().await {
+                Ok(admin) => {
+                    if told {
+                        self.progress.wait_because(Awaited::Target, None);
+                    }
+                    return Ok(admin);
+                }
+                Err(error) if error.passes() && Instant::now() < deadline => error,
+                Err(error) => return Err(error.into()),
+            };
+            if !std::mem::replace(&mut told, true) {
+                let why = error.with_why();
+                tracing::warn!("waiting because {why}");
+                self.progress.wait_because(Awaited::Target, Some(why));
+            }
+            tokio::time::sleep(backoff.pause()).await;
+        }
+    }
+
+    async fn ready_admin(&self) -> Result<Admin, sink::Error> {
+        let mut admin = Admin::open(&self.config.node, self.config.connect_timeout).await?;
+        self.ready(&mut admin).await?;
+        Ok(admin)
+    }
+
+    /// Refuses a target that takes no commands now, or does not say so soon.
+    async fn ready(&self, admin: &mut Admin) -> Result<(), sink::Error> {
+        let timeout = self.config.connect_timeout;
+        match tokio::time::timeout(timeout, admin.must_be_ready()).await {
+            Ok(ready) => ready,
+            Err(_) => Err(ErrorKind::Silent(timeout).at(&self.config.node.endpoint)),
+        }
     }
 
     /// Opens another administrative connection.

@@ -286,6 +286,11 @@ impl Error {
         matches!(*self.kind, ErrorKind::WentBack { .. })
     }
 
+    /// Whether the checkpoint says that another process writes for the migration.
+    pub(super) fn is_taken_over(&self) -> bool {
+        matches!(*self.kind, ErrorKind::TakenOver { .. })
+    }
+
     /// Whether somebody removed the checkpoint while the target was up.
     pub fn is_checkpoint_dropped(&self) -> bool {
         matches!(*self.kind, ErrorKind::CheckpointDropped { .. })
@@ -356,7 +361,7 @@ impl Error {
                 "run the same command again: it goes on from there if the source's backlog reaches so far"
             }
             ErrorKind::Restarted => {
-                "run the same command again: what is there of the snapshot is removed and a new one is taken"
+                "run the same command again: a sync removes what is there of the snapshot and takes a new one; a restore needs --on-conflict replace for that"
             }
             ErrorKind::Undecided { .. } => {
                 "look at the key; then run again with --on-conflict replace or skip, or with --flush-target"

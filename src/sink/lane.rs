@@ -6,19 +6,18 @@
 //!  events  ◄── judge ◄── replies ◄────────────────
 //! ```
 //!
-//! The window bounds the bytes in flight over all lanes, and the rate at which they are sent. A request that is refused for a passing reason (OOM,
-//! LOADING, BUSY ...) halts the lane: nothing more is sent until everything in flight has been
-//! answered, then what was refused is sent again, in order, until it is taken or the deadline
-//! passes. What must not overtake an unconfirmed request stands in a batch that asks to be sent
-//! only after everything before it is confirmed. So does whatever stands behind a SELECT: a
-//! refused SELECT must never leave commands to another db.
-
+//! The window bounds the bytes in flight over all lanes, and the rate at which they are sent. A
+//! request that is refused for a passing reason (OOM, LOADING, BUSY ...) halts the lane: nothing
+//! more is sent until everything in flight has been answered, then what was refused is sent again,
+//! in order, until it is taken or the deadline passes. What must not overtake an unconfirmed request
+//! stands in a batch that asks to be sent only after everything before it is confirmed. So does
+//! whatever stands behind a SELECT: a refused SELECT must never leave commands to another db.
 //!
-//! A lost connection is opened again for as long as `retry_for` allows, and what was not confirmed
-//! is sent again unless the target says that it was executed (`reconnect.rs`).
+//! A connection is opened, and a lost one again, for as long as `retry_for` allows; what was not
+//! confirmed is sent again unless the target says that it was executed (`connecting.rs`).
 
+mod connecting;
 mod driver;
-mod reconnect;
 mod unconfirmed;
 
 use std::{sync::Arc, time::Duration};
@@ -93,7 +92,7 @@ pub enum LaneEvent {
     Waiting(String),
     /// It takes commands again.
     Recovered,
-    /// A lost connection was opened again; what was not confirmed is under way.
+    /// The connection is there after all, or there again; what was not confirmed is under way.
     Reconnected,
     /// The lane has ended for good.
     Failed(Error),
@@ -141,16 +140,13 @@ pub struct Lane {
 pub struct LaneEnded;
 
 impl Lane {
-    /// Connects and starts lane `index`, which has a staging name of its own.
-    ///
-    /// # Errors
-    /// [`super::ErrorKind::Connect`], [`super::ErrorKind::LaneLogin`], [`super::ErrorKind::Reply`].
-    pub async fn open(
+    /// Starts lane `index`, which has a staging name of its own. It connects by itself.
+    pub fn start(
         index: usize,
         config: LaneConfig,
         events: mpsc::UnboundedSender<LaneEvent>,
-    ) -> Result<Lane, Error> {
-        let driver = Driver::open(index, config, events.clone()).await?;
+    ) -> Lane {
+        let driver = Driver::new(index, config, events.clone());
         let (batches, mut waiting) = mpsc::channel(BATCHES_WAITING_MAX);
         let task = tokio::spawn(async move {
             if let Err(error) = driver.run(&mut waiting).await {
@@ -158,10 +154,10 @@ impl Lane {
                 let _ = events.send(LaneEvent::Failed(error));
             }
         });
-        Ok(Lane {
+        Lane {
             batches: Some(batches),
             task,
-        })
+        }
     }
 
     /// Hands over a batch, waiting for room. May be dropped midway: the batch is then not sent.

@@ -13,6 +13,7 @@
 mod support;
 
 mod analyze;
+mod away;
 mod backup;
 mod channel;
 mod conflicts;

@@ -297,7 +297,6 @@ fn a_target_that_loses_connections_within_the_snapshot_gets_it_all_the_same() {
     let proxy = Proxy::before(&scene.target);
     let writer = scene.write();
     let mut keyferry = sync(&scene.source.url(), &proxy.url(), &[]);
-    // Not in "waiting for the snapshot": its lanes are open by then.
     keyferry.wait_for_stderr("INFO snapshot: ", SOON);
     for _ in 0..5 {
         thread::sleep(Duration::from_millis(60));

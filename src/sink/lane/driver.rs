@@ -9,7 +9,7 @@ use std::{
 
 use bytes::{Buf, Bytes, BytesMut};
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf},
+    io::{AsyncReadExt, AsyncWriteExt, WriteHalf},
     sync::mpsc,
 };
 
@@ -23,7 +23,7 @@ use super::{
     super::{
         batch::{Batch, Named, Request, Shape, Writes},
         claim::Claim,
-        connect::{Connected, connect},
+        connect::Connected,
         error::{Error, ErrorKind},
         fallback::{self, Plan, Rebuilding},
         judge::{Verdict, named},
@@ -51,10 +51,7 @@ const SILENCE: Duration = Duration::from_secs(5);
 pub(super) struct Driver {
     pub(super) config: LaneConfig,
     pub(super) index: usize,
-    reader: ReadHalf<Connection>,
-    writer: WriteHalf<Connection>,
-    /// By what the target can be asked to close the connection.
-    pub(super) connection_id: Option<u64>,
+    pub(super) last_connection: LastConnection,
     pub(super) events: mpsc::UnboundedSender<LaneEvent>,
     decoder: ReplyDecoder,
     inbound: BytesMut,
@@ -71,6 +68,16 @@ pub(super) struct Driver {
     /// When the target last answered, or the lane last had nothing to wait for.
     heard_at: Instant,
     silence_told: bool,
+}
+
+/// The connection that a lane has, or had last.
+pub(super) enum LastConnection {
+    /// It never had one.
+    None,
+    /// The target can be asked to close it by this.
+    Id(u64),
+    /// The target has not told its id.
+    Unnamed,
 }
 
 /// A RESTORE that is said with other commands.
@@ -112,31 +119,21 @@ impl Retrying {
 }
 
 impl Driver {
-    /// Connects lane `index`, which has a staging name of its own.
-    pub(super) async fn open(
+    /// For lane `index`, which has a staging name of its own.
+    pub(super) fn new(
         index: usize,
         config: LaneConfig,
         events: mpsc::UnboundedSender<LaneEvent>,
-    ) -> Result<Driver, Error> {
-        let Connected { connection, id } = connect(
-            &config.node,
-            config.connect_timeout,
-            config.claim.as_ref(),
-            config.import_mode,
-        )
-        .await?;
-        let (reader, writer) = tokio::io::split(connection);
+    ) -> Driver {
         let confirmed_mark = match config.marks {
             Marks::Checkpoint(offset) => offset,
             Marks::Lane | Marks::None => 0,
         };
         let window = Arc::clone(&config.window);
-        Ok(Driver {
+        Driver {
             index,
             config,
-            reader,
-            writer,
-            connection_id: id,
+            last_connection: LastConnection::None,
             events,
             decoder: ReplyDecoder::new(resp::Limits::default()),
             inbound: BytesMut::new(),
@@ -149,23 +146,30 @@ impl Driver {
             retry: None,
             heard_at: Instant::now(),
             silence_told: false,
-        })
+        }
     }
 
     /// Drives the lane to its end. `waiting` is only borrowed: its closing tells the other side
     /// that the lane has ended, and the reason must be on its way by then.
     pub(super) async fn run(mut self, waiting: &mut mpsc::Receiver<Batch>) -> Result<(), Error> {
-        while let Err(error) = self.drive(waiting).await {
-            match error.kind.ends_connection() {
-                true => self.reconnect(error).await?,
-                false => return Err(error),
+        let mut lost = None;
+        loop {
+            let connection = self.connect(lost).await?;
+            match self.drive(connection, waiting).await {
+                Ok(()) => return Ok(()),
+                Err(error) if error.kind.ends_connection() => lost = Some(error),
+                Err(error) => return Err(error),
             }
         }
-        Ok(())
     }
 
-    /// Drives the present connection.
-    async fn drive(&mut self, waiting: &mut mpsc::Receiver<Batch>) -> Result<(), Error> {
+    /// Drives one connection.
+    async fn drive(
+        &mut self,
+        connection: Connection,
+        waiting: &mut mpsc::Receiver<Batch>,
+    ) -> Result<(), Error> {
+        let (mut reader, mut writer) = tokio::io::split(connection);
         while self.open || !self.is_idle() {
             // From before it is asked for, so that no news of it is missed.
             let window = Arc::clone(&self.config.window);
@@ -180,14 +184,14 @@ impl Driver {
             let quiet_until = self.quiet_until();
             self.inbound.reserve(REPLY_BYTES);
             tokio::select! {
-                read = self.reader.read_buf(&mut self.inbound) => {
+                read = reader.read_buf(&mut self.inbound) => {
                     if read.map_err(|error| self.lost(Some(error)))? == 0 {
                         return Err(self.lost(None));
                     }
                     self.heard();
                     self.take_replies()?;
                 }
-                written = write_some(&mut self.writer, &self.outgoing), if !self.outgoing.is_empty() => {
+                written = write_some(&mut writer, &self.outgoing), if !self.outgoing.is_empty() => {
                     let written = written.map_err(|error| self.lost(Some(error)))?;
                     if written == 0 {
                         return Err(self.lost(None));
@@ -208,16 +212,16 @@ impl Driver {
     }
 
     /// Goes on with a new connection, on which nothing was sent yet.
-    pub(super) fn adopt(&mut self, connected: Connected) {
+    pub(super) fn adopt(&mut self, connected: Connected) -> Connection {
         let Connected { connection, id } = connected;
-        (self.reader, self.writer) = tokio::io::split(connection);
-        self.connection_id = id;
+        self.last_connection = id.map_or(LastConnection::Unnamed, LastConnection::Id);
         self.decoder = ReplyDecoder::new(resp::Limits::default());
         self.inbound.clear();
         self.outgoing.clear();
         self.heard();
         self.begin_again();
         self.outgoing.extend(self.unconfirmed.again());
+        connection
     }
 
     /// Begins the value anew that is being rebuilt: its transactions leave no mark. Nothing else is
