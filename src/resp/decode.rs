@@ -112,13 +112,10 @@ impl CommandDecoder {
     fn begin(&mut self) -> Result<bool, Error> {
         let max = self.limits.args_max;
         self.input.skip_newlines();
-        let count = self.input.line(HEADER_BYTES_MAX, |line| {
-            let count = number(header(line, b'*')?)?;
-            match usize::try_from(count) {
-                Ok(0) => Err(ErrorKind::EmptyCommand),
-                Ok(count) if count <= max => Ok(count),
-                _ => Err(ErrorKind::TooMany { count, max }),
-            }
+        let count = self.header(b'*', |count| match usize::try_from(count) {
+            Ok(0) => Err(ErrorKind::EmptyCommand),
+            Ok(count) if count <= max => Ok(count),
+            _ => Err(ErrorKind::TooMany { count, max }),
         })?;
         let Some(count) = count else { return Ok(false) };
         self.args = Vec::with_capacity(count.min(ARGS_RESERVED_MAX));
@@ -131,13 +128,28 @@ impl CommandDecoder {
     fn length(&mut self) -> Result<Option<usize>, Error> {
         if self.bulk_length.is_none() {
             let (limits, before) = (self.limits, self.bytes);
-            let length = self.input.line(HEADER_BYTES_MAX, |line| {
-                bulk_length(header(line, b'$')?, before, &limits)
-            })?;
+            let length = self.header(b'$', |length| bulk_length(length, before, &limits))?;
             self.bytes += length.unwrap_or(0);
             self.bulk_length = length;
         }
         Ok(self.bulk_length)
+    }
+
+    /// Reads a line of `sign` and a number that `check` takes; `None` when it has not arrived whole.
+    fn header(
+        &mut self,
+        sign: u8,
+        check: impl Fn(u64) -> Result<usize, ErrorKind>,
+    ) -> Result<Option<usize>, Error> {
+        if let Some(head) = self.input.head()
+            && head.sign == sign
+            && let Ok(checked) = check(head.number)
+        {
+            self.input.take_head(head);
+            return Ok(Some(checked));
+        }
+        self.input
+            .line(HEADER_BYTES_MAX, |line| check(number(header(line, sign)?)?))
     }
 }
 
@@ -153,13 +165,8 @@ fn header(line: &[u8], expected: u8) -> Result<&[u8], ErrorKind> {
     }
 }
 
-/// Reads the length of a bulk string that comes after `before` bytes of the same command or reply.
-pub(super) fn bulk_length(
-    digits: &[u8],
-    before: usize,
-    limits: &Limits,
-) -> Result<usize, ErrorKind> {
-    let length = number(digits)?;
+/// Checks the length of a bulk string that comes after `before` bytes of the same command or reply.
+pub(super) fn bulk_length(length: u64, before: usize, limits: &Limits) -> Result<usize, ErrorKind> {
     let max = limits.bulk_bytes_max;
     match usize::try_from(length) {
         Ok(length) if length <= max => {

@@ -130,6 +130,14 @@ pub fn put_arg(out: &mut BytesMut, arg: &[u8]) {
 
 /// Appends `*<count>` or `$<length>`.
 fn put_count(out: &mut BytesMut, sign: u8, count: usize) {
+    // Nearly all are that short.
+    if let Ok(count @ 0..10) = u8::try_from(count) {
+        return out.put_slice(&[sign, b'0' + count, b'\r', b'\n']);
+    }
+    if let Ok(count @ 10..100) = u8::try_from(count) {
+        let digits = [b'0' + count / 10, b'0' + count % 10];
+        return out.put_slice(&[sign, digits[0], digits[1], b'\r', b'\n']);
+    }
     let mut digits = itoa::Buffer::new();
     let digits = digits.format(count).as_bytes();
     out.reserve(digits.len() + 3);

@@ -16,6 +16,18 @@ use bytes::{Buf, Bytes};
 
 use super::{Error, ErrorKind};
 
+/// As many digits a `u64` holds, whatever they are, and one more.
+const HEAD_DIGITS_MAX: usize = 18;
+
+/// A line of a sign and a number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Head {
+    pub(super) sign: u8,
+    pub(super) number: u64,
+    /// Its length, CR LF included.
+    bytes: usize,
+}
+
 /// Chunks of input, taken item by item.
 #[derive(Debug, Default)]
 pub(super) struct Input {
@@ -64,6 +76,37 @@ impl Input {
             self.offset += literal.len() as u64;
         }
         found
+    }
+
+    /// Looks at the next line if it is a sign and a number and lies whole in one chunk, as nearly all
+    /// of those do that begin an item. What it does not show is for [`Input::line`] to read or to
+    /// refuse.
+    pub(super) fn head(&mut self) -> Option<Head> {
+        if !self.partial.is_empty() || !self.fill() {
+            return None;
+        }
+        let (sign, rest) = self.front.split_first()?;
+        let mut number = 0;
+        for (digits, byte) in rest.iter().take(HEAD_DIGITS_MAX + 1).enumerate() {
+            let digit = byte.wrapping_sub(b'0');
+            if digit <= 9 {
+                number = number * 10 + u64::from(digit);
+                continue;
+            }
+            let ends = digits > 0 && rest.get(digits..digits + 2) == Some(b"\r\n");
+            return ends.then_some(Head {
+                sign: *sign,
+                number,
+                bytes: digits + 3,
+            });
+        }
+        None
+    }
+
+    /// Takes the line that was looked at.
+    pub(super) fn take_head(&mut self, head: Head) {
+        self.front.advance(head.bytes);
+        self.offset += head.bytes as u64;
     }
 
     /// Takes a line of up to `max` bytes; `read` sees it without its CR LF.

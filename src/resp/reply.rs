@@ -150,6 +150,20 @@ impl ReplyDecoder {
                 return Ok(Some(Reply::Simple(Bytes::from_static(b"QUEUED"))));
             }
             let (limits, depth, before) = (self.limits, self.open.len(), self.bytes);
+            if let Some(head) = self.input.head() {
+                if head.sign == b':' {
+                    self.input.take_head(head);
+                    return Ok(Some(Reply::Int(head.number.cast_signed())));
+                }
+                if head.sign == b'$'
+                    && let Ok(length) = bulk_length(head.number, before, &limits)
+                {
+                    self.input.take_head(head);
+                    self.bytes += length;
+                    self.bulk_length = Some(length);
+                    continue;
+                }
+            }
             let begun = self.input.line(limits.line_bytes_max, |line| {
                 begin(line, depth, before, &limits)
             })?;
@@ -194,7 +208,7 @@ fn begin(line: &[u8], depth: usize, before: usize, limits: &Limits) -> Result<Be
         (b'-', text) => Reply::Error(ReplyError::parse(text)),
         (b':', digits) => Reply::Int(signed_number(digits)?),
         (b'$', b"-1") => Reply::Bulk(None),
-        (b'$', digits) => return bulk_length(digits, before, limits).map(Begun::Bulk),
+        (b'$', digits) => return bulk_length(number(digits)?, before, limits).map(Begun::Bulk),
         (b'*', b"-1") => Reply::Array(None),
         (b'*', digits) => return array_length(digits, depth, limits),
         (found, _) => return Err(ErrorKind::UnknownReply { found: *found }),
