@@ -108,6 +108,12 @@ impl Settings {
         self.given(name).is_some()
     }
 
+    /// Whether any layer names it.
+    pub fn is_given(&self, name: &str) -> bool {
+        self.given(name)
+            .is_some_and(|given| given.origin != Origin::Default)
+    }
+
     pub(super) fn given(&self, name: &str) -> Option<&Given> {
         debug_assert!(setting::find(name).is_some(), "no setting is called {name}");
         self.0.0.get(name)
@@ -140,7 +146,8 @@ mod tests {
                 (text, origin),
                 "{name}"
             );
+            assert_eq!(settings.is_given(name), origin != Origin::Default);
         }
-        assert!(settings.given("announce-ip").is_none());
+        assert!(settings.given("announce-ip").is_none() && !settings.is_given("announce-ip"));
     }
 }

@@ -36,6 +36,7 @@ mod reading;
 mod recheck;
 pub mod report;
 mod run;
+mod seen;
 mod server;
 mod snapshot;
 mod summary;

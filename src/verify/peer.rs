@@ -59,6 +59,13 @@ impl Request {
         self.replies += 1;
     }
 
+    /// Appends a command whose words but the last, its key, are RESP already.
+    pub(super) fn add_encoded(&mut self, words: &'static [u8], key: &[u8]) {
+        self.encoder.encoded(words);
+        self.encoder.arg(key);
+        self.replies += 1;
+    }
+
     /// Appends a command of words and then many arguments.
     pub(super) fn add_many<'k>(
         &mut self,

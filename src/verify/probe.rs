@@ -11,10 +11,11 @@ use crate::{
 
 use super::{
     Error, ErrorKind, Held,
+    abilities::Abilities,
     pages::replies,
     peer::{Peer, Request},
     plan::Depth,
-    server::Server,
+    server::{Server, is_lasting},
 };
 
 /// What one side says about a key before its value is read.
@@ -40,6 +41,21 @@ impl Probe {
     }
 }
 
+/// What is asked of every key, up to the key.
+const MEMORY_USAGE: &[u8] = b"*3\r\n$6\r\nMEMORY\r\n$5\r\nUSAGE\r\n";
+const PEXPIRETIME: &[u8] = b"*2\r\n$11\r\nPEXPIRETIME\r\n";
+
+/// How it is found out when keys expire.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Expiries {
+    /// It is of no interest.
+    Unasked,
+    /// Only if the db has any key that expires: it had none a while ago.
+    IfAny,
+    /// Each key is asked.
+    OfEach,
+}
+
 /// Asks one side about keys before their values are read.
 ///
 /// # Errors
@@ -51,23 +67,30 @@ pub(super) async fn probe(
     keys: &[Bytes],
     depth: Depth,
 ) -> Result<Vec<Probe>, Error> {
-    let mut request = Request::default();
-    let wants_expiry = depth != Depth::Existence;
     let abilities = server.abilities;
+    let expiries = match depth {
+        Depth::Existence => Expiries::Unasked,
+        Depth::Full | Depth::Metadata if server.was_lasting(db) => Expiries::IfAny,
+        Depth::Full | Depth::Metadata => Expiries::OfEach,
+    };
+    let mut request = Request::default();
+    if expiries == Expiries::IfAny {
+        request.add(&[b"INFO", b"keyspace"]);
+    }
+    let of_each = expiries == Expiries::OfEach;
+    if of_each {
+        ask_time(&mut request, abilities);
+    }
+    // One key after the other: what the server had to fetch for the first question is still in its
+    // cache for the second.
     for key in keys {
         match depth {
             Depth::Existence => request.add(&[b"EXISTS", key]),
-            Depth::Full if abilities.memory_usage => request.add(&[b"MEMORY", b"USAGE", key]),
+            Depth::Full if abilities.memory_usage => request.add_encoded(MEMORY_USAGE, key),
             _ => request.add(&[b"TYPE", key]),
         }
-    }
-    if wants_expiry && !abilities.expire_time {
-        request.add(&[b"TIME"]);
-    }
-    for key in keys.iter().filter(|_| wants_expiry) {
-        match abilities.expire_time {
-            true => request.add(&[b"PEXPIRETIME", key]),
-            false => request.add(&[b"PTTL", key]),
+        if of_each {
+            ask_expiry(&mut request, abilities, key);
         }
     }
     let replies = match peer.ask(db, request).await {
@@ -77,12 +100,29 @@ pub(super) async fn probe(
         Err(error) => return Err(error),
     };
     let mut replies = replies.into_iter();
-    let mut probes: Vec<Probe> = replies.by_ref().take(keys.len()).map(probed).collect();
-    if wants_expiry {
-        let now_ms = match abilities.expire_time {
-            true => None,
-            false => replies.next().and_then(replies::time),
-        };
+    let may_expire = match expiries {
+        Expiries::IfAny => !replies.next().is_some_and(|reply| is_lasting(&reply, db)),
+        Expiries::Unasked | Expiries::OfEach => false,
+    };
+    let now_ms = match of_each {
+        true => take_time(&mut replies, abilities),
+        false => None,
+    };
+    let mut probes = Vec::with_capacity(keys.len());
+    while let Some(reply) = replies.next() {
+        let mut probe = probed(reply);
+        if of_each && let Some(reply) = replies.next() {
+            note_expiry(&mut probe, reply, now_ms);
+        }
+        probes.push(probe);
+    }
+    if may_expire {
+        let mut request = Request::default();
+        ask_time(&mut request, abilities);
+        keys.iter()
+            .for_each(|key| ask_expiry(&mut request, abilities, key));
+        let mut replies = peer.ask(db, request).await?.into_iter();
+        let now_ms = take_time(&mut replies, abilities);
         for (probe, reply) in probes.iter_mut().zip(replies) {
             note_expiry(probe, reply, now_ms);
         }
@@ -113,6 +153,29 @@ fn probed(reply: Reply) -> Probe {
             ..Probe::default()
         },
         Reply::Bulk(Some(_)) | Reply::Array(_) => Probe::default(),
+    }
+}
+
+/// Asks for the time that PTTL is counted from, where there is no PEXPIRETIME.
+fn ask_time(request: &mut Request, abilities: Abilities) {
+    if !abilities.expire_time {
+        request.add(&[b"TIME"]);
+    }
+}
+
+/// Reads what [`ask_time`] was answered.
+fn take_time(replies: &mut impl Iterator<Item = Reply>, abilities: Abilities) -> Option<UnixMs> {
+    match abilities.expire_time {
+        true => None,
+        false => replies.next().and_then(replies::time),
+    }
+}
+
+/// Asks when a key expires.
+fn ask_expiry(request: &mut Request, abilities: Abilities, key: &Bytes) {
+    match abilities.expire_time {
+        true => request.add_encoded(PEXPIRETIME, key),
+        false => request.add(&[b"PTTL", key]),
     }
 }
 

@@ -29,6 +29,8 @@ pub(super) struct Server {
     pub(super) run_id: Option<String>,
     /// The dbs that hold keys, with their number.
     pub(super) dbs: Vec<(Db, u64)>,
+    /// Those of them in which no key expires.
+    lasting: Vec<Db>,
     /// Its clock minus that of the machine we run on.
     pub(super) clock_ahead_ms: i64,
 }
@@ -56,11 +58,13 @@ impl Server {
         tracing::info!("the {} {} is {version}", peer.side(), config.node.endpoint);
         let mut abilities = Abilities::of(version);
         abilities.memory_usage &= memory_usage_is_allowed(&mut peer).await?;
+        let dbs = info.keyspace();
         Ok(Server {
             abilities,
             is_cluster: info.get("cluster_enabled") == Some("1"),
             run_id: info.get("run_id").map(str::to_owned),
-            dbs: info.keyspace(),
+            lasting: lasting(&info, dbs.iter().map(|(db, _)| *db)),
+            dbs,
             clock_ahead_ms: time(&mut peer).await?.saturating_sub(now_ms()),
             config: Arc::clone(config),
             progress: Arc::clone(progress),
@@ -81,6 +85,11 @@ impl Server {
     pub(super) fn keys_in(&self, db: Db) -> u64 {
         let found = self.dbs.iter().find(|(of, _)| *of == db);
         found.map_or(0, |(_, keys)| *keys)
+    }
+
+    /// Whether no key of a db expired when the server was looked at.
+    pub(super) fn was_lasting(&self, db: Db) -> bool {
+        self.lasting.contains(&db)
     }
 
     /// The time by its clock.
@@ -154,6 +163,23 @@ async fn info(peer: &mut Peer, section: &[u8]) -> Result<Info, Error> {
     {
         Reply::Bulk(Some(text)) => Ok(Info::parse(&String::from_utf8_lossy(&text))),
         _ => Err(peer.error(ErrorKind::Answer("INFO"))),
+    }
+}
+
+/// The dbs among these in which no key has an expiry, by the section `keyspace`.
+fn lasting(info: &Info, dbs: impl Iterator<Item = Db>) -> Vec<Db> {
+    dbs.filter(|db| info.part(&format!("db{db}"), "expires") == Some("0"))
+        .collect()
+}
+
+/// Whether no key of `db` has an expiry, by the answer to INFO keyspace.
+pub(super) fn is_lasting(keyspace: &Reply, db: Db) -> bool {
+    match keyspace {
+        Reply::Bulk(Some(text)) => {
+            let info = Info::parse(&String::from_utf8_lossy(text));
+            !lasting(&info, std::iter::once(db)).is_empty()
+        }
+        _ => false,
     }
 }
 

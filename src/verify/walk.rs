@@ -19,6 +19,7 @@ use super::{
     probe::has_no_such_db,
     reading::{Dbs, Examined, Readers},
     report::Pass,
+    seen::{Name, Namer, Seen},
     server::{self, Server},
 };
 
@@ -48,6 +49,7 @@ pub(super) struct Walk {
     plan: Arc<Plan>,
     idle: Vec<Readers>,
     pace: Pace,
+    seen: Seen,
 }
 
 impl Walk {
@@ -57,6 +59,7 @@ impl Walk {
             plan: Arc::clone(plan),
             idle: (0..lanes.max(1)).map(|_| Readers::new(plan)).collect(),
             pace,
+            seen: Seen::new(),
         }
     }
 
@@ -95,7 +98,7 @@ pub(super) struct Walking<'a> {
     /// `None` when no more come.
     pages: Option<mpsc::Receiver<Result<Page, Error>>>,
     scanning: JoinSet<()>,
-    reading: JoinSet<(Readers, usize, Result<Vec<Bytes>, Error>)>,
+    reading: JoinSet<(Readers, usize, Result<Found, Error>)>,
     /// The cursors behind the pages that were begun and are not covered by a step, and whether
     /// those pages are compared.
     begun: VecDeque<(u64, bool)>,
@@ -118,11 +121,11 @@ impl Walking<'_> {
                     None => self.pages = None,
                 },
                 Some(done) = self.reading.join_next() => {
-                    let (readers, number, suspects) = done.unwrap_or_else(|panic| {
+                    let (readers, number, found) = done.unwrap_or_else(|panic| {
                         std::panic::resume_unwind(panic.into_panic())
                     });
                     self.walk.idle.push(readers);
-                    return Ok(Some(self.done(number, suspects?)));
+                    return Ok(Some(self.done(number, found?)));
                 }
                 else => {
                     self.scanning.shutdown().await;
@@ -137,16 +140,28 @@ impl Walking<'_> {
         let plan = &self.walk.plan;
         plan.progress.keys_done.add(keys.len() as u64);
         keys.retain(|key| plan.selects(self.db, key));
+        let selected = keys.len();
+        self.walk.pace.keys(selected);
+        if self.pass == Pass::Reverse {
+            keys.retain(|key| !self.walk.seen.has(self.db, key));
+        }
         let number = self.first + self.begun.len();
         self.begun.push_back((cursor, false));
-        self.walk.pace.keys(keys.len());
         if let Some(readers) = self.walk.idle.pop() {
-            let (pass, db) = (self.pass, self.db);
-            self.reading.spawn(read(readers, pass, db, keys, number));
+            let task = Task {
+                pass: self.pass,
+                db: self.db,
+                number,
+                selected,
+                namer: self.walk.seen.namer(),
+            };
+            self.reading.spawn(read(readers, task, keys));
         }
     }
 
-    fn done(&mut self, number: usize, suspects: Vec<Bytes>) -> Step {
+    fn done(&mut self, number: usize, found: Found) -> Step {
+        let Found { suspects, equal } = found;
+        self.walk.seen.add(equal);
         if let Some((_, is_compared)) = self.begun.get_mut(number - self.first) {
             *is_compared = true;
         }
@@ -173,40 +188,77 @@ async fn next_page(
     pages.as_mut()?.recv().await
 }
 
-/// Compares the keys of a page; returns those that are not equal.
-async fn read(
-    mut readers: Readers,
+/// What comparing the keys of a page has shown.
+#[derive(Debug, Default)]
+struct Found {
+    /// Those that are not equal.
+    suspects: Vec<Bytes>,
+    equal: Vec<Name>,
+}
+
+/// What is to be done with the keys of a page.
+#[derive(Debug, Clone, Copy)]
+struct Task {
     pass: Pass,
     db: Db,
-    keys: Vec<Bytes>,
+    /// The number of the page.
     number: usize,
-) -> (Readers, usize, Result<Vec<Bytes>, Error>) {
-    let suspects = match (pass, keys.is_empty()) {
-        (_, true) => Ok(Vec::new()),
-        (Pass::Forward, false) => forward(&mut readers, db, &keys).await,
-        (Pass::Reverse, false) => reverse(&mut readers, db, &keys).await,
+    /// How many keys of it are selected; some need not be asked for.
+    selected: usize,
+    namer: Namer,
+}
+
+/// Compares the keys of a page.
+async fn read(
+    mut readers: Readers,
+    task: Task,
+    keys: Vec<Bytes>,
+) -> (Readers, usize, Result<Found, Error>) {
+    let progress = Arc::clone(&readers.plan().progress);
+    let (found, compared) = match task.pass {
+        Pass::Forward => {
+            let found = forward(&mut readers, task.namer, task.db, &keys).await;
+            (found, &progress.keys_compared)
+        }
+        Pass::Reverse => {
+            let found = reverse(&mut readers, task.db, &keys).await;
+            (found, &progress.keys_looked_up)
+        }
     };
-    (readers, number, suspects)
+    if found.is_ok() {
+        compared.add(task.selected as u64);
+    }
+    (readers, task.number, found)
 }
 
-async fn forward(readers: &mut Readers, db: Db, keys: &[Bytes]) -> Result<Vec<Bytes>, Error> {
+async fn forward(
+    readers: &mut Readers,
+    namer: Namer,
+    db: Db,
+    keys: &[Bytes],
+) -> Result<Found, Error> {
+    let mut found = Found::default();
+    if keys.is_empty() {
+        return Ok(found);
+    }
     let examined = readers.examine(Dbs::same(db), keys).await?;
-    readers.plan().progress.keys_compared.add(keys.len() as u64);
-    let suspects = keys
-        .iter()
-        .zip(examined)
-        .filter(|(_, examined)| !matches!(examined, Examined::Equal | Examined::Gone));
-    Ok(suspects.map(|(key, _)| own(key)).collect())
+    for (key, examined) in keys.iter().zip(examined) {
+        match examined {
+            Examined::Equal => found.equal.push(namer.name(db, key)),
+            Examined::Gone => {}
+            Examined::Different(_) | Examined::Unreadable { .. } => found.suspects.push(own(key)),
+        }
+    }
+    Ok(found)
 }
 
-async fn reverse(readers: &mut Readers, db: Db, keys: &[Bytes]) -> Result<Vec<Bytes>, Error> {
-    let missing = readers.missing_on_source(db, keys).await?;
-    readers
-        .plan()
-        .progress
-        .keys_looked_up
-        .add(keys.len() as u64);
-    Ok(missing.iter().map(own).collect())
+async fn reverse(readers: &mut Readers, db: Db, keys: &[Bytes]) -> Result<Found, Error> {
+    let mut found = Found::default();
+    if !keys.is_empty() {
+        let missing = readers.missing_on_source(db, keys).await?;
+        found.suspects.extend(missing.iter().map(own));
+    }
+    Ok(found)
 }
 
 /// A copy: the name is a slice of a page that would live as long.

@@ -22,6 +22,10 @@ use crate::{
     verify::{self, Method, Outcome, Progress, RepairSummary, Summary, Verdict},
 };
 
+/// Pairs of connections, unless anything else is said. With fewer both servers wait for each other:
+/// every page is asked about several times.
+const LANES: usize = 4;
+
 const LONG_ABOUT: &str = "\
 Compares both sides key by key: types, values, expiries, streams with their groups, function \
 libraries, in both directions. What differs is read again in rounds before it counts. The summary \
@@ -34,7 +38,9 @@ pub(in crate::cli) fn command() -> Command {
     let command = args::verify::with_flags(command);
     args::with_settings_of_verify(command, &args::verify::SETTINGS)
         .mut_arg("lanes", |arg| {
-            arg.help("Pairs of connections over which keys are compared [default: 2]")
+            arg.help(format!(
+                "Pairs of connections over which keys are compared [default: {LANES}]"
+            ))
         })
         .mut_arg("max-keys-per-second", |arg| {
             arg.help("Keys of each side that are read in a second, at the most")
@@ -53,6 +59,9 @@ pub(in crate::cli) fn run(task: &Task<'_>) -> Result<Exit, Diagnostic> {
     target.refuse_source(&source)?;
     let mut verification = args::verify::verification(task.matches, &source, &target)?;
     verification.method = method(task, &source, &target);
+    if !task.settings.is_given("lanes") {
+        verification.lanes = LANES;
+    }
     let consent = Consent::of(task, &target)?;
     let progress = Arc::new(Progress::default());
     let stopped = |_: &str| verify::Error::Interrupted.into();

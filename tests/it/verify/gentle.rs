@@ -2,8 +2,9 @@
 
 use crate::support::{
     client::{bytes, items, number},
+    scene::SOON,
     server::Server,
-    verification::Verify,
+    verification::{Verified, Verify},
     version::Version,
 };
 
@@ -124,4 +125,87 @@ fn rates_are_kept() {
     let at_least = (2 * 4000 - 4 * 600) * 200 * 1000 / 1_000_000;
     let slow = took(&["--max-bytes-per-second", "1m"]);
     assert!(slow >= at_least, "{slow} ms of {at_least}");
+}
+
+/// Two servers with so many equal strings, none of which expires.
+fn lasting(names: [&str; 2], keys: usize) -> [Server; 2] {
+    let servers = names.map(Server::start);
+    let fill: Vec<_> = (0..keys)
+        .map(|n| command!["SET", format!("key:{n}"), n])
+        .collect();
+    for server in &servers {
+        server.client().pipeline(&fill);
+    }
+    servers
+}
+
+/// Whether a server was ever sent this command.
+fn was_asked(server: &Server, command: &str) -> bool {
+    let stat = format!("cmdstat_{command}");
+    server.client().info("commandstats", &stat).is_some()
+}
+
+/// Whether any key of a server was asked when it expires.
+fn asked_for_expiries(server: &Server) -> bool {
+    was_asked(server, "pexpiretime") || was_asked(server, "pttl")
+}
+
+/// The names and kinds of what was found.
+fn found(verified: &Verified) -> Vec<(&[u8], &str)> {
+    let differences = verified.differences.iter();
+    differences
+        .map(|one| (one.key.as_slice(), one.kind.as_str()))
+        .collect()
+}
+
+#[test]
+fn the_source_is_not_asked_for_keys_that_were_found_equal() {
+    let [source, target] = lasting(["redis-7.0", "valkey-9.1"], 3000);
+    Verify::of(&source, &target).run().assert_equal();
+    assert!(!was_asked(&source, "exists"));
+    target.client().run(command!["SET", "only", "here"]);
+    let verified = Verify::of(&source, &target).run();
+    assert_eq!(found(&verified), [(&b"only"[..], "only_on_target")]);
+    assert_eq!(verified.count("keys_looked_up"), 3001);
+    assert!(was_asked(&source, "exists"));
+}
+
+#[test]
+fn keys_are_not_asked_for_expiries_where_none_has_one() {
+    for names in [["redis-6.0", "valkey-8.1"], ["redis-8.0", "redis-7.0"]] {
+        let [source, target] = lasting(names, 2000);
+        Verify::of(&source, &target).run().assert_equal();
+        assert_eq!([&source, &target].map(asked_for_expiries), [false; 2]);
+        target
+            .client()
+            .run(command!["PEXPIREAT", "key:7", 4_000_000_000_000_u64]);
+        let verified = Verify::of(&source, &target).run();
+        assert_eq!(found(&verified), [(&b"key:7"[..], "expiry")]);
+        assert_eq!(
+            verified.differences[0].expire_at_ms,
+            [None, Some(4_000_000_000_000)]
+        );
+        assert_eq!([&source, &target].map(asked_for_expiries), [false, true]);
+    }
+}
+
+#[test]
+fn expiries_that_come_up_meanwhile_are_found() {
+    const KEYS: usize = 4000;
+    let [source, target] = lasting(["redis-7.0", "redis-7.0"], KEYS);
+    let verify = Verify::of(&source, &target).with(&["--max-keys-per-second", "2000"]);
+    let mut keyferry = verify.start();
+    keyferry.wait_for_stderr(&format!("the target {}", target.address()), SOON);
+    let expire =
+        (0..KEYS).map(|n| command!["PEXPIREAT", format!("key:{n}"), 4_000_000_000_000_u64]);
+    target.client().pipeline(&expire.collect::<Vec<_>>());
+    let verified = verify.finish(keyferry);
+    verified.finished.assert_code(1);
+    assert!(verified.differences.iter().all(|one| one.kind == "expiry"));
+    // Only the pages that were read before are not among them.
+    assert!(
+        verified.differences.len() > KEYS / 4,
+        "{}",
+        verified.differences.len()
+    );
 }
