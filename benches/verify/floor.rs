@@ -1,5 +1,5 @@
-//! The least that reading both sides costs: each is paged through by SCAN, every key is asked for by
-//! DUMP in pipelines, and the replies are read and thrown away.
+//! The least that reading both sides costs: each is paged through by SCAN, every key is asked for in
+//! pipelines, and the replies are read and thrown away.
 //!
 //! One thread pages through a side, others ask for the pages; a page is always under way while the
 //! one before is read.
@@ -16,17 +16,36 @@ use crate::support::server::Server;
 /// What is read at once.
 const READ_BYTES: usize = 256 << 10;
 
+/// What is asked about a key.
+pub(crate) type Questions = &'static [&'static [&'static str]];
+
+/// Its value.
+pub(crate) const VALUE: Questions = &[&["DUMP"]];
+/// What a comparison in both directions has to know: how large the value is before it is asked for,
+/// when it expires, the value, and whether the key of the other side is there.
+pub(crate) const ALL: Questions = &[
+    &["MEMORY", "USAGE"],
+    &["PEXPIRETIME"],
+    &["DUMP"],
+    &["EXISTS"],
+];
+
 /// Reads everything that the servers have, all at once, over `lanes` connections each and one more
 /// for the pages; returns how many bytes came.
-pub(crate) fn read(servers: [&Server; 2], lanes: usize, page_keys: usize) -> u64 {
+pub(crate) fn read(
+    servers: [&Server; 2],
+    lanes: usize,
+    page_keys: usize,
+    questions: Questions,
+) -> u64 {
     let sides = servers.map(|server| {
         let address = server.address();
-        thread::spawn(move || read_side(&address, lanes, page_keys))
+        thread::spawn(move || read_side(&address, lanes, page_keys, questions))
     });
     sides.map(|side| side.join().unwrap()).iter().sum()
 }
 
-fn read_side(address: &str, lanes: usize, page_keys: usize) -> u64 {
+fn read_side(address: &str, lanes: usize, page_keys: usize, questions: Questions) -> u64 {
     let (sender, pages) = mpsc::sync_channel(lanes);
     let pages = Arc::new(Mutex::new(pages));
     let readers: Vec<_> = (0..lanes)
@@ -38,7 +57,7 @@ fn read_side(address: &str, lanes: usize, page_keys: usize) -> u64 {
     let mut wire = Wire::open(address);
     let mut cursor = b"0".to_vec();
     loop {
-        let page = wire.scan(&cursor, page_keys);
+        let page = wire.scan(&cursor, page_keys, questions);
         cursor = page.0;
         sender.send(page.1).unwrap();
         if cursor == b"0" {
@@ -53,10 +72,10 @@ fn read_side(address: &str, lanes: usize, page_keys: usize) -> u64 {
     read + wire.bytes_read
 }
 
-/// The keys of a page, as commands that ask for them.
+/// The questions about the keys of a page.
 struct Page {
     commands: Vec<u8>,
-    keys: usize,
+    replies: usize,
 }
 
 struct Wire {
@@ -89,16 +108,16 @@ impl Wire {
             if let Ok(page) = &page {
                 self.stream.write_all(&page.commands).unwrap();
             }
-            (0..under_way).for_each(|_| self.skip_bulk());
+            (0..under_way).for_each(|_| self.skip());
             match page {
-                Ok(page) => under_way = page.keys,
+                Ok(page) => under_way = page.replies,
                 Err(_) => return self.bytes_read,
             }
         }
     }
 
     /// The next cursor, and the page.
-    fn scan(&mut self, cursor: &[u8], count: usize) -> (Vec<u8>, Page) {
+    fn scan(&mut self, cursor: &[u8], count: usize, questions: Questions) -> (Vec<u8>, Page) {
         let count = count.to_string();
         let mut command = Vec::new();
         append(&mut command, &[b"SCAN", cursor, b"COUNT", count.as_bytes()]);
@@ -107,11 +126,16 @@ impl Wire {
         let cursor = self.bulk();
         let header = self.line();
         let keys: usize = std::str::from_utf8(&header[1..]).unwrap().parse().unwrap();
-        let mut commands = Vec::with_capacity(keys * 48);
+        let mut commands = Vec::with_capacity(keys * questions.len() * 48);
         for _ in 0..keys {
-            append(&mut commands, &[b"DUMP", &self.bulk()]);
+            let key = self.bulk();
+            for question in questions {
+                let words = question.iter().map(|word| word.as_bytes());
+                append(&mut commands, &words.chain([&key[..]]).collect::<Vec<_>>());
+            }
         }
-        (cursor, Page { commands, keys })
+        let replies = keys * questions.len();
+        (cursor, Page { commands, replies })
     }
 
     fn fill(&mut self) {
@@ -166,8 +190,15 @@ impl Wire {
         bulk
     }
 
-    fn skip_bulk(&mut self) {
-        let mut left = self.length() + 2;
+    /// Reads a number or a string, and throws it away.
+    fn skip(&mut self) {
+        let line = self.line();
+        let Some(digits) = line.strip_prefix(b"$") else {
+            assert_eq!(line.first(), Some(&b':'));
+            return;
+        };
+        let length: usize = std::str::from_utf8(digits).unwrap().parse().unwrap();
+        let mut left = length + 2;
         while left > 0 {
             if self.at == self.end {
                 self.fill();

@@ -1,5 +1,6 @@
 //! How fast `keyferry verify` is, beside the floor: reading both sides by SCAN and DUMP over as many
-//! connections, and comparing nothing.
+//! connections, and comparing nothing. The same with all questions that a comparison by SCAN has to
+//! ask shows what is left to be gained.
 //!
 //! Both sides hold the same, so everything is compared to its end. The methods take turns, and each
 //! round begins with another one; a ratio is that of two runs of the same round, and the median of
@@ -39,8 +40,8 @@ use std::{
 use support::{server::Server, version::Version};
 use usage::Usage;
 
-/// Pairs of connections, for everybody.
-const LANES: usize = 2;
+/// Pairs of connections, for everybody: as many as `keyferry verify` opens by default.
+const LANES: usize = 4;
 
 /// What is compared.
 struct Work {
@@ -107,16 +108,23 @@ impl Arguments {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Method {
     Floor,
+    Questions,
     Scan,
     Snapshot,
 }
 
-const METHODS: [Method; 3] = [Method::Floor, Method::Scan, Method::Snapshot];
+const METHODS: [Method; 4] = [
+    Method::Floor,
+    Method::Questions,
+    Method::Scan,
+    Method::Snapshot,
+];
 
 impl Method {
     fn name(self) -> &'static str {
         match self {
             Method::Floor => "SCAN and DUMP",
+            Method::Questions => "all questions",
             Method::Scan => "verify",
             Method::Snapshot => "by snapshot",
         }
@@ -191,20 +199,23 @@ fn copy(source: &Server, target: &Server) {
 
 fn run(method: Method, work: &Work, source: &Server, target: &Server) -> Run {
     match method {
-        Method::Floor => {
-            let began = Instant::now();
-            let bytes_read = floor::read([source, target], LANES, work.page_keys);
-            let wall_s = began.elapsed().as_secs_f64();
-            Run {
-                usage: Usage {
-                    wall_s,
-                    ..Usage::default()
-                },
-                bytes_read,
-            }
-        }
+        Method::Floor => read(floor::VALUE, work, [source, target]),
+        Method::Questions => read(floor::ALL, work, [source, target]),
         Method::Scan => verify(&["--method", "scan"], [source, target]),
         Method::Snapshot => verify(&["--method", "snapshot"], [source, target]),
+    }
+}
+
+fn read(questions: floor::Questions, work: &Work, servers: [&Server; 2]) -> Run {
+    let began = Instant::now();
+    let bytes_read = floor::read(servers, LANES, work.page_keys, questions);
+    let wall_s = began.elapsed().as_secs_f64();
+    Run {
+        usage: Usage {
+            wall_s,
+            ..Usage::default()
+        },
+        bytes_read,
     }
 }
 
