@@ -117,21 +117,33 @@ pub(super) async fn probe(
         probes.push(probe);
     }
     if may_expire {
-        let mut request = Request::default();
-        ask_time(&mut request, abilities);
-        keys.iter()
-            .for_each(|key| ask_expiry(&mut request, abilities, key));
-        let mut replies = peer.ask(db, request).await?.into_iter();
-        let now_ms = take_time(&mut replies, abilities);
-        for (probe, reply) in probes.iter_mut().zip(replies) {
-            note_expiry(probe, reply, now_ms);
-        }
+        expiries_of(peer, abilities, (db, keys), &mut probes).await?;
     }
     let wants_len = depth == Depth::Metadata || (depth == Depth::Full && !abilities.memory_usage);
     if wants_len {
         measure(peer, db, keys, &mut probes).await?;
     }
     Ok(probes)
+}
+
+/// Asks when each of these keys expires.
+async fn expiries_of(
+    peer: &mut Peer,
+    abilities: Abilities,
+    (db, keys): (Db, &[Bytes]),
+    probes: &mut [Probe],
+) -> Result<(), Error> {
+    let mut request = Request::default();
+    ask_time(&mut request, abilities);
+    for key in keys {
+        ask_expiry(&mut request, abilities, key);
+    }
+    let mut replies = peer.ask(db, request).await?.into_iter();
+    let now_ms = take_time(&mut replies, abilities);
+    for (probe, reply) in probes.iter_mut().zip(replies) {
+        note_expiry(probe, reply, now_ms);
+    }
+    Ok(())
 }
 
 /// Reads what the first question about a key was answered: EXISTS, MEMORY USAGE, or TYPE.
