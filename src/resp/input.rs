@@ -16,7 +16,7 @@ use bytes::{Buf, Bytes};
 
 use super::{Error, ErrorKind};
 
-/// As many digits a `u64` holds, whatever they are, and one more.
+/// So many digits fit an `i64`, whatever they are.
 const HEAD_DIGITS_MAX: usize = 18;
 
 /// A line of a sign and a number.

@@ -9,9 +9,9 @@ use std::{
     hash::{BuildHasherDefault, Hasher},
 };
 
-use xxhash_rust::xxh3::xxh3_64_with_seed;
-
 use crate::keyspace::Db;
+
+use super::snapshot::digest::spread;
 
 /// As many fill a table of 4 Mi places, 36 MiB, to seven eighths.
 const KEYS_MAX: usize = (4 << 20) / 8 * 7;
@@ -47,10 +47,7 @@ pub(super) struct Namer {
 impl Namer {
     /// The name of a key.
     pub(super) fn name(self, db: Db, key: &[u8]) -> Name {
-        Name(xxh3_64_with_seed(
-            key,
-            self.seed ^ u64::from(db.0).rotate_left(32),
-        ))
+        Name(spread(self.seed, db.0, key))
     }
 }
 

@@ -11,7 +11,7 @@
 //! are hashed as they come ([`digest`]), so a giant one takes no memory; what is kept of a key is its
 //! name and some sixty bytes, beyond some megabytes on the disk ([`partition`]).
 
-mod digest;
+pub(super) mod digest;
 mod partition;
 mod record;
 

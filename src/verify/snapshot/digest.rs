@@ -520,8 +520,8 @@ impl Digester {
     }
 }
 
-/// Where the records of a key are kept.
-pub(super) fn spread(seed: u64, db: u32, key: &[u8]) -> u64 {
+/// 64 bits of a key's name: where its records are kept, and what it is known by.
+pub(in crate::verify) fn spread(seed: u64, db: u32, key: &[u8]) -> u64 {
     xxh3_64_with_seed(key, seed ^ u64::from(db).rotate_left(32))
 }
 
